@@ -1,0 +1,104 @@
+/* The stage: what becomes the container.
+ *
+ *   parent (Python)                         stage (this program)
+ *   ---------------                         --------------------
+ *   clone3, execveat ------------------->   main: waits for the plan
+ *   plan + input descriptors ----------->   step, step, step …
+ *             <----------- BARRIER_MAPS
+ *   id maps, v1 cgroups; go ------------>
+ *             <----------- REPORT_FD, REPORT_CHILD …
+ *             <----------- BARRIER_READY
+ *   state file, pid file; go ----------->   waits at the gate, without its parent
+ *             (start) a byte in the FIFO >   execve
+ *
+ * Contract of everything below: no malloc, no stdio, no locale, no NSS, no threads; only system calls
+ * and string.h.  Errors are negative errno numbers; nothing is printed.  After a switch of root nothing
+ * but the user's program is executed and no host path is opened.
+ */
+#ifndef PYOCI_STAGE_H
+#define PYOCI_STAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../plan.h"
+
+struct stage {
+    const struct plan *plan;
+    const struct step *steps;
+    const char *strings;
+    int slots[PLAN_MAX_SLOTS];      /* -1 where empty */
+    int root;                       /* O_PATH of the container's root; -1 before OP_ROOT (host) or OP_JOIN_PROCESS */
+    int procfs;                     /* private, detached procfs; -1 until proc_open() needs it */
+    int channel;                    /* SEQPACKET to the parent; -1 once it has been let go, or in the host */
+    int status;                     /* FIFO to the process that opened the gate; -1 before OP_GATE */
+    int preserve;                   /* descriptors 3 … 2+preserve belong to the user's program */
+    uint32_t current;               /* index of the step that runs */
+    uint32_t detail;                /* enum detail of the failure that is being returned */
+    const char *exec_path;          /* what OP_RESOLVE_EXEC found */
+    char text[REPORT_MAX_TEXT];     /* text of the failure, length bytes of it */
+    uint32_t length;
+};
+
+/* A step returns 0, or a negative errno with stage->detail (and text) set. */
+typedef int step_fn(struct stage *stage, const struct step *step);
+
+/* ---- stage.c: decode, run, talk ---- */
+
+/* Check a plan of size bytes: every offset, list, blob and slot.  0 or -EINVAL. */
+int plan_check(const void *memory, size_t size);
+/* Run all steps of a checked plan.  0, or the failing step's negative errno; stage->current names the step. */
+int stage_run(struct stage *stage, const void *memory);
+/* Send one report, with stage->text when it has length, and a descriptor if fd >= 0. */
+int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, int fd);
+/* Wait for the parent's go; does not return when the parent is gone. */
+int stage_wait_go(struct stage *stage);
+const char *string_at(const struct stage *stage, uint32_t offset);
+/* Fill argv (from the bump allocator) with the count strings of a list and a NULL. NULL when out of memory. */
+char **string_list(const struct stage *stage, uint32_t offset, uint32_t count);
+/* Bytes that live until exec: mmap'd, never freed. */
+void *bump(size_t size);
+/* The -errno idiom, with a detail. */
+int fail(struct stage *stage, uint32_t detail, int err);
+/* -errno when result < 0, else result: int fd = sys(open(…)) */
+int sys(long result);
+
+extern step_fn *const step_table[OP_COUNT];
+
+/* ---- path.c: the only file that resolves paths in the container's root ---- */
+
+/* Resolve to an O_PATH descriptor with openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS), EAGAIN retried.  flags: O_* */
+int path_resolve(struct stage *stage, const char *path, int flags);
+/* As above, no symlink anywhere (proc and sysfs targets). */
+int path_literal(struct stage *stage, const char *path, int flags);
+/* mkdir -p, component by component under descriptors; O_PATH of the last. */
+int path_mkdir(struct stage *stage, const char *path, mode_t mode);
+/* Resolve, making a directory or an empty regular file (mknodat, never open(O_CREAT)) when missing. */
+int path_ensure(struct stage *stage, const char *path, int directory, mode_t mode, int nofollow);
+/* Open the parent directory of path (made when missing) and give the last component in name[256]. */
+int path_parent(struct stage *stage, const char *path, char *name);
+
+/* ---- proc.c: the private procfs, verified; every /proc access goes through it ---- */
+int proc_root(struct stage *stage);
+int proc_open(struct stage *stage, const char *path, int flags);
+/* Write text in one write(2); a short write is an error. */
+int proc_write(struct stage *stage, const char *path, const char *text, size_t length);
+/* A fresh descriptor with other flags for an O_PATH one, through the private /proc/self/fd. */
+int fd_reopen(struct stage *stage, int fd, int flags);
+
+/* ---- steps, by family ---- */
+step_fn op_barrier, op_gate, op_exec, op_hook, op_resolve_exec, op_close;                         /* program.c */
+step_fn op_dumpable, op_parent_death, op_become_root, op_join, op_join_process, op_fork, op_unshare,
+    op_time_offsets, op_setsid, op_hostname, op_domainname, op_loopback_up, op_keyring, op_oom_score,
+    op_sysctl;                                                                                     /* namespaces.c */
+step_fn op_propagation, op_root, op_open_tree, op_fsmount, op_setattr, op_copy_up, op_attach, op_remount,
+    op_propagate;                                                                                  /* mount.c, copyup.c */
+step_fn op_mkdir, op_symlink, op_device, op_null_device, op_readonly_path, op_mask_path, op_pivot,
+    op_root_readonly;                                                                              /* rootfs.c */
+step_fn op_console, op_controlling_tty;                                                            /* console.c */
+step_fn op_rlimit, op_scheduler, op_io_priority, op_personality, op_stdio, op_umask, op_chdir, op_bounding,
+    op_groups, op_ids, op_capabilities, op_no_new_privs;                                           /* identity.c */
+step_fn op_apparmor, op_selinux, op_seccomp;                                                       /* security.c */
+
+#endif
