@@ -113,7 +113,8 @@ enum op {
                            (REPORT_FD), binds the peer on /dev/console (flags: CONSOLE_BIND).  n: rows<<16 | columns,
                            0 to leave; a: uid that will own it */
     OP_CONTROLLING_TTY, /* slot: peer; becomes the controlling terminal and descriptors 0, 1 and 2 */
-    OP_PIVOT,           /* flags: PIVOT_MOVE for MS_MOVE + chroot.  The old root is gone afterwards. */
+    OP_PIVOT,           /* flags: PIVOT_MOVE for MS_MOVE + chroot; PIVOT_CHROOT for chroot(2) into the current directory
+                           alone (no mount namespace).  The old root is gone afterwards. */
     OP_ROOT_READONLY,   /* the root mount itself, not what is mounted below */
 
     /* ---- who the process is (identity.c) ---- */
@@ -152,7 +153,7 @@ enum attach_flag {
 enum remount_flag { REMOUNT_BIND = 1 };
 enum symlink_flag { SYMLINK_IF_SOURCE = 1, SYMLINK_REPLACE = 2 };
 enum console_flag { CONSOLE_BIND = 1 };
-enum pivot_flag { PIVOT_MOVE = 1 };
+enum pivot_flag { PIVOT_MOVE = 1, PIVOT_CHROOT = 2 };
 enum chdir_flag { CHDIR_CREATE = 1, CHDIR_RETRY = 2 };
 enum groups_flag { GROUPS_KEEP = 1 };
 

@@ -30,7 +30,7 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         """Collect the annotated names, those of the bases first."""
-        own = [name for name in cls.__dict__.get("__annotations__", ()) if not name.startswith("_")]
+        own = [name for name in cls.__annotations__ if not name.startswith("_")]
         cls._fields = (*cls._fields, *[name for name in own if name not in cls._fields])
 
     def __init__(self, **values: "Any") -> None:

@@ -33,6 +33,7 @@ struct stage {
     int procfs;                     /* private, detached procfs; -1 until proc_open() needs it */
     int channel;                    /* SEQPACKET to the parent; -1 once it has been let go, or in the host */
     int status;                     /* FIFO to the process that opened the gate; -1 before OP_GATE */
+    int pivoted;                    /* the host's tree is out of reach: host paths are refused */
     int preserve;                   /* descriptors 3 … 2+preserve belong to the user's program */
     uint32_t current;               /* index of the step that runs */
     uint32_t detail;                /* enum detail of the failure that is being returned */
@@ -44,10 +45,12 @@ struct stage {
 /* A step returns 0, or a negative errno with stage->detail (and text) set. */
 typedef int step_fn(struct stage *stage, const struct step *step);
 
-/* ---- stage.c: decode, run, talk ---- */
+/* ---- check.c, stage.c: decode, run, talk ---- */
 
 /* Check a plan of size bytes: every offset, list, blob and slot.  0 or -EINVAL. */
 int plan_check(const void *memory, size_t size);
+/* An empty stage: no slot filled, no root, no channel. */
+void stage_init(struct stage *stage);
 /* Run all steps of a checked plan.  0, or the failing step's negative errno; stage->current names the step. */
 int stage_run(struct stage *stage, const void *memory);
 /* Send one report, with stage->text when it has length, and a descriptor if fd >= 0. */
@@ -59,12 +62,27 @@ const char *string_at(const struct stage *stage, uint32_t offset);
 char **string_list(const struct stage *stage, uint32_t offset, uint32_t count);
 /* Bytes that live until exec: mmap'd, never freed. */
 void *bump(size_t size);
-/* The -errno idiom, with a detail. */
+/* Put fd in a slot (a checked index); passes a negative fd on as the error it is, else 0. */
+int slot_fill(struct stage *stage, int32_t slot, int fd);
+/* The -errno idiom, with a detail.  Takes an errno of either sign. */
 int fail(struct stage *stage, uint32_t detail, int err);
 /* -errno when result < 0, else result: int fd = sys(open(…)) */
 int sys(long result);
 
 extern step_fn *const step_table[OP_COUNT];
+
+/* ---- program.c, namespaces.c ---- */
+
+/* Is a step of this kind among those behind us, or still to come? */
+int step_before(const struct stage *stage, enum op op);
+int step_after(const struct stage *stage, enum op op);
+/* TERM, INT and HUP end the stage from now on. */
+int gate_signals(void);
+
+/* Undumpable again, and tied to the parent's life again: a change of credentials takes both away. */
+int rearm(const struct stage *stage);
+/* As fork(2), with clone3(2)'s flags: the child's pid, 0 in the child. */
+int process_copy(uint64_t flags, unsigned exit_signal, int *pidfd);
 
 /* ---- path.c: the only file that resolves paths in the container's root ---- */
 
@@ -74,10 +92,15 @@ int path_resolve(struct stage *stage, const char *path, int flags);
 int path_literal(struct stage *stage, const char *path, int flags);
 /* mkdir -p, component by component under descriptors; O_PATH of the last. */
 int path_mkdir(struct stage *stage, const char *path, mode_t mode);
+/* As above for proc and sysfs targets: a symlink on the way or at the end is -ELOOP. */
+int path_mkdir_literal(struct stage *stage, const char *path, mode_t mode);
 /* Resolve, making a directory or an empty regular file (mknodat, never open(O_CREAT)) when missing. */
 int path_ensure(struct stage *stage, const char *path, int directory, mode_t mode, int nofollow);
 /* Open the parent directory of path (made when missing) and give the last component in name[256]. */
 int path_parent(struct stage *stage, const char *path, char *name);
+
+/* The mount that an open file lies on, or -errno. */
+int64_t mount_id(int fd);
 
 /* ---- proc.c: the private procfs, verified; every /proc access goes through it ---- */
 int proc_root(struct stage *stage);
@@ -95,7 +118,7 @@ step_fn op_dumpable, op_parent_death, op_become_root, op_join, op_join_process, 
 step_fn op_propagation, op_root, op_open_tree, op_fsmount, op_setattr, op_copy_up, op_attach, op_remount,
     op_propagate;                                                                                  /* mount.c, copyup.c */
 step_fn op_mkdir, op_symlink, op_device, op_null_device, op_readonly_path, op_mask_path, op_pivot,
-    op_root_readonly;                                                                              /* rootfs.c */
+    op_root_readonly;                                                                    /* rootfs.c, pivot.c */
 step_fn op_console, op_controlling_tty;                                                            /* console.c */
 step_fn op_rlimit, op_scheduler, op_io_priority, op_personality, op_stdio, op_umask, op_chdir, op_bounding,
     op_groups, op_ids, op_capabilities, op_no_new_privs;                                           /* identity.c */

@@ -1,0 +1,423 @@
+/* The strict JSON reader; json.h has the contract.
+ *
+ * A recursive descent, as deep as JSON_MAX_DEPTH.  Each value is pushed on the stack when it has been read.
+ * When its container closes, the items leave the stack for their final slots, all together: that is
+ * how neighbours in a container become neighbours on the tape.  Strings are checked when they are
+ * read and decoded when they leave, so the second time nothing can be wrong with them.
+ *
+ * No array can overflow.  Every value and name but the first stands behind its own '[', '{', ',' or ':',
+ * which is what json_slots counts.  In the tape's text a string loses two quotes and gains a NUL; a number's
+ * NUL takes the place of what is behind it; no escape is shorter than what it means.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "json.h"
+
+struct reader {
+    const unsigned char *text;
+    uint32_t size;
+    uint32_t at;
+    uint32_t depth;
+    uint32_t pushed;                /* items on the stack */
+    struct json_tape *tape;
+};
+
+static int read_value(struct reader *r);
+
+static int fail(struct reader *r, enum json_error error, uint32_t at)
+{
+    r->tape->error_at = at;
+    return (int)error;
+}
+
+/* The byte at the reader's place; a NUL stands for the end, and is as wrong there as in a document. */
+static unsigned char peek(const struct reader *r)
+{
+    return r->at < r->size ? r->text[r->at] : 0;
+}
+
+static unsigned char skip_space(struct reader *r)
+{
+    while (peek(r) == ' ' || peek(r) == '\n' || peek(r) == '\t' || peek(r) == '\r')
+        r->at++;
+    return peek(r);
+}
+
+static void push(struct reader *r, enum json_kind kind, uint32_t place, uint32_t first, uint32_t end)
+{
+    r->tape->stack[r->pushed++] = (struct json_item){ (uint32_t)kind, place, first, end };
+}
+
+/* ---- strings ---- */
+
+/* The length of the UTF-8 sequence that begins at p, 0 if it is ill-formed (Unicode, table 3-7). */
+static uint32_t utf8_length(const unsigned char *p, uint32_t left)
+{
+    unsigned char low = 0x80, high = 0xbf;
+    uint32_t length;
+
+    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+        length = 2;
+    } else if (p[0] >= 0xe0 && p[0] <= 0xef) {
+        length = 3;
+        low = p[0] == 0xe0 ? 0xa0 : low;        /* overlong */
+        high = p[0] == 0xed ? 0x9f : high;      /* surrogates */
+    } else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+        length = 4;
+        low = p[0] == 0xf0 ? 0x90 : low;        /* overlong */
+        high = p[0] == 0xf4 ? 0x8f : high;      /* beyond U+10FFFF */
+    } else {
+        return 0;
+    }
+    if (left < length || p[1] < low || p[1] > high)
+        return 0;
+    for (uint32_t i = 2; i < length; i++)
+        if (p[i] < 0x80 || p[i] > 0xbf)
+            return 0;
+    return length;
+}
+
+/* The value of four hexadecimal digits, -1 if they are not. */
+static int32_t hex4(const unsigned char *p, uint32_t left)
+{
+    static const char digits[] = "0123456789abcdefABCDEF";
+    int32_t value = 0;
+
+    if (left < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        const char *found = memchr(digits, p[i], sizeof digits - 1);
+
+        if (!found)
+            return -1;
+        value = value * 16 + (int32_t)(found - digits) - (found - digits > 15 ? 6 : 0);
+    }
+    return value;
+}
+
+/* The code point of the \u escape at p; *length gets its bytes.  Negative: an enum json_error. */
+static int32_t unicode_escape(const unsigned char *p, uint32_t left, uint32_t *length)
+{
+    int32_t code = hex4(p + 2, left - 2), low;
+
+    *length = 6;
+    if (code < 0)
+        return -JSON_BAD_ESCAPE;
+    if (code == 0)
+        return -JSON_BAD_NUL;
+    if (code < 0xd800 || code > 0xdfff)
+        return code;
+    if (code > 0xdbff || left < 12 || p[6] != '\\' || p[7] != 'u')
+        return -JSON_BAD_SURROGATE;
+    low = hex4(p + 8, left - 8);
+    if (low < 0xdc00 || low > 0xdfff)
+        return -JSON_BAD_SURROGATE;
+    *length = 12;
+    return 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+}
+
+/* The same for any escape: p is at its backslash, and left bytes remain with it. */
+static int32_t escape(const unsigned char *p, uint32_t left, uint32_t *length)
+{
+    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+    const char *found;
+
+    if (left >= 2 && p[1] == 'u')
+        return unicode_escape(p, left, length);
+    *length = 2;
+    found = left >= 2 ? memchr(letters, p[1], sizeof letters - 1) : NULL;
+    return found ? meanings[found - letters] : -JSON_BAD_ESCAPE;
+}
+
+/* Check the byte at the reader's place, which is not a plain character, and step over what it begins. */
+static int read_special(struct reader *r)
+{
+    const unsigned char *p = r->text + r->at;
+    uint32_t length;
+
+    if (*p == '\\') {
+        int32_t code = escape(p, r->size - r->at, &length);
+
+        if (code < 0)
+            return fail(r, (enum json_error)-code, r->at);
+    } else if (*p < 0x20) {
+        return fail(r, *p ? JSON_BAD_CONTROL : JSON_BAD_NUL, r->at);
+    } else {
+        length = utf8_length(p, r->size - r->at);
+        if (length == 0)
+            return fail(r, JSON_BAD_UTF8, r->at);
+    }
+    r->at += length;
+    return JSON_OK;
+}
+
+static int is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Read a string or a name; the reader is at its opening quote. */
+static int read_string(struct reader *r)
+{
+    uint32_t place = r->at++;
+    int error;
+
+    for (;;) {
+        while (is_plain(peek(r)))
+            r->at++;
+        if (r->at == r->size)
+            return fail(r, JSON_BAD_STRING, place);
+        if (r->text[r->at] == '"')
+            break;
+        error = read_special(r);
+        if (error)
+            return error;
+    }
+    push(r, JSON_STRING, place, place + 1, r->at++);
+    return JSON_OK;
+}
+
+static char *put_utf8(char *to, uint32_t code)
+{
+    if (code >= 0x10000) {
+        *to++ = (char)(0xf0 | code >> 18);
+        *to++ = (char)(0x80 | (code >> 12 & 0x3f));
+    } else if (code >= 0x800) {
+        *to++ = (char)(0xe0 | code >> 12);
+    }
+    if (code >= 0x80)
+        *to++ = (char)(code < 0x800 ? 0xc0 | code >> 6 : 0x80 | (code >> 6 & 0x3f));
+    *to++ = (char)(code < 0x80 ? code : 0x80 | (code & 0x3f));
+    return to;
+}
+
+/* Copy a string that has been checked, with its escapes replaced by what they mean. */
+static char *put_string(char *to, const unsigned char *from, const unsigned char *end)
+{
+    while (from < end) {
+        const unsigned char *slash = memchr(from, '\\', (size_t)(end - from));
+        size_t plain = (size_t)((slash ? slash : end) - from);
+        uint32_t length;
+
+        memcpy(to, from, plain);
+        to += plain;
+        from += plain;
+        if (slash) {
+            to = put_utf8(to, (uint32_t)escape(from, (uint32_t)(end - from), &length));
+            from += length;
+        }
+    }
+    return to;
+}
+
+/* ---- numbers and literals ---- */
+
+static uint32_t skip_digits(struct reader *r)
+{
+    uint32_t begin = r->at;
+
+    while (peek(r) >= '0' && peek(r) <= '9')
+        r->at++;
+    return r->at - begin;
+}
+
+/* Whether these digits are at most the limit, 2**63 for negative numbers and 2**64-1 for others. */
+static int in_range(const unsigned char *digits, const unsigned char *end, int negative)
+{
+    uint64_t limit = negative ? (uint64_t)1 << 63 : UINT64_MAX, value = 0;
+
+    for (; digits < end; digits++) {
+        uint64_t digit = (uint64_t)(*digits - '0');
+
+        if (value > (limit - digit) / 10)
+            return 0;
+        value = value * 10 + digit;
+    }
+    return 1;
+}
+
+static int read_number(struct reader *r)
+{
+    uint32_t place = r->at, digits, ndigits;
+    enum json_kind kind = JSON_INTEGER;
+    int negative = peek(r) == '-', malformed;
+
+    r->at += (uint32_t)negative;
+    digits = r->at;
+    ndigits = skip_digits(r);
+    malformed = ndigits == 0 || (ndigits > 1 && r->text[digits] == '0');
+    if (peek(r) == '.') {
+        kind = JSON_REAL;
+        r->at++;
+        malformed |= skip_digits(r) == 0;
+    }
+    if (peek(r) == 'e' || peek(r) == 'E') {
+        kind = JSON_REAL;
+        r->at++;
+        if (peek(r) == '+' || peek(r) == '-')
+            r->at++;
+        malformed |= skip_digits(r) == 0;
+    }
+    if (malformed)
+        return fail(r, JSON_BAD_NUMBER, place);
+    if (r->at - place > JSON_MAX_NUMBER)
+        return fail(r, JSON_BAD_RANGE, place);
+    if (kind == JSON_INTEGER && !in_range(r->text + digits, r->text + r->at, negative))
+        return fail(r, JSON_BAD_RANGE, place);
+    push(r, kind, place, place, r->at);
+    return JSON_OK;
+}
+
+static int is_letter(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static int read_literal(struct reader *r)
+{
+    static const char *const words[] = { [JSON_FALSE] = "false", [JSON_TRUE] = "true", [JSON_NULL] = "null" };
+    uint32_t place = r->at;
+
+    while (is_letter(peek(r)))
+        r->at++;
+    for (enum json_kind kind = JSON_FALSE; kind <= JSON_NULL; kind++) {
+        size_t length = strlen(words[kind]);
+
+        if (r->at - place == length && memcmp(r->text + place, words[kind], length) == 0) {
+            push(r, kind, place, 0, 0);
+            return JSON_OK;
+        }
+    }
+    return fail(r, JSON_BAD_LITERAL, place);
+}
+
+/* ---- containers ---- */
+
+/* Move one item from the stack to the next slot. */
+static void place_item(struct reader *r, const struct json_item *item)
+{
+    struct json_tape *tape = r->tape;
+    char *to = tape->text + tape->ntext;
+    int container = item->kind == JSON_ARRAY || item->kind == JSON_OBJECT;
+
+    if (item->kind == JSON_STRING) {
+        to = put_string(to, r->text + item->first, r->text + item->end);
+    } else {
+        tape->patches[tape->npatches++] = (struct json_patch){
+            item->kind, tape->nplaces, container ? item->first : 0, container ? item->end : 0
+        };
+        if (!container) {
+            memcpy(to, r->text + item->first, item->end - item->first);
+            to += item->end - item->first;
+        }
+    }
+    *to++ = '\0';
+    tape->ntext = (uint32_t)(to - tape->text);
+    tape->places[tape->nplaces++] = item->place;
+}
+
+/* Close a container whose items are those above base: they get their slots, and it takes their place. */
+static void close_container(struct reader *r, enum json_kind kind, uint32_t place, uint32_t base)
+{
+    uint32_t first = r->tape->nplaces;
+
+    for (uint32_t i = base; i < r->pushed; i++)
+        place_item(r, &r->tape->stack[i]);
+    r->pushed = base;
+    r->depth--;
+    push(r, kind, place, first, r->tape->nplaces);
+}
+
+/* Read a name and its colon. */
+static int read_name(struct reader *r)
+{
+    int error;
+
+    if (skip_space(r) != '"')
+        return fail(r, JSON_BAD_NAME, r->at);
+    error = read_string(r);
+    if (!error && skip_space(r) != ':')
+        error = fail(r, JSON_BAD_COLON, r->at);
+    r->at++;
+    return error;
+}
+
+static int read_container(struct reader *r, enum json_kind kind)
+{
+    unsigned char close = kind == JSON_OBJECT ? '}' : ']', c;
+    uint32_t place = r->at++, base = r->pushed;
+
+    if (r->depth++ == JSON_MAX_DEPTH)
+        return fail(r, JSON_BAD_DEPTH, place);
+    c = skip_space(r);
+    while (c != close) {
+        int error = kind == JSON_OBJECT ? read_name(r) : JSON_OK;
+
+        if (!error)
+            error = read_value(r);
+        if (error)
+            return error;
+        c = skip_space(r);
+        if (c == close)
+            break;
+        if (c != ',')
+            return fail(r, kind == JSON_OBJECT ? JSON_BAD_MEMBER : JSON_BAD_ITEM, r->at);
+        r->at++;
+    }
+    r->at++;
+    close_container(r, kind, place, base);
+    return JSON_OK;
+}
+
+static int read_value(struct reader *r)
+{
+    unsigned char c = skip_space(r);
+
+    if (c == '"')
+        return read_string(r);
+    if (c == '{')
+        return read_container(r, JSON_OBJECT);
+    if (c == '[')
+        return read_container(r, JSON_ARRAY);
+    if (c == '-' || (c >= '0' && c <= '9'))
+        return read_number(r);
+    if (is_letter(c))
+        return read_literal(r);
+    return fail(r, JSON_BAD_VALUE, r->at);
+}
+
+uint32_t json_slots(const char *document, size_t size)
+{
+    uint32_t slots = 1;
+
+    if (size > JSON_MAX_BYTES)
+        return slots;
+    for (size_t i = 0; i < size; i++) {
+        char c = document[i];
+
+        slots += c == '[' || c == '{' || c == ',' || c == ':';
+    }
+    return slots;
+}
+
+int json_read(const char *document, size_t size, struct json_tape *tape)
+{
+    struct reader r = { .text = (const unsigned char *)document, .size = (uint32_t)size, .tape = tape };
+    int error;
+
+    tape->ntext = tape->nplaces = tape->npatches = tape->error_at = 0;
+    if (size > JSON_MAX_BYTES)
+        return fail(&r, JSON_BAD_SIZE, 0);
+    if (size >= 3 && memcmp(document, "\xef\xbb\xbf", 3) == 0)
+        return fail(&r, JSON_BAD_MARK, 0);
+    error = read_value(&r);
+    if (error)
+        return error;
+    skip_space(&r);
+    if (r.at != r.size)
+        return fail(&r, JSON_BAD_END, r.at);
+    place_item(&r, &tape->stack[0]);
+    return JSON_OK;
+}

@@ -1,0 +1,43 @@
+/* Kernel calls that Python's posix, fcntl and select lack.
+ *
+ * This text has no preprocessor lines: cffi reads it as its cdef.  Unless said otherwise a function
+ * returns a number >= 0, or a negative errno.  Every descriptor that is returned is close-on-exec.
+ */
+
+/* openat2(2); resolve: RESOLVE_*.  EAGAIN (a rename on the way) is tried again. */
+int pyoci_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+
+/* Close, or mark close-on-exec, all descriptors from first on; close_range(2). */
+int pyoci_close_range(unsigned int first, unsigned int last, int cloexec_only);
+
+int pyoci_pidfd_send_signal(int pidfd, int signal);
+/* A copy of another process's descriptor; pidfd_getfd(2). */
+int pyoci_pidfd_getfd(int pidfd, int fd);
+/* Orphaned descendants become this process's children; PR_SET_CHILD_SUBREAPER. */
+int pyoci_subreaper(int on);
+/* CLONE_NEW* of a namespace's descriptor; ioctl_ns(2). */
+int pyoci_ns_type(int fd);
+/* The effective capabilities of this process, bit by bit. */
+uint64_t pyoci_capabilities(void);
+
+/* Block all signals but those of a fault of our own, and give a descriptor from which they are read. */
+int pyoci_signalfd(void);
+/* The number of the next signal; -EAGAIN when there is none. */
+int pyoci_read_signal(int fd);
+
+/* Connect a stream socket to a path of any length below 4096; unix(7). */
+int pyoci_connect_unix(const char *path);
+/* Send size (at least 1) bytes with count (at most 253) descriptors in one message. */
+int pyoci_send_fds(int socket, const void *data, size_t size, const int *fds, uint32_t count);
+/* Receive at most size bytes and one descriptor (*fd, or -1).  The number of bytes, 0 at end of file. */
+int pyoci_receive_fd(int socket, void *data, size_t size, int *fd);
+
+struct pyoci_termios {
+    unsigned char bytes[128];
+};
+/* Make a terminal raw, with its old settings in *saved; termios(3). */
+int pyoci_tty_raw(int fd, struct pyoci_termios *saved);
+int pyoci_tty_restore(int fd, const struct pyoci_termios *saved);
+/* size: rows, columns. */
+int pyoci_winsize_get(int fd, unsigned short *size);
+int pyoci_winsize_set(int fd, const unsigned short *size);

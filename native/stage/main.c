@@ -1,0 +1,142 @@
+/* The static program: argv is {"pyoci-stage", number of the socket, count of preserved descriptors}. */
+#include "compat.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+enum {
+    SIGNALS = 64,
+    MAX_FDS = 253,                  /* SCM_MAX_FD of the kernel */
+    SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
+};
+
+/* A message that brings the plan: the first one names its size and carries the memfd before the inputs. */
+struct delivery {
+    uint32_t size;                  /* bytes of the plan, 0 in the messages that only bring more inputs */
+    uint32_t ninputs;               /* inputs in all messages together */
+};
+
+static struct stage stage;
+
+static _Noreturn void die(int err)
+{
+    stage_report(&stage, REPORT_FAILED, err, stage.detail, -1);
+    _exit(1);
+}
+
+static int number(const char *text)
+{
+    int value = 0;
+    if (*text == '\0')
+        _exit(1);
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9' || value > 100000000)
+            _exit(1);
+        value = value * 10 + (*text - '0');
+    }
+    return value;
+}
+
+/* execve keeps ignored signals and the mask.  By raw calls: a C library hides the signals it uses itself. */
+static void reset_signals(void)
+{
+    unsigned long zero[16] = { 0 };
+    for (int signal = 1; signal <= SIGNALS; signal++)
+        syscall(SYS_rt_sigaction, signal, zero, NULL, (size_t)8);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, zero, NULL, (size_t)8);
+}
+
+/* Receive one message.  Gives the number of descriptors; end of file ends the stage: the parent is gone. */
+static unsigned receive(struct delivery *delivery, int fds[MAX_FDS])
+{
+    static union {
+        char space[CMSG_SPACE(MAX_FDS * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec part = { .iov_base = delivery, .iov_len = sizeof *delivery };
+    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    int got;
+    do
+        got = sys(recvmsg(stage.channel, &message, MSG_CMSG_CLOEXEC));
+    while (got == -EINTR);
+    if (got == 0)
+        _exit(1);
+    if (got != (int)sizeof *delivery || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)))
+        die(got < 0 ? got : -EPROTO);
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    if (rights == NULL || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS)
+        return 0;
+    size_t bytes = rights->cmsg_len - CMSG_LEN(0);
+    memcpy(fds, CMSG_DATA(rights), bytes);
+    return (unsigned)(bytes / sizeof(int));
+}
+
+static const struct plan *map_plan(int fd, uint32_t size)
+{
+    struct stat status;
+    int seals = sys(fcntl(fd, F_GET_SEALS));
+    if (seals < 0 || (seals & SEALS) != SEALS)
+        die(-EPERM);
+    if (fstat(fd, &status) < 0 || (uint64_t)status.st_size != size)
+        die(-EINVAL);
+    void *memory = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (memory == MAP_FAILED)
+        die(-errno);
+    close(fd);
+    int checked = plan_check(memory, size);
+    if (checked < 0)
+        die(checked);
+    return memory;
+}
+
+static const struct plan *receive_plan(void)
+{
+    static int fds[MAX_FDS];
+    struct delivery delivery;
+    unsigned count = receive(&delivery, fds);
+    if (count == 0)
+        die(-EPROTO);
+    uint32_t ninputs = delivery.ninputs;
+    const struct plan *plan = map_plan(fds[0], delivery.size);
+    if (ninputs != plan->ninputs)
+        die(-EPROTO);
+    memmove(fds, fds + 1, --count * sizeof *fds);
+    for (uint32_t filled = 0;;) {
+        if (count > ninputs - filled)
+            die(-EPROTO);
+        memcpy(stage.slots + filled, fds, count * sizeof *fds);
+        filled += count;
+        if (filled == ninputs)
+            return plan;
+        count = receive(&delivery, fds);
+        if (count == 0 || delivery.size != 0)
+            die(-EPROTO);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    /* A parent that died before this call shows as end of file on the channel. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    reset_signals();
+    if (argc != 3)
+        _exit(1);
+    stage_init(&stage);
+    stage.channel = number(argv[1]);
+    stage.preserve = number(argv[2]);
+    if (fcntl(stage.channel, F_SETFD, FD_CLOEXEC) < 0)
+        _exit(1);
+    stage.detail = DETAIL_PLAN;
+    const struct plan *plan = receive_plan();
+    int result = stage_run(&stage, plan);
+    if (result < 0)
+        die(result);
+    _exit(0);
+}

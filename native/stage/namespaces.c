@@ -1,0 +1,396 @@
+/* Namespaces: making and joining them, and what is set inside them before the mounts. */
+#include "compat.h"
+
+#include <errno.h>
+#include <linux/keyctl.h>
+#include <linux/netlink.h>
+#include <linux/nsfs.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+enum { VALUE_MAX = 1024 };
+
+/* From these steps on end of file says that the parent has died; see op_barrier and op_seccomp. */
+static int is_let_go(const struct stage *stage)
+{
+    for (uint32_t i = 0; i < stage->current; i++)
+        if (stage->steps[i].op == OP_BARRIER && stage->steps[i].a == BARRIER_READY)
+            return 1;
+    return stage->channel < 0 || step_before(stage, OP_SECCOMP);
+}
+
+static int die_with_parent(const struct stage *stage)
+{
+    return is_let_go(stage) ? 0 : sys(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+}
+
+/* The kernel forgets both settings when credentials change; a process of the container could then trace
+ * the stage, and the stage could outlive its parent. */
+int rearm(const struct stage *stage)
+{
+    int err = sys(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+
+    return err < 0 ? err : die_with_parent(stage);
+}
+
+/* Filters that are in force before a startContainer hook often know no clone3. */
+static int old_clone(uint64_t flags, int *pidfd)
+{
+#ifdef __s390x__
+    return sys(syscall(SYS_clone, 0, flags, pidfd, NULL, NULL));
+#else
+    return sys(syscall(SYS_clone, flags, 0, pidfd, NULL, NULL));
+#endif
+}
+
+int process_copy(uint64_t flags, unsigned exit_signal, int *pidfd)
+{
+    struct clone_args args;
+    int err;
+
+    memset(&args, 0, sizeof args);
+    args.flags = flags | CLONE_PIDFD;
+    args.pidfd = (uintptr_t)pidfd;
+    args.exit_signal = exit_signal;
+    err = sys(syscall(SYS_clone3, &args, sizeof args));
+    if ((err == -ENOSYS || err == -EPERM) && !(flags & CLONE_NEWTIME))
+        err = old_clone(flags | CLONE_PIDFD | exit_signal, pidfd);
+    return err;
+}
+
+int op_dumpable(struct stage *stage, const struct step *step)
+{
+    (void)stage;
+    return sys(prctl(PR_SET_DUMPABLE, (unsigned long)step->n, 0, 0, 0));
+}
+
+int op_parent_death(struct stage *stage, const struct step *step)
+{
+    (void)stage;
+    return sys(prctl(PR_SET_PDEATHSIG, (unsigned long)step->n, 0, 0, 0));
+}
+
+int op_become_root(struct stage *stage, const struct step *step)
+{
+    int err = sys(syscall(SYS_setgroups, 0, NULL));
+
+    (void)step;
+    if (err < 0 && err != -EPERM)       /* EPERM: /proc/PID/setgroups says "deny", as it must without privilege */
+        return err;
+    err = sys(syscall(SYS_setresgid, 0, 0, 0));
+    if (err == 0)
+        err = sys(syscall(SYS_setresuid, 0, 0, 0));
+    return err < 0 ? err : rearm(stage);
+}
+
+/* ---- joining ---- */
+
+/* After a switch of mount namespace "/" is the root that steps work in. */
+static int take_root(struct stage *stage)
+{
+    int fd = sys(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+
+    if (fd < 0)
+        return fd;
+    if (stage->root >= 0)
+        close(stage->root);
+    stage->root = fd;
+    return 0;
+}
+
+static int join_one(struct stage *stage, int fd, int type)
+{
+    int err = sys(syscall(SYS_setns, fd, type));
+
+    if (err == 0 && type == CLONE_NEWNS)
+        err = take_root(stage);
+    if (err == 0 && type == CLONE_NEWUSER)
+        err = rearm(stage);
+    return err;
+}
+
+/* Join the namespaces of the slots whose type is (or is not) the user namespace.  What fails with EPERM is
+ * left in *refused when that is given; done slots become 0 in types. */
+static int join_round(struct stage *stage, const struct step *step, int *types, int user, int *refused)
+{
+    for (uint32_t i = 0; i < step->a; i++) {
+        int fd = stage->slots[step->slot + (int32_t)i], err;
+
+        if (types[i] == 0 || (types[i] == CLONE_NEWUSER) != user)
+            continue;
+        err = join_one(stage, fd, types[i]);
+        if (err == -EPERM && refused != NULL)
+            *refused = 1;
+        else if (err < 0)
+            return err;
+        else
+            types[i] = 0;
+    }
+    return 0;
+}
+
+int op_join(struct stage *stage, const struct step *step)
+{
+    int *types = bump(step->a * sizeof *types);
+    int refused = 0, err;
+
+    if (types == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < step->a; i++) {
+        types[i] = sys(ioctl(stage->slots[step->slot + (int32_t)i], NS_GET_NSTYPE));
+        if (types[i] < 0)
+            return fail(stage, DETAIL_SOURCE, types[i]);
+    }
+    err = join_round(stage, step, types, 0, &refused);
+    if (err == 0)
+        err = join_round(stage, step, types, 1, NULL);
+    if (err == 0 && refused)
+        err = join_round(stage, step, types, 0, NULL);
+    return err;
+}
+
+int op_join_process(struct stage *stage, const struct step *step)
+{
+    int err = sys(syscall(SYS_setns, stage->slots[step->slot], (int)step->n));
+
+    if (err == 0 && (step->n & CLONE_NEWNS))
+        err = take_root(stage);
+    return err < 0 ? err : rearm(stage);
+}
+
+/* ---- making ---- */
+
+/* The child waits until the old process has told the parent about it: a barrier of the child must not be
+ * the first that the parent hears. */
+static int fork_child(struct stage *stage, const int pair[2])
+{
+    char byte;
+    int got;
+
+    close(pair[1]);
+    do
+        got = sys(read(pair[0], &byte, 1));
+    while (got == -EINTR);
+    if (got != 1)
+        _exit(1);
+    close(pair[0]);
+    return die_with_parent(stage);
+}
+
+int op_fork(struct stage *stage, const struct step *step)
+{
+    int pair[2], pidfd = -1, err;
+
+    if (stage->channel < 0)
+        return -EINVAL;
+    err = sys(syscall(SYS_pipe2, pair, O_CLOEXEC));
+    if (err < 0)
+        return err;
+    err = process_copy(step->n | CLONE_PARENT, 0, &pidfd);
+    if (err == 0)
+        return fork_child(stage, pair);
+    if (err > 0) {
+        if (stage_report(stage, REPORT_CHILD, 0, (uint32_t)err, pidfd) < 0 || write(pair[1], "", 1) != 1)
+            _exit(1);
+        _exit(0);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    return err;
+}
+
+int op_unshare(struct stage *stage, const struct step *step)
+{
+    int err = sys(syscall(SYS_unshare, (unsigned long)step->n));
+
+    /* Still dumpable if it was: an unprivileged parent can only then write the id maps. */
+    return err < 0 ? err : die_with_parent(stage);
+}
+
+/* A process cannot move into its time namespace by unshare(2): only its children are born there, or it
+ * joins the namespace that they would be born in. */
+int op_time_offsets(struct stage *stage, const struct step *step)
+{
+    const char *text = string_at(stage, step->a);
+    int directory, fd, err = 0;
+
+    if (*text != '\0')
+        err = proc_write(stage, "self/timens_offsets", text, strlen(text));
+    if (err < 0)
+        return err;
+    directory = proc_open(stage, "self/ns", O_RDONLY | O_DIRECTORY);
+    if (directory < 0)
+        return directory;
+    fd = sys(openat(directory, "time_for_children", O_RDONLY | O_CLOEXEC));
+    close(directory);
+    if (fd < 0)
+        return fd;
+    err = sys(syscall(SYS_setns, fd, CLONE_NEWTIME));
+    close(fd);
+    return err;
+}
+
+int op_setsid(struct stage *stage, const struct step *step)
+{
+    int err = sys(syscall(SYS_setsid));
+
+    (void)stage;
+    (void)step;
+    if (err == -EPERM && getsid(0) == getpid())
+        return 0;
+    return err < 0 ? err : 0;
+}
+
+/* ---- what is set inside ---- */
+
+int op_hostname(struct stage *stage, const struct step *step)
+{
+    const char *name = string_at(stage, step->a);
+
+    return sys(sethostname(name, strlen(name)));
+}
+
+int op_domainname(struct stage *stage, const struct step *step)
+{
+    const char *name = string_at(stage, step->a);
+
+    return sys(setdomainname(name, strlen(name)));
+}
+
+/* The interface's ioctls work on every kind of socket; netlink's is there without IPv4 and IPv6. */
+int op_loopback_up(struct stage *stage, const struct step *step)
+{
+    int fd = sys(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)), err;
+    struct ifreq request;
+
+    (void)stage;
+    (void)step;
+    if (fd < 0)
+        return fd;
+    memset(&request, 0, sizeof request);
+    memcpy(request.ifr_name, "lo", sizeof "lo");
+    err = sys(ioctl(fd, SIOCGIFFLAGS, &request));
+    if (err == 0) {
+        request.ifr_flags = (short)(request.ifr_flags | IFF_UP);
+        err = sys(ioctl(fd, SIOCSIFFLAGS, &request));
+    }
+    close(fd);
+    return err;
+}
+
+/* The permissions of a key are the fourth field of its description, in hexadecimal. */
+static int key_permissions(int serial, uint32_t *permissions)
+{
+    char text[256];
+    int length = sys(syscall(SYS_keyctl, KEYCTL_DESCRIBE, serial, text, sizeof text)), field = 0;
+
+    if (length < 0)
+        return length;
+    *permissions = 0;
+    for (int i = 0; i < length && i < (int)sizeof text && field < 4; i++) {
+        char c = text[i];
+
+        if (c == ';')
+            field++;
+        else if (field == 3 && c >= '0' && c <= '9')
+            *permissions = *permissions << 4 | (uint32_t)(c - '0');
+        else if (field == 3 && c >= 'a' && c <= 'f')
+            *permissions = *permissions << 4 | (uint32_t)(c - 'a' + 10);
+    }
+    return field == 4 ? 0 : -EINVAL;
+}
+
+/* keyrings(7): a session keyring of its own, so that the host's keys are out of reach.  A process that is
+ * exec'd later joins it by its name, for which the user needs the right to search it. */
+static int join_keyring(const char *name)
+{
+    const uint32_t user_search = 0x080000;      /* KEY_USR_SEARCH */
+    int serial = sys(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name));
+    uint32_t permissions;
+    int err;
+
+    if (serial < 0)
+        return serial == -ENOSYS ? 0 : serial;
+    err = key_permissions(serial, &permissions);
+    if (err < 0)
+        return err;
+    return sys(syscall(SYS_keyctl, KEYCTL_SETPERM, serial, permissions | user_search));
+}
+
+int op_keyring(struct stage *stage, const struct step *step)
+{
+    static const char file[] = "thread-self/attr/keycreate";
+    const char *label = string_at(stage, step->b);
+    int err = 0;
+
+    if (*label != '\0')
+        err = proc_write(stage, file, label, strlen(label));
+    if (err == 0)
+        err = join_keyring(string_at(stage, step->a));
+    if (err == 0 && *label != '\0')
+        err = proc_write(stage, file, "\n", 1);         /* keys made later take the default label again */
+    return err;
+}
+
+int op_oom_score(struct stage *stage, const struct step *step)
+{
+    const char *text = string_at(stage, step->a);
+
+    return proc_write(stage, "self/oom_score_adj", text, strlen(text));
+}
+
+/* Read a small file; its length without trailing newlines, or a negative errno. */
+static int read_value(struct stage *stage, const char *path, char value[VALUE_MAX])
+{
+    int fd = proc_open(stage, path, O_RDONLY), got;
+
+    if (fd < 0)
+        return fd;
+    got = sys(read(fd, value, VALUE_MAX - 1));
+    close(fd);
+    while (got > 0 && value[got - 1] == '\n')
+        got--;
+    if (got >= 0)
+        value[got] = '\0';
+    return got;
+}
+
+/* Equal but for the kind of white space, which the kernel changes from blanks to tabs. */
+static int same_value(const char *left, const char *right)
+{
+    while (*left != '\0' && *right != '\0') {
+        int blank = *left == ' ' || *left == '\t';
+
+        if (blank != (*right == ' ' || *right == '\t') || (!blank && *left != *right))
+            return 0;
+        left++;
+        right++;
+    }
+    return *left == *right;
+}
+
+/* The kernel stores some values in another form (rounded, sorted), so reading back cannot ask for the same
+ * text; but a write that is followed by the old value, which was another one, has had no effect. */
+int op_sysctl(struct stage *stage, const struct step *step)
+{
+    const char *name = string_at(stage, step->a), *value = string_at(stage, step->b);
+    char *before = bump(2 * VALUE_MAX), *after, path[256] = "sys/";
+    int known, err;
+
+    if (before == NULL || strlen(name) >= sizeof path - 4)
+        return before == NULL ? -ENOMEM : -ENAMETOOLONG;
+    after = before + VALUE_MAX;
+    memcpy(path + 4, name, strlen(name) + 1);
+    known = read_value(stage, path, before) >= 0 && !same_value(before, value);
+    err = proc_write(stage, path, value, strlen(value));
+    if (err < 0)
+        return err;
+    if (known && read_value(stage, path, after) >= 0 && strcmp(before, after) == 0)
+        return fail(stage, DETAIL_READ_BACK, EINVAL);
+    return 0;
+}

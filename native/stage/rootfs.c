@@ -1,0 +1,177 @@
+/* What the root file system gets besides its mounts: directories, links, devices, hidden and read-only paths. */
+#include "compat.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+int op_mkdir(struct stage *stage, const struct step *step)
+{
+    int fd = path_mkdir(stage, string_at(stage, step->a), (mode_t)step->n);
+    if (fd < 0)
+        return fail(stage, DETAIL_TARGET, fd);
+    close(fd);
+    return 0;
+}
+
+static int link_in(int parent, const char *text, const char *name, int replace)
+{
+    int result = sys(symlinkat(text, parent, name));
+    if (result != -EEXIST)
+        return result;
+    if (!replace)
+        return 0;
+    result = sys(unlinkat(parent, name, 0));
+    return result < 0 ? result : sys(symlinkat(text, parent, name));
+}
+
+int op_symlink(struct stage *stage, const struct step *step)
+{
+    char name[NAME_MAX + 1];
+    struct stat status;
+    const char *text = string_at(stage, step->a);
+    if (step->flags & SYMLINK_IF_SOURCE
+        && (strncmp(text, "/proc/", 6) != 0 || fstatat(AT_FDCWD, text, &status, AT_SYMLINK_NOFOLLOW) < 0))
+        return 0;
+    int parent = path_parent(stage, string_at(stage, step->b), name);
+    if (parent < 0)
+        return fail(stage, DETAIL_TARGET, parent);
+    int result = link_in(parent, text, name, step->flags & SYMLINK_REPLACE);
+    close(parent);
+    return result < 0 ? fail(stage, DETAIL_CREATE, result) : 0;
+}
+
+/* ---- devices ---- */
+
+static int is_device(int fd, mode_t type, uint64_t device)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0 || (status.st_mode & S_IFMT) != type)
+        return 0;
+    return type == S_IFIFO || status.st_rdev == device;
+}
+
+/* Make the node with exactly this mode and owner, or find the same one. */
+static int make_device(struct stage *stage, int parent, const char *name, const struct step *step)
+{
+    mode_t type = step->m & S_IFMT;
+    mode_t mask = umask(0);
+    int made = sys(mknodat(parent, name, type | (step->b & 07777), type == S_IFIFO ? 0 : step->n));
+    umask(mask);
+    if (made < 0 && made != -EEXIST)
+        return fail(stage, DETAIL_CREATE, made);
+    int fd = sys(openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (fd < 0)
+        return fail(stage, DETAIL_TARGET, fd);
+    int result = 0;
+    if (!is_device(fd, type, step->n))
+        result = fail(stage, DETAIL_DIFFERENT_DEVICE, EEXIST);
+    else if (made >= 0 && (result = sys(fchownat(fd, "", step->c, step->d, AT_EMPTY_PATH))) < 0)
+        fail(stage, DETAIL_ATTRIBUTES, result);
+    close(fd);
+    return result;
+}
+
+int op_device(struct stage *stage, const struct step *step)
+{
+    char name[NAME_MAX + 1];
+    mode_t type = step->m & S_IFMT;
+    if ((type != S_IFCHR && type != S_IFBLK && type != S_IFIFO) || step->n > UINT32_MAX)
+        return fail(stage, DETAIL_PLAN, EINVAL);
+    int parent = path_parent(stage, string_at(stage, step->a), name);
+    if (parent < 0)
+        return fail(stage, DETAIL_TARGET, parent);
+    int result = make_device(stage, parent, name, step);
+    close(parent);
+    return result;
+}
+
+int op_null_device(struct stage *stage, const struct step *step)
+{
+    if (stage->pivoted)
+        return fail(stage, DETAIL_SOURCE, EPERM);
+    int fd = k_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW);
+    if (fd < 0)
+        return fail(stage, DETAIL_SOURCE, fd);
+    if (!is_device(fd, S_IFCHR, makedev(1, 3))) {
+        close(fd);
+        return fail(stage, DETAIL_DIFFERENT_DEVICE, ENODEV);
+    }
+    return slot_fill(stage, step->slot, fd);
+}
+
+/* ---- read-only and masked paths: each on the one descriptor that its path gave ---- */
+
+/* The target, or -ENOENT where nothing is to be protected: also when a directory on the way is none. */
+static int protected_path(struct stage *stage, const char *path)
+{
+    int fd = path_resolve(stage, path, 0);
+    return fd == -ENOTDIR ? -ENOENT : fd;
+}
+
+static int set_readonly(int mount)
+{
+    struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+    return k_mount_setattr(mount, 0, &attr);
+}
+
+/* The path over itself, read-only, with what is mounted below it.  Other attributes stay as they are. */
+static int cover_readonly(struct stage *stage, int target)
+{
+    int mount = k_open_tree(target, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+    if (mount < 0)
+        return fail(stage, DETAIL_SOURCE, mount);
+    int result = set_readonly(mount);
+    if (result < 0)
+        fail(stage, DETAIL_ATTRIBUTES, result);
+    else if ((result = k_move_mount(mount, target)) < 0)
+        fail(stage, DETAIL_ATTACH, result);
+    close(mount);
+    return result;
+}
+
+int op_readonly_path(struct stage *stage, const struct step *step)
+{
+    int target = protected_path(stage, string_at(stage, step->a));
+    if (target < 0)
+        return target == -ENOENT ? 0 : fail(stage, DETAIL_TARGET, target);
+    int result = cover_readonly(stage, target);
+    close(target);
+    return result;
+}
+
+/* Attach a copy of mount.  Before Linux 6.15 a detached mount cannot be cloned: there the first target gets the
+ * mount itself, and once it is attached it can be cloned for the others. */
+static int attach_copy(int mount, int target)
+{
+    int copy = k_open_tree(mount, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+    if (copy == -EINVAL)
+        return k_move_mount(mount, target);
+    if (copy < 0)
+        return copy;
+    int result = k_move_mount(copy, target);
+    close(copy);
+    return result;
+}
+
+int op_mask_path(struct stage *stage, const struct step *step)
+{
+    struct stat status;
+    int target = protected_path(stage, string_at(stage, step->a));
+    if (target < 0)
+        return target == -ENOENT ? 0 : fail(stage, DETAIL_TARGET, target);
+    int result = sys(fstat(target, &status));
+    if (result >= 0)
+        result = attach_copy(stage->slots[S_ISDIR(status.st_mode) ? (int32_t)step->b : step->slot], target);
+    close(target);
+    return result < 0 ? fail(stage, DETAIL_ATTACH, result) : 0;
+}
+
+int op_root_readonly(struct stage *stage, const struct step *step)
+{
+    (void)step;
+    int result = set_readonly(stage->root);
+    return result < 0 ? fail(stage, DETAIL_ATTRIBUTES, result) : 0;
+}

@@ -1,0 +1,89 @@
+"""The edge: read the command line, do what it says, print one line when it fails, end with the exit status."""
+
+import posix
+import sys
+
+from pyoci import cli
+from pyoci.errors import Error
+from pyoci.log import debug, error, log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXEC_FAILURE = 255
+
+
+def main(argv: "list[str]") -> int:
+    """Run one command; gives the exit status of the process."""
+    verb = ""
+    try:
+        command = cli.parse(argv)
+        verb = command.verb
+        general = command.globals
+        log.open(str(general["log"]), str(general["log-format"]), str(general["log-level"]), debug=bool(general["debug"]))
+        return find(verb)(command)
+    except Error as failure:
+        error(str(failure))
+        return EXEC_FAILURE if verb == "exec" else failure.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as failure:  # a defect of pyoci: still one line for the caller, the rest into the log
+        error(f"internal error: {type(failure).__name__}: {' '.join(str(failure).split())}")
+        debug(traceback_text(failure))
+        return EXEC_FAILURE if verb == "exec" else 1
+
+
+def find(verb: str) -> "Callable[[cli.Command], int]":
+    """Import the module of a verb, and no other."""
+    match verb:
+        case "create":
+            from pyoci.commands.create import run
+        case "start":
+            from pyoci.commands.start import run
+        case "run":
+            from pyoci.commands.run import run
+        case "state":
+            from pyoci.commands.state import run
+        case "kill":
+            from pyoci.commands.kill import run
+        case "delete":
+            from pyoci.commands.delete import run
+        case "exec":
+            from pyoci.commands.exec import run
+        case "list":
+            from pyoci.commands.list import run
+        case "pause" | "resume":
+            from pyoci.commands.freeze import run
+        case "ps":
+            from pyoci.commands.ps import run
+        case "update":
+            from pyoci.commands.update import run
+        case "spec":
+            from pyoci.commands.spec import run
+        case "plan":
+            from pyoci.commands.plan import run
+        case "version":
+            from pyoci.commands.version import run
+        case _:
+            from pyoci.commands.help import run
+    return run
+
+
+def traceback_text(failure: BaseException) -> str:
+    """Name the places of a traceback in one line, without opening a source file."""
+    places = []
+    step = failure.__traceback__
+    while step is not None:
+        places.append(f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}")
+        step = step.tb_next
+    return f"{type(failure).__name__}: {failure} at {' > '.join(places)}"
+
+
+def entry() -> None:
+    """Be the program: no interpreter shutdown, which costs time and may print."""
+    posix._exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    entry()

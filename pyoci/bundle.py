@@ -1,0 +1,65 @@
+"""A bundle: the directory that holds config.json and the root file system; runtime-spec bundle.md."""
+
+import errno
+import posix
+
+from pyoci import codec
+from pyoci.config.parse import parse_config
+from pyoci.errors import Error, wrap
+from pyoci.record import Record
+from pyoci.state import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.config.model import Config
+
+
+class Bundle(Record):
+    """A bundle that has been read: absolute paths, the text of config.json as it was, and what it says."""
+
+    path: str
+    rootfs: str
+    text: bytes
+    config: "Config"
+
+
+def absolute(path: str) -> str:
+    """Make a path absolute, against the current directory."""
+    return path if path.startswith("/") else f"{posix.getcwd()}/{path}"
+
+
+def load(path: str, config_file: str = "") -> Bundle:
+    """Read the bundle at *path*, with another configuration file than its config.json if one is named.
+
+    Raises:
+        Error: the file cannot be read.
+        ConfigError: it is not JSON, or not a valid configuration.
+    """
+    directory = absolute(path or ".")
+    if directory != "/":
+        directory = directory.rstrip("/")
+    if directory.endswith("/."):
+        directory = directory[:-2]
+    file = absolute(config_file) if config_file else f"{directory}/config.json"
+    try:
+        text = read_file(file)
+    except OSError as error:
+        hint = "a bundle is a directory with a config.json" if error.errno == errno.ENOENT else ""
+        raise wrap(f"reading {file}", error, hint=hint) from error
+    config = parse_config(codec.loads(text, "config.json"))
+    root = config.root.path
+    return Bundle(path=directory, rootfs=root if root.startswith("/") else f"{directory}/{root}", text=text, config=config)
+
+
+def open_rootfs(rootfs: str) -> int:
+    """Open the root file system, once; everything else goes through this descriptor.
+
+    Raises:
+        Error: it is missing or no directory.
+    """
+    try:
+        return posix.open(rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except NotADirectoryError:
+        raise Error(f"the root file system {rootfs} is not a directory (ENOTDIR) [config.json: /root/path]") from None
+    except OSError as error:
+        raise wrap(f"opening the root file system {rootfs}", error, "/root/path") from error

@@ -1,0 +1,183 @@
+"""Put linux.resources into force: the limits by file, the device rules by file (v1) or BPF program (v2).
+
+Each resource goes to the hierarchy that has its controller.  On a hybrid host that is v1 for most of them,
+and ``unified`` reaches the controllers that v2 has kept.
+"""
+
+import errno
+import posix
+
+from pyoci.cgroups import devices, unprivileged, v2
+from pyoci.cgroups.files import Write, perform, read, read_or
+from pyoci.config.model import Resources
+from pyoci.errors import ConfigError, KernelError, Problem, wrap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyoci.cgroups import Cgroup
+
+# The name that v2 gives to a controller of v1.
+V2_NAMES = {"blkio": "io"}
+LOG_BYTES = 65536
+NOT_PERMITTED = (errno.EPERM, errno.EACCES)
+
+
+def asked(resources: "Resources | None") -> bool:
+    """Tell whether the resources hold any limit; device rules and values that mean "unset" are none."""
+    if resources is None:
+        return False
+    if resources.pids is not None and resources.pids.limit not in (None, -1):
+        return True
+    parts = (resources.memory, resources.cpu, resources.blockIO, resources.network)
+    values = [getattr(part, name) for part in parts if part is not None for name in part._fields]
+    return any(
+        (
+            *(value not in (None, -1) and value for value in values),
+            resources.hugepageLimits,
+            resources.rdma,
+            resources.unified,
+        )
+    )
+
+
+def apply(cgroup: "Cgroup", resources: "Resources | None", update: bool, fresh: bool) -> None:
+    """Write everything; see Cgroup.apply.  fresh tells that the cgroup was made by this very create."""
+    paths = cgroup.paths()
+    given = resources or Resources()
+    if not update:
+        _apply_devices(paths, given, fresh)
+    unified = _unified(paths, given)  # before anything is written: it may be in error
+    kept = _write_v1(paths, given, update) if any(paths) else None
+    if "" in paths:
+        if kept is None or "memory" in kept:
+            _check_usage(paths[""], given)
+        perform([*v2.writes(given, kept, _cpu_max(paths, update)), *unified], lambda _controller: paths[""])
+
+
+def _write_v1(paths: "Mapping[str, str]", resources: Resources, update: bool) -> "set[str]":
+    """Write what v1 takes; give the controllers, by their v2 names, that v2 has kept (hybrid)."""
+    from pyoci.cgroups import v1
+
+    kept = _kept_by_v2(paths, [name for name in v1.SECTIONS if name not in paths])
+    present = _memory_limit(paths) if update else None
+    perform(v1.writes(resources, set(v1.SECTIONS) - kept, present), paths.get)
+    return {V2_NAMES.get(name, name) for name in kept}
+
+
+def _kept_by_v2(paths: "Mapping[str, str]", candidates: "list[str]") -> "set[str]":
+    """Give those controllers that v1 does not have mounted and v2 does have (hybrid)."""
+    if "" not in paths or not candidates:
+        return set()
+    enabled = read_or(f"{paths['']}/cgroup.controllers", "").split()
+    return {name for name in candidates if V2_NAMES.get(name, name) in enabled}
+
+
+def _unified(paths: "Mapping[str, str]", resources: Resources) -> "list[Write]":
+    """Give the writes of ``unified``, after checking that the cgroup has their controllers.
+
+    Raises:
+        ConfigError: a controller is not there; config-linux.md#unified.
+    """
+    writes = v2.unified(resources)
+    if not writes:
+        return writes
+    enabled = read(f"{paths['']}/cgroup.controllers").split() if "" in paths else []
+    for one in writes:
+        if "" not in paths or one.controller not in (*enabled, "cgroup"):
+            message = f"the controller {one.controller!r} of cgroup v2 is not available to this container"
+            raise ConfigError("config.json", [Problem(pointer=one.pointer, message=message)])
+    return writes
+
+
+def _memory_limit(paths: "Mapping[str, str]") -> int | None:
+    """Read the present limit of v1."""
+    if "memory" not in paths:
+        return None
+    return int(read(f"{paths['memory']}/memory.limit_in_bytes"))
+
+
+def _cpu_max(paths: "Mapping[str, str]", update: bool) -> str:
+    """Read the present quota of v2, which a new period alone does not change."""
+    return read_or(f"{paths['']}/cpu.max", v2.MAX) if update and "" in paths else v2.MAX
+
+
+def _check_usage(directory: str, resources: Resources) -> None:
+    """Refuse a limit below what is in use, when the configuration asks for this check (checkBeforeUpdate).
+
+    Raises:
+        KernelError: EBUSY, as v1 gives of itself.
+    """
+    memory = resources.memory
+    if memory is None or not memory.checkBeforeUpdate:
+        return
+    swap = v2.swap_max(memory)
+    for limit, usage, name in (
+        (memory.limit if (memory.limit or 0) > 0 else None, "memory.current", "limit"),
+        (None if swap in (None, v2.MAX) else int(swap or 0), "memory.swap.current", "swap"),
+    ):
+        used = int(read_or(f"{directory}/{usage}", "0")) if limit is not None else 0
+        if limit is not None and used > limit:
+            raise KernelError(
+                f"limiting memory of {directory} to {limit} bytes",
+                errno.EBUSY,
+                f"{v2.RESOURCES}/memory/{name}",
+                f"{used} bytes are in use",
+            )
+
+
+def _apply_devices(paths: "Mapping[str, str]", resources: Resources, fresh: bool) -> None:
+    """Put the device rules into force.
+
+    In a user namespace the kernel lets nobody make a device node or change device rules, so that there a
+    refusal is no loss.
+    """
+    listed = devices.rules(resources.devices)
+    if fresh and devices.unrestricted(listed):
+        return
+    try:
+        if "devices" in paths:
+            _write_devices(paths["devices"], listed)
+        elif "" in paths:
+            _attach_devices(paths[""], listed)
+        elif not unprivileged():
+            raise KernelError(
+                "limiting the use of devices",
+                errno.ENOENT,
+                devices.POINTER,
+                "the host has no devices controller in use",
+            )
+    except KernelError as error:
+        if error.number not in NOT_PERMITTED or not unprivileged():
+            raise
+
+
+def _write_devices(directory: str, listed: "list[devices.Rule]") -> None:
+    perform(
+        [
+            Write(controller="devices", file=file, value=line, pointer=devices.POINTER)
+            for file, line in devices.v1_lines(listed)
+        ],
+        lambda _controller: directory,
+    )
+
+
+def _attach_devices(directory: str, listed: "list[devices.Rule]") -> None:
+    """Load and attach the program; when the verifier refuses it, its last words are in the message."""
+    from pyoci.native import ffi, lib
+
+    program = devices.v2_program(listed)
+    log = ffi.new("char[]", LOG_BYTES)
+    try:
+        fd = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise wrap(f"opening the cgroup {directory}", error) from error
+    try:
+        result = lib.pyoci_bpf_device_attach(fd, program, len(program) // 8, log, LOG_BYTES)
+    finally:
+        posix.close(fd)
+    if result < 0:
+        words = ffi.string(log, LOG_BYTES).decode("utf-8", "replace").split("\n")
+        hint = " | ".join(line.strip() for line in words[-4:] if line.strip())
+        raise KernelError(f"attaching the device program to {directory}", -result, devices.POINTER, hint)

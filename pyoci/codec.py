@@ -1,0 +1,249 @@
+"""Strict JSON: bytes to plain values that know their place, and plain values to text.
+
+The reading is done in C (native/ext/json.h): ``json`` takes longer to import than a runtime has to start, and
+lets through what two readers of one document may understand differently.  Like pyoci.native this module
+imports the extension itself, so that neither module needs the other.
+
+Sources: RFC 8259 (JSON), RFC 7493 (unique names), RFC 6901 (pointers).
+"""
+
+from pyoci._native import ffi, lib
+from pyoci.errors import ConfigError, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+INTEGER, REAL, ARRAY, OBJECT = lib.JSON_INTEGER, lib.JSON_REAL, lib.JSON_ARRAY, lib.JSON_OBJECT
+CONSTANTS = {lib.JSON_FALSE: False, lib.JSON_TRUE: True, lib.JSON_NULL: None}
+INFINITY = float("inf")
+
+# Those that begin with "expected" go on with what was found.
+MESSAGES = {
+    "JSON_BAD_SIZE": "the document is larger than 16 MiB",
+    "JSON_BAD_MARK": "the document begins with a byte order mark",
+    "JSON_BAD_DEPTH": "more than 64 arrays and objects inside each other",
+    "JSON_BAD_VALUE": "expected a value",
+    "JSON_BAD_LITERAL": "expected true, false or null",
+    "JSON_BAD_NUMBER": "malformed number",
+    "JSON_BAD_RANGE": "number out of range",
+    "JSON_BAD_NAME": "expected a name in double quotes",
+    "JSON_BAD_COLON": "expected ':' after a name",
+    "JSON_BAD_ITEM": "expected ',' or ']'",
+    "JSON_BAD_MEMBER": "expected ',' or '}'",
+    "JSON_BAD_END": "expected the end of the document",
+    "JSON_BAD_UTF8": "invalid UTF-8",
+    "JSON_BAD_CONTROL": "control character in a string; it must be escaped",
+    "JSON_BAD_ESCAPE": "invalid escape in a string",
+    "JSON_BAD_SURROGATE": "lone surrogate in a string",
+    "JSON_BAD_NUL": "NUL in a string",
+    "JSON_BAD_STRING": "string without an end",
+}
+
+# The reader fills what it hands out, so its arrays need no clearing.
+allocate = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+class Document:
+    """A JSON document that has been read.
+
+    value is made of dict, list, str, int, float, bool and None.  Its strings hold neither NUL nor
+    surrogates, its integers fit 64 bits (signed or unsigned), its floats are finite.
+    """
+
+    __slots__ = ("_items", "_patches", "_places", "_text", "name", "value")
+
+    def __init__(self, text: bytes, name: str) -> None:
+        """Read *text*, as loads does."""
+        self.name = name
+        self._text = text
+        self._read()
+        self.value: Any = self._items[-1]
+
+    def _read(self) -> None:
+        """Fill the slots with what stands in the text, and build the values in them."""
+        text = self._text
+        slots = lib.json_slots(text, len(text))
+        decoded = allocate("char[]", len(text) + 1)
+        patches = allocate("struct json_patch[]", slots)
+        stack = allocate("struct json_item[]", slots)
+        self._places = allocate("uint32_t[]", slots)
+        tape = ffi.new("struct json_tape *", (decoded, self._places, patches, stack))
+        error = lib.json_read(text, len(text), tape)
+        if error:
+            name = ffi.typeof("enum json_error").elements[error]
+            self._refuse(MESSAGES[name], tape.error_at)
+        # The last slot's NUL is left out: split would see one more slot behind it.
+        self._items: list[Any] = str(ffi.buffer(decoded, tape.ntext - 1), "utf-8").split("\0")
+        used = ffi.buffer(patches, tape.npatches * ffi.sizeof("struct json_patch"))
+        self._patches = memoryview(used).cast("I").tolist()
+        self._build()
+
+    def _build(self) -> None:
+        """Turn the slots that are not strings into their values, items before their containers."""
+        items = self._items
+        numbers = iter(self._patches)
+        for kind, slot, first, end in zip(numbers, numbers, numbers, numbers, strict=True):
+            if kind == OBJECT:
+                members = iter(items[first:end])
+                items[slot] = value = dict(zip(members, members, strict=True))
+                if 2 * len(value) != end - first:
+                    self._refuse_duplicate(first, end)
+            elif kind == ARRAY:
+                items[slot] = items[first:end]
+            elif kind == INTEGER:
+                items[slot] = int(items[slot])
+            elif kind == REAL:
+                items[slot] = number = float(items[slot])
+                if number in (INFINITY, -INFINITY):
+                    self._refuse(MESSAGES["JSON_BAD_RANGE"], self._places[slot])
+            else:
+                items[slot] = CONSTANTS[kind]
+
+    def _refuse(self, message: str, offset: int) -> "NoReturn":
+        """Raise ConfigError for what is wrong at an offset in the text."""
+        if message.startswith("expected"):
+            message = f"{message}, found {_found(self._text, offset)}"
+        line, column = _position(self._text, offset)
+        raise ConfigError(self.name, [Problem(pointer="", message=message, line=line, column=column)])
+
+    def _refuse_duplicate(self, first: int, end: int) -> "NoReturn":
+        """Raise ConfigError for the first name among these slots that was there before."""
+        names = self._items[first:end:2]
+        seen: set[str] = set()
+        index = 0
+        while names[index] not in seen:
+            seen.add(names[index])
+            index += 1
+        self._refuse(f"duplicate name {dumps(names[index][:80])}", self._places[first + 2 * index])
+
+    def where(self, pointer: str) -> tuple[int, int]:
+        """Give line and column, from 1, of the value at a JSON pointer.
+
+        Columns count characters.  A pointer that leads nowhere gives the place of the last value on its way.
+        """
+        patches = self._patches
+        containers = {patches[i + 1]: i for i in range(0, len(patches), 4) if patches[i] in (ARRAY, OBJECT)}
+        slot = len(self._items) - 1
+        for token in pointer.split("/")[1:]:
+            if slot not in containers:
+                break
+            kind, _, first, end = patches[containers[slot] : containers[slot] + 4]
+            index = self._index(kind, first, end, token.replace("~1", "/").replace("~0", "~"))
+            if index < 0:
+                break
+            slot = first + index
+        return _position(self._text, self._places[slot])
+
+    def _index(self, kind: int, first: int, end: int, token: str) -> int:
+        """Give which of a container's slots *token* leads to, -1 if to none."""
+        if kind == OBJECT:
+            names = self._items[first:end:2]
+            return 2 * names.index(token) + 1 if token in names else -1
+        # The comparison with str() finds leading zeros and foreign digits, which RFC 6901 does not have.
+        index = int(token) if token.isdecimal() and len(token) < 9 else -1
+        return index if 0 <= index < end - first and str(index) == token else -1
+
+
+def loads(text: bytes, document: str) -> Document:
+    """Read a JSON text; *document* is its name in errors.
+
+    Raises:
+        ConfigError: it is not JSON, or it is JSON that not every reader understands alike: a name
+            twice in an object, NUL, a lone surrogate, a number out of range, too deep, too large.
+    """
+    return Document(text, document)
+
+
+def _position(text: bytes, offset: int) -> tuple[int, int]:
+    """Give line and column of an offset; all text before it is valid UTF-8."""
+    start = text.rfind(b"\n", 0, offset) + 1
+    return text.count(b"\n", 0, offset) + 1, len(str(text[start:offset], "utf-8", "replace")) + 1
+
+
+def _found(text: bytes, offset: int) -> str:
+    """Name what stands at an offset: a word, a character, or the end."""
+    end = offset
+    while text[end : end + 1].isalpha() and end < offset + 20:
+        end += 1
+    if end == offset:
+        return repr(str(text[offset : offset + 4], "utf-8", "replace")[0]) if text[offset:] else "the end"
+    return repr(str(text[offset:end], "ascii"))
+
+
+class _Escapes(dict[int, str]):
+    """What str.translate puts for each code point that is not a plain character of a JSON string."""
+
+    def __missing__(self, code: int) -> str:
+        """Escape what is not printable ASCII, as UTF-16; surrogates stand for bytes that were no UTF-8."""
+        if 0x20 <= code < 0x7F:
+            return chr(code)
+        if 0xD800 <= code <= 0xDFFF:
+            code = 0xFFFD
+        if code < 0x10000:
+            return f"\\u{code:04x}"
+        code -= 0x10000
+        return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+ESCAPES = _Escapes(
+    {0x22: '\\"', 0x5C: "\\\\", 0x08: "\\b", 0x0C: "\\f", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
+)
+
+
+def dumps(value: "Any", indent: str = "") -> str:
+    """Give *value* as JSON in ASCII, without a line's end; with *indent*, an item a line.
+
+    Bytes that surrogateescape has smuggled into a string come out as U+FFFD.
+
+    Raises:
+        TypeError: something in it is not a dict with str keys, list, tuple, str, int, float, bool or None.
+        ValueError: a float is not finite.
+    """
+    return _encode(value, indent, "\n" if indent else "")
+
+
+def _encode(value: "Any", indent: str, newline: str) -> str:
+    """Give one value; *newline* is the line's end and the indentation of the line it stands on."""
+    if isinstance(value, str):
+        return _quote(value)
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "true" if value else "false"
+    if isinstance(value, int):
+        return int.__repr__(value)
+    inner = newline + indent
+    if isinstance(value, dict):
+        colon = ": " if indent else ":"
+        members = [_name(name) + colon + _encode(item, indent, inner) for name, item in value.items()]
+        return _enclose("{", members, "}", newline, inner)
+    if isinstance(value, (list, tuple)):
+        return _enclose("[", [_encode(item, indent, inner) for item in value], "]", newline, inner)
+    if isinstance(value, float):
+        return _real(value)
+    raise TypeError(f"{type(value).__name__} has no JSON")
+
+
+def _enclose(opening: str, parts: list[str], closing: str, newline: str, inner: str) -> str:
+    """Join the parts of a container; an empty one stays on its line."""
+    return f"{opening}{inner}{f',{inner}'.join(parts)}{newline}{closing}" if parts else opening + closing
+
+
+def _quote(text: str) -> str:
+    """Give a string, in quotes."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return f'"{text.translate(ESCAPES)}"'
+
+
+def _name(name: object) -> str:
+    """Give the name of an object's member."""
+    if not isinstance(name, str):
+        raise TypeError(f"a name in JSON is a str, not {type(name).__name__}")
+    return _quote(name)
+
+
+def _real(value: float) -> str:
+    """Give a float so that it reads back the same."""
+    if value - value != 0:
+        raise ValueError(f"{value} has no JSON")
+    return float.__repr__(value)

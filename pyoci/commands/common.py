@@ -1,0 +1,63 @@
+"""What the verbs share: the state root, the options of create and run, and output."""
+
+import posix
+
+from pyoci.errors import UsageError
+from pyoci.options import CreateOptions
+from pyoci.state import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.cli import Command
+
+MANAGERS = ("", "cgroupfs", "systemd", "disabled")
+
+
+def state_root(command: "Command") -> str:
+    """Give the directory below which containers are recorded.
+
+    root's default does not depend on the environment; others have theirs in XDG_RUNTIME_DIR, where an empty
+    value counts as unset.
+    """
+    root = str(command.globals["root"])
+    if root:
+        root = root.rstrip("/") or "/"
+        return root if root.startswith("/") else f"{posix.getcwd()}/{root}"
+    if posix.geteuid() == 0:
+        return "/run/pyoci"
+    runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    return f"{runtime or f'/run/user/{posix.geteuid()}'}/pyoci"
+
+
+def cgroup_manager(command: "Command") -> str:
+    """Give the name of the cgroup manager."""
+    name = str(command.globals["cgroup-manager"])
+    if name not in MANAGERS:
+        raise UsageError(f'the cgroup manager is cgroupfs, systemd or disabled, not "{name}"')
+    return "systemd" if command.globals["systemd-cgroup"] else name or "cgroupfs"
+
+
+def create_options(command: "Command") -> CreateOptions:
+    """Turn the options of create or run into what the lifecycle takes."""
+    given: Any = command.options
+    return CreateOptions(
+        bundle=given["bundle"],
+        config=given["config"],
+        console_socket=given["console-socket"],
+        pidfd_socket=given["pidfd-socket"],
+        pid_file=given["pid-file"],
+        no_pivot=given["no-pivot"],
+        no_new_keyring=given["no-new-keyring"],
+        preserve_fds=given["preserve-fds"],
+        cgroup_manager=cgroup_manager(command),
+        detach=given["detach"],
+        keep=bool(given.get("keep")),
+    )
+
+
+def show(text: str) -> int:
+    """Print to standard output; gives the exit status."""
+    write_all(1, text.encode("utf-8", "backslashreplace"))
+    return 0

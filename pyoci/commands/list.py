@@ -1,0 +1,39 @@
+"""pyoci list: the containers below the state root."""
+
+from pyoci import codec
+from pyoci.commands.common import show, state_root
+from pyoci.container import listing
+from pyoci.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.cli import Command
+
+COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
+
+
+def run(command: "Command") -> int:
+    """Print a table, the states as JSON, or only the ids."""
+    form = command.options["format"]
+    if form not in ("", "table", "json"):
+        raise UsageError(f'list: the format is table or json, not "{form}"')
+    found = listing(state_root(command))
+    if command.options["quiet"]:
+        return show("".join(f"{each['id']}\n" for each in found))
+    if form == "json":
+        return show(codec.dumps(found) + "\n")
+    return show(table([COLUMNS, *[row(each) for each in found]]))
+
+
+def row(state: "dict[str, Any]") -> "tuple[str, ...]":
+    """Give one line of the table."""
+    return tuple(str(state[name.lower()]) for name in COLUMNS)
+
+
+def table(rows: "list[tuple[str, ...]]") -> str:
+    """Put columns under each other, the last one as it is."""
+    widths = [max(len(line[column]) for line in rows) for column in range(len(rows[0]))]
+    lines = ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
+    return "\n".join(lines) + "\n"

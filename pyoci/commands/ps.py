@@ -1,0 +1,57 @@
+"""pyoci ps: the processes of a container, as the host sees them."""
+
+import posix
+
+from pyoci import codec, native
+from pyoci.commands.common import show, state_root
+from pyoci.container import Container
+from pyoci.errors import Error, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cli import Command
+
+PROGRAMS = ("/usr/bin/ps", "/bin/ps", "/usr/local/bin/ps")
+SECONDS = 30
+
+
+def run(command: "Command") -> int:
+    """Print the pids as JSON, or the lines that ps(1) has for them."""
+    form = command.options["format"]
+    if form not in ("", "table", "json"):
+        raise UsageError(f'ps: the format is table or json, not "{form}"')
+    pids = Container.load(state_root(command), command.words[0], lock=False).pids()
+    if form == "json":
+        return show(codec.dumps(pids) + "\n")
+    return show(select_lines(run_ps(command.words[1:] or ["-ef"]), pids))
+
+
+def run_ps(options: "list[str]") -> str:
+    """Run the host's ps(1) with the user's options.
+
+    Raises:
+        Error: there is none, or it failed.
+    """
+    path = next((path for path in PROGRAMS if posix.access(path, posix.X_OK)), "")
+    if not path:
+        raise Error("ps is not installed; use --format json")
+    status, output = native.run_program(path, ["ps", *options], [], b"", SECONDS, whole=True)
+    if status != 0:
+        raise Error(f"ps {' '.join(options)} failed: {' '.join(output.split())}")
+    return output
+
+
+def select_lines(text: str, pids: "list[int]") -> str:
+    """Keep the head line of ps(1) and the lines of these pids.
+
+    Raises:
+        Error: no column is called PID.
+    """
+    lines = text.splitlines()
+    columns = lines[0].split() if lines else []
+    if "PID" not in columns:
+        raise Error("the output of ps has no PID column; choose other options")
+    at = columns.index("PID")
+    wanted = {str(pid) for pid in pids}
+    kept = [line for line in lines[1:] if line.split()[at : at + 1] and line.split()[at] in wanted]
+    return "\n".join([lines[0], *kept]) + "\n"

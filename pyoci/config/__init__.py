@@ -1,0 +1,1 @@
+"""The container's configuration: config.json as typed records, or a list of problems."""

@@ -1,0 +1,363 @@
+"""The rules across fields: what each value cannot tell alone.
+
+Every rule is a small function that gives (JSON pointer, message) for what breaks it; CHECKS lists them.  They
+look at the document only: what depends on the host (does a namespace file exist, does a joined user namespace
+map the ids) is found out when the plan is made or executed.
+"""
+
+from pyoci.config.check_parts import check_process, check_resources, is_file_name, number_list
+from pyoci.config.readers import did_you_mean, escaped, quote
+from pyoci.config.tables import MEMORY_POLICY_NODES, MOUNT_OPTIONS, SECCOMP_ERRNO_ACTIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pyoci.config.model import Config, IDMapping, Linux, Mount, Namespace
+
+    Found = Iterator[tuple[str, str]]
+
+HOST_NAME_MAX = 64  # bytes, sethostname(2)
+INTERFACE_NAME_MAX = 15  # IFNAMSIZ without its NUL
+MAPPING_LINES_MAX = 340  # user_namespaces(7)
+SECCOMP_RECEIVER = "run.oci.seccomp.receiver"
+
+
+def namespace_of(linux: "Linux", kind: str) -> "Namespace | None":
+    """Give the entry of one type, None when the container stays in the runtime's namespace."""
+    for namespace in linux.namespaces:
+        if namespace.type == kind:
+            return namespace
+    return None
+
+
+def is_bind(mount: "Mount") -> bool:
+    """Tell whether a mount is a bind mount: by its options, or by its type, as some callers write it."""
+    return mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
+
+
+# ---- namespaces and mappings ----
+
+
+def namespace_types_differ(config: "Config") -> "Found":
+    """Refuse a namespace type that is listed twice (config-linux.md#namespaces)."""
+    seen: set[str] = set()
+    for index, namespace in enumerate(config.linux.namespaces):
+        if namespace.type in seen:
+            yield f"/linux/namespaces/{index}", f'the namespace type "{namespace.type}" is listed twice'
+        seen.add(namespace.type)
+
+
+def names_need_uts(config: "Config") -> "Found":
+    """Require a UTS namespace in the list: the names would be set on the host (config.md#hostname)."""
+    for field, value in (("hostname", config.hostname), ("domainname", config.domainname)):
+        if value is None:
+            continue
+        if namespace_of(config.linux, "uts") is None:
+            yield f"/{field}", f'{field} needs a namespace of type "uts" in /linux/namespaces'
+        if len(value.encode()) > HOST_NAME_MAX:
+            yield f"/{field}", f"{field} is longer than {HOST_NAME_MAX} bytes"
+
+
+def mappings_fit_user_namespace(config: "Config") -> "Found":
+    """Require both mappings of a new user namespace, and none where there is no user namespace.
+
+    A user namespace that is joined has its mappings already; whether they agree is for the host side to see.
+    """
+    linux = config.linux
+    user = namespace_of(linux, "user")
+    for field, mappings in (("uidMappings", linux.uidMappings), ("gidMappings", linux.gidMappings)):
+        if user is None and mappings:
+            yield f"/linux/{field}", f'{field} needs a namespace of type "user" in /linux/namespaces'
+        if user is not None and user.path is None and not mappings:
+            yield "/linux", f"a new user namespace needs {field}"
+        yield from mappings_are_sound(mappings, f"/linux/{field}")
+
+
+def mappings_are_sound(mappings: "Sequence[IDMapping]", at: str) -> "Found":
+    """Require ranges that are not empty, stay below 2**32 - 1 and do not overlap (user_namespaces(7))."""
+    if len(mappings) > MAPPING_LINES_MAX:
+        yield at, f"more than {MAPPING_LINES_MAX} mappings"
+    for index, mapping in enumerate(mappings):
+        if mapping.size == 0:
+            yield f"{at}/{index}/size", "size must be above 0"
+        for field, first in (("containerID", mapping.containerID), ("hostID", mapping.hostID)):
+            if first + mapping.size > 2**32 - 1:
+                yield f"{at}/{index}/{field}", f"{field} + size is above {2**32 - 1}"
+    for field in ("containerID", "hostID"):
+        ranges = sorted((getattr(m, field), m.size, index) for index, m in enumerate(mappings))
+        for (first, size, _), (second, _, index) in zip(ranges, ranges[1:], strict=False):
+            if second < first + size:
+                yield f"{at}/{index}/{field}", f"overlaps the mapping of {first} to {first + size - 1}"
+
+
+def user_is_mapped(config: "Config") -> "Found":
+    """Require that the ids of the process exist in the new user namespace (config.md#posix-platform-user)."""
+    process, linux = config.process, config.linux
+    if process is None or not linux.uidMappings or not linux.gidMappings:
+        return
+    user = process.user
+    if not is_mapped(user.uid, linux.uidMappings):
+        yield "/process/user/uid", f"uid {user.uid} is in none of /linux/uidMappings"
+    if not is_mapped(user.gid, linux.gidMappings):
+        yield "/process/user/gid", f"gid {user.gid} is in none of /linux/gidMappings"
+    for index, gid in enumerate(user.additionalGids):
+        if not is_mapped(gid, linux.gidMappings):
+            yield f"/process/user/additionalGids/{index}", f"gid {gid} is in none of /linux/gidMappings"
+
+
+def is_mapped(number: int, mappings: "Sequence[IDMapping]") -> bool:
+    """Tell whether an id of the container is in one of the mappings."""
+    return any(m.containerID <= number < m.containerID + m.size for m in mappings)
+
+
+def time_offsets_need_namespace(config: "Config") -> "Found":
+    """Require a time namespace that the container makes, where offsets are given (time_namespaces(7))."""
+    if not config.linux.timeOffsets:
+        return
+    time = namespace_of(config.linux, "time")
+    if time is None or time.path is not None:
+        yield "/linux/timeOffsets", 'timeOffsets needs a new namespace of type "time" in /linux/namespaces'
+
+
+# ---- mounts and paths ----
+
+
+def mounts_need_namespace(config: "Config") -> "Found":
+    """Require a mount namespace: mounts and hidden paths would be those of the host."""
+    if namespace_of(config.linux, "mount") is not None:
+        return
+    linux = config.linux
+    fields = (
+        ("/mounts", config.mounts),
+        ("/linux/maskedPaths", linux.maskedPaths),
+        ("/linux/readonlyPaths", linux.readonlyPaths),
+    )
+    for pointer, value in fields:
+        if value:
+            yield pointer, 'needs a namespace of type "mount" in /linux/namespaces'
+
+
+def mounts_are_whole(config: "Config") -> "Found":
+    """Require a filesystem or a source, as the kind of mount needs (config.md#mounts).
+
+    A bind mount has only options that exist, because there is no filesystem to take others.
+    """
+    for index, mount in enumerate(config.mounts):
+        at = f"/mounts/{index}"
+        if not is_bind(mount):
+            if mount.type is None and "remount" not in mount.options:
+                yield at, '"type" is missing, and this is no bind mount'
+            continue
+        if not mount.source and "remount" not in mount.options:
+            yield at, '"source" is missing, which a bind mount needs'
+        for number, option in enumerate(mount.options):
+            if option not in MOUNT_OPTIONS:
+                hint = did_you_mean(option, MOUNT_OPTIONS)
+                yield f"{at}/options/{number}", f"unknown mount option {quote(option)} of a bind mount{hint}"
+
+
+def mount_mappings_are_whole(config: "Config") -> "Found":
+    """Require both mappings of a mount or none (config.md#posix-platform-mounts).
+
+    The options idmap and ridmap without them mean the mappings of the container's user namespace, so there
+    must be one (config.md#linux-mount-options).
+    """
+    for index, mount in enumerate(config.mounts):
+        at = f"/mounts/{index}"
+        if bool(mount.uidMappings) != bool(mount.gidMappings):
+            yield at, "uidMappings and gidMappings are given together or not at all"
+        yield from mappings_are_sound(mount.uidMappings, f"{at}/uidMappings")
+        yield from mappings_are_sound(mount.gidMappings, f"{at}/gidMappings")
+        if mount.uidMappings or namespace_of(config.linux, "user") is not None:
+            continue
+        for number, option in enumerate(mount.options):
+            if option in ("idmap", "ridmap"):
+                yield f"{at}/options/{number}", f"{option} needs mappings, or a user namespace that has some"
+
+
+# ---- devices ----
+
+
+def devices_have_numbers(config: "Config") -> "Found":
+    """Require major and minor unless the device is a FIFO (config-linux.md#devices)."""
+    for index, device in enumerate(config.linux.devices):
+        for field, value in (("major", device.major), ("minor", device.minor)):
+            if value is None and device.type != "p":
+                yield f"/linux/devices/{index}", f'"{field}" is missing'
+
+
+def net_devices_have_place(config: "Config") -> "Found":
+    """Require a network namespace and free, valid names (config-linux.md#network-devices)."""
+    devices = config.linux.netDevices
+    if devices and namespace_of(config.linux, "network") is None:
+        yield "/linux/netDevices", 'netDevices needs a namespace of type "network" in /linux/namespaces'
+    taken: set[str] = set()
+    for host, device in devices.items():
+        at = f"/linux/netDevices/{escaped(host)}"
+        name = device.name or host
+        for field, value in ((at, host), (f"{at}/name", name)):
+            if not is_interface_name(value):
+                yield field if device.name else at, f"{quote(value)} is not the name of a network device"
+                break
+        if name in taken and "%d" not in name:
+            yield at, f"{quote(name)} is the name of two devices"
+        taken.add(name)
+
+
+def is_interface_name(name: str) -> bool:
+    """Tell whether the kernel would take *name* (dev_valid_name)."""
+    return (
+        0 < len(name.encode()) <= INTERFACE_NAME_MAX
+        and name not in (".", "..")
+        and not any(c in "/:" or c.isspace() for c in name)
+    )
+
+
+# ---- sysctl ----
+
+
+def sysctls_are_namespaced(config: "Config") -> "Found":
+    """Refuse parameters of the host: each must belong to a namespace of the container (#sysctl)."""
+    for name, value in config.linux.sysctl.items():
+        at = f"/linux/sysctl/{escaped(name)}"
+        problem = sysctl_problem(config, sysctl_path(name))
+        if problem:
+            yield at, f"sysctl {quote(name)} {problem}"
+        if "\n" in value:
+            yield at, f"the value of sysctl {quote(name)} holds a newline"
+
+
+def sysctl_path(name: str) -> str:
+    """Give the path below /proc/sys; the first separator, ``.`` or ``/``, is the separator (sysctl(8))."""
+    dot, slash = name.find("."), name.find("/")
+    if dot >= 0 and (slash < 0 or dot < slash):
+        return name.translate({ord("."): "/", ord("/"): "."})
+    return name
+
+
+def sysctl_problem(config: "Config", path: str) -> str:
+    """Say why the parameter at *path* cannot be set, "" when it can."""
+    parts = path.split("/")
+    if len(parts) < 2 or "" in parts or "." in parts or ".." in parts or not is_sysctl_text(path):
+        return "is not the name of a parameter"
+    if path == "kernel/hostname":
+        return "conflicts with the field hostname: set that one"
+    if path == "kernel/domainname" and config.domainname is not None:
+        return "conflicts with the field domainname"
+    kind = sysctl_namespace(path)
+    if not kind:
+        return "is not of a namespace: it would change the host"
+    if namespace_of(config.linux, kind) is None:
+        return f'needs a namespace of type "{kind}" in /linux/namespaces'
+    return ""
+
+
+def is_sysctl_text(path: str) -> bool:
+    """Tell whether *path* has only characters of parameters and network device names."""
+    return all(c.isascii() and (c.isalnum() or c in "/_.-:+@") for c in path)
+
+
+def sysctl_namespace(path: str) -> str:
+    """Give the type of namespace that a parameter belongs to, "" for none (namespaces(7), proc(5))."""
+    if path.startswith("net/"):
+        return "network"
+    if path.startswith(("kernel/shm", "kernel/msg", "fs/mqueue/")):
+        return "ipc"
+    if path in ("kernel/sem", "kernel/sem_next_id"):
+        return "ipc"
+    if path == "kernel/domainname":
+        return "uts"
+    return "user" if path.startswith("user/") else ""
+
+
+# ---- seccomp ----
+
+
+def seccomp_errnos_fit(config: "Config") -> "Found":
+    """Refuse an errno beside an action that takes none (config-linux.md#seccomp)."""
+    seccomp = config.linux.seccomp
+    if seccomp is None:
+        return
+    rules = [("/linux/seccomp", "defaultErrnoRet", seccomp.defaultAction, seccomp.defaultErrnoRet)]
+    for index, rule in enumerate(seccomp.syscalls):
+        if rule.errnoRet is not None:
+            rules.append((f"/linux/seccomp/syscalls/{index}", "errnoRet", rule.action, rule.errnoRet))
+    for at, field, action, number in rules:
+        if number is not None and action not in SECCOMP_ERRNO_ACTIONS:
+            yield f"{at}/{field}", f"{field} is given, but {action} takes none"
+
+
+def seccomp_listener_is_whole(config: "Config") -> "Found":
+    """Refuse listenerMetadata without listenerPath, and a notification that nobody listens to (#seccomp)."""
+    seccomp = config.linux.seccomp
+    if seccomp is None or seccomp.listenerPath:
+        return
+    if seccomp.listenerMetadata is not None:
+        yield "/linux/seccomp/listenerMetadata", "listenerMetadata is given without listenerPath"
+    actions = [seccomp.defaultAction, *[rule.action for rule in seccomp.syscalls]]
+    if "SCMP_ACT_NOTIFY" in actions and SECCOMP_RECEIVER not in config.annotations:
+        yield "/linux/seccomp", "SCMP_ACT_NOTIFY needs listenerPath"
+
+
+# ---- the rest of linux ----
+
+
+def cgroup_path_stays_below(config: "Config") -> "Found":
+    """Refuse a cgroupsPath that leads anywhere but below the cgroup mount (config-linux.md#cgroups-path)."""
+    path = config.linux.cgroupsPath
+    if path is not None and ".." in path.split("/"):
+        yield "/linux/cgroupsPath", f'{quote(path)} must not contain ".."'
+
+
+def rdt_class_is_a_name(config: "Config") -> "Found":
+    """Require a closID that names one directory, or ``/`` for the root class (config-linux.md#intelrdt)."""
+    rdt = config.linux.intelRdt
+    if rdt is not None and rdt.closID is not None and rdt.closID != "/" and not is_file_name(rdt.closID):
+        yield "/linux/intelRdt/closID", f"{quote(rdt.closID)} is not the name of a directory"
+
+
+def memory_policy_nodes_fit(config: "Config") -> "Found":
+    """Require nodes for the modes that want some, refuse them for those that want none (set_mempolicy(2))."""
+    policy = config.linux.memoryPolicy
+    if policy is None:
+        return
+    wanted = MEMORY_POLICY_NODES[policy.mode]
+    if wanted == "some" and not policy.nodes:
+        yield "/linux/memoryPolicy", f"{policy.mode} needs nodes"
+    elif wanted == "none" and policy.nodes:
+        yield "/linux/memoryPolicy/nodes", f"{policy.mode} takes no nodes"
+    elif number_list(policy.nodes) is None:
+        yield "/linux/memoryPolicy/nodes", f'{quote(policy.nodes)} is not a list such as "0-3,7"'
+
+
+# ---- all of them ----
+
+CHECKS: "tuple[Callable[[Config], Found], ...]" = (
+    namespace_types_differ,
+    names_need_uts,
+    mappings_fit_user_namespace,
+    user_is_mapped,
+    time_offsets_need_namespace,
+    mounts_need_namespace,
+    mounts_are_whole,
+    mount_mappings_are_whole,
+    devices_have_numbers,
+    net_devices_have_place,
+    sysctls_are_namespaced,
+    seccomp_errnos_fit,
+    seccomp_listener_is_whole,
+    cgroup_path_stays_below,
+    rdt_class_is_a_name,
+    memory_policy_nodes_fit,
+)
+
+
+def check_config(config: "Config") -> list[tuple[str, str]]:
+    """Give (JSON pointer, message) for every rule that config.json breaks."""
+    found = [problem for check in CHECKS for problem in check(config)]
+    if config.process is not None:
+        found += check_process(config.process, "/process")
+    if config.linux.resources is not None:
+        found += check_resources(config.linux.resources, "/linux/resources")
+    return found

@@ -1,0 +1,414 @@
+"""From a JSON document to records: types, ranges, words and patterns, told by the tables below.
+
+Each table names the members of one object and the reader of each (pyoci.config.readers).  All findings of a
+document are collected; the rules across fields (pyoci.config.check) are looked at when each value is right in
+itself.
+"""
+
+from pyoci.config import model, tables
+from pyoci.config.check import check_config
+from pyoci.config.check_parts import check_process, check_resources
+from pyoci.config.readers import (
+    boolean,
+    integer,
+    list_of,
+    map_of,
+    pointer_of,
+    quote,
+    record,
+    string,
+    text,
+    word,
+)
+from pyoci.errors import ConfigError, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol
+
+    from pyoci.config.readers import Findings, Place, Reader
+
+    class Document(Protocol):
+        """What is needed of pyoci.codec.Document."""
+
+        name: str
+        value: Any
+
+        def where(self, pointer: str) -> tuple[int, int]:
+            """Give line and column of the value at *pointer*, from 1."""
+
+
+# ---- readers of one member each ----
+
+
+def file_mode(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    """Read a mode and give its permission bits: some callers write the file's type into it too."""
+    mode = integer(0, 0o177777)(value, at, findings)
+    return mode if mode is None else mode & 0o7777
+
+
+def version(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    """Read ociVersion: SemVer 2.0.0 (semver.org), major version 1 of any minor."""
+    if string(value, at, findings) is None:
+        return None
+    if not is_semver(value):
+        findings.append((at, f'{quote(value)} is not a version (SemVer 2.0.0), such as "1.3.0"'))
+    elif not value.startswith("1."):
+        findings.append((at, f"version {quote(value)} is not supported, only 1.x.y is"))
+    return value
+
+
+def is_semver(value: str) -> bool:
+    """Tell whether *value* is a version as semver.org defines it."""
+    rest, plus, build = value.partition("+")
+    core, hyphen, prerelease = rest.partition("-")
+    numbers = core.split(".")
+    return (
+        len(numbers) == 3
+        and all(is_number(number) for number in numbers)
+        and (not hyphen or all(is_identifier(part) and not is_padded(part) for part in prerelease.split(".")))
+        and (not plus or all(is_identifier(part) for part in build.split(".")))
+    )
+
+
+def is_number(part: str) -> bool:
+    """Tell whether *part* is a decimal number without leading zeros."""
+    return part.isascii() and part.isdigit() and not is_padded(part)
+
+
+def is_padded(part: str) -> bool:
+    """Tell whether *part* is a decimal number with leading zeros."""
+    return len(part) > 1 and part[0] == "0" and part.isdigit()
+
+
+def is_identifier(part: str) -> bool:
+    """Tell whether *part* is made of ASCII letters, digits and hyphens, at least one."""
+    return part.isascii() and part.replace("-", "0").isalnum()
+
+
+def is_page_size(value: str) -> bool:
+    """Tell whether *value* is a size such as 64KB, 2MB or 1GB."""
+    return len(value) > 2 and value[-2:] in ("KB", "MB", "GB") and is_number(value[:-2]) and value[0] != "0"
+
+
+def is_bandwidth(value: str) -> bool:
+    """Tell whether *value* is one line of a memory bandwidth schema (config-linux.md#intelrdt)."""
+    return value.startswith("MB:") and "\n" not in value
+
+
+def no_entries(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    """Read an array of words of which none exists yet."""
+    if list_of(string)(value, at, findings):
+        findings.append((at, "no flag is supported"))
+    return ()
+
+
+def io_priority(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    """Read ioPriority; its member ``class``, a word of Python's, has another name in the record."""
+    built = IO_PRIORITY(value, at, findings)
+    if built is not None:
+        built.__dict__["class_"] = built.__dict__.pop("class", None)
+    return built
+
+
+# ---- the tables ----
+
+INT32 = integer(-(2**31), 2**31 - 1)
+INT64 = integer(-(2**63), 2**63 - 1)
+UINT16 = integer(0, 2**16 - 1)
+UINT32 = integer(0, 2**32 - 1)
+UINT64 = integer(0, 2**64 - 1)
+ID = integer(0, 2**32 - 2)  # 2**32 - 1 means "leave as it is" to chown(2) and setresuid(2)
+DEVICE_NUMBER = integer(0, 2**32 - 1)
+DEVICE_MATCH = integer(-1, 2**32 - 1)
+LIMIT = integer(-1, 2**63 - 1)
+
+some_text = text(bool, "must not be empty")
+absolute = text(lambda value: value[:1] == "/", "is not an absolute path")
+one_line = text(lambda value: "\n" not in value, "holds a newline")
+cpu_list = text(lambda value: not value.strip("0123456789,- "), 'is not a list such as "0-3,7"')
+STRINGS = list_of(string)
+ENVIRONMENT = list_of(text(lambda value: value.find("=") > 0, "is not of the form NAME=value"))
+STRING_MAP = map_of(string, some_text)
+
+MAPPINGS = list_of(record(model.IDMapping, {"containerID": UINT32, "hostID": UINT32, "size": UINT32}))
+
+RLIMIT = record(model.Rlimit, {"type": word("rlimit", tables.RLIMITS), "soft": UINT64, "hard": UINT64})
+
+SCHEDULER = record(
+    model.Scheduler,
+    {
+        "policy": word("scheduling policy", tables.SCHEDULER_POLICIES),
+        "nice": INT32,
+        "priority": INT32,
+        "flags": list_of(word("scheduling flag", tables.SCHEDULER_FLAGS)),
+        "runtime": UINT64,
+        "deadline": UINT64,
+        "period": UINT64,
+    },
+)
+
+IO_PRIORITY = record(
+    model.IOPriority,
+    {"class": word("I/O priority class", tables.IO_PRIORITY_CLASSES), "priority": integer(0, 7)},
+)
+
+PROCESS = record(
+    model.Process,
+    {
+        "args": list_of(string, least=1),
+        "cwd": absolute,
+        "terminal": boolean,
+        "consoleSize": record(model.ConsoleSize, {"height": UINT64, "width": UINT64}),
+        "env": ENVIRONMENT,
+        "user": record(
+            model.User, {"uid": ID, "gid": ID, "umask": integer(0, 0o777), "additionalGids": list_of(ID)}
+        ),
+        "capabilities": record(model.Capabilities, dict.fromkeys(model.Capabilities._fields, STRINGS)),
+        "rlimits": list_of(RLIMIT),
+        "noNewPrivileges": boolean,
+        "apparmorProfile": string,
+        "selinuxLabel": string,
+        "oomScoreAdj": integer(-1000, 1000),
+        "scheduler": SCHEDULER,
+        "ioPriority": io_priority,
+        "execCPUAffinity": record(model.ExecCPUAffinity, {"initial": cpu_list, "final": cpu_list}),
+    },
+)
+
+MOUNT = record(
+    model.Mount,
+    {
+        "destination": some_text,
+        "type": string,
+        "source": string,
+        "options": STRINGS,
+        "uidMappings": MAPPINGS,
+        "gidMappings": MAPPINGS,
+    },
+)
+
+HOOK = record(
+    model.Hook, {"path": absolute, "args": STRINGS, "env": ENVIRONMENT, "timeout": integer(1, 2**31 - 1)}
+)
+
+DEVICE = record(
+    model.Device,
+    {
+        "type": word("device type", ("c", "b", "u", "p")),
+        "path": absolute,
+        "major": DEVICE_NUMBER,
+        "minor": DEVICE_NUMBER,
+        "fileMode": file_mode,
+        "uid": ID,
+        "gid": ID,
+    },
+)
+
+DEVICE_CGROUP = record(
+    model.DeviceCgroup,
+    {
+        "allow": boolean,
+        "type": word("device type", ("a", "c", "b")),
+        "major": DEVICE_MATCH,
+        "minor": DEVICE_MATCH,
+        "access": text(lambda value: not value.strip("rwm"), "is not made of r, w and m"),
+    },
+)
+
+MEMORY = record(
+    model.Memory,
+    {
+        **dict.fromkeys(("limit", "reservation", "swap", "kernel", "kernelTCP"), LIMIT),
+        "swappiness": integer(0, 100),
+        **dict.fromkeys(("disableOOMKiller", "useHierarchy", "checkBeforeUpdate"), boolean),
+    },
+)
+
+CPU = record(
+    model.CPU,
+    {
+        "shares": UINT64,
+        "quota": INT64,
+        "burst": UINT64,
+        "period": UINT64,
+        "realtimeRuntime": INT64,
+        "realtimePeriod": UINT64,
+        "cpus": string,
+        "mems": string,
+        "idle": integer(0, 1),
+    },
+)
+
+BLOCK_DEVICE = {"major": DEVICE_NUMBER, "minor": DEVICE_NUMBER}
+THROTTLE = list_of(record(model.ThrottleDevice, {**BLOCK_DEVICE, "rate": UINT64}))
+BLOCK_IO = record(
+    model.BlockIO,
+    {
+        "weight": UINT16,
+        "leafWeight": UINT16,
+        "weightDevice": list_of(
+            record(model.WeightDevice, {**BLOCK_DEVICE, "weight": UINT16, "leafWeight": UINT16})
+        ),
+        "throttleReadBpsDevice": THROTTLE,
+        "throttleWriteBpsDevice": THROTTLE,
+        "throttleReadIOPSDevice": THROTTLE,
+        "throttleWriteIOPSDevice": THROTTLE,
+    },
+)
+
+PAGE_SIZE = text(is_page_size, 'is not a page size such as "2MB"')
+PRIORITY = record(model.InterfacePriority, {"name": some_text, "priority": UINT32})
+RESOURCES = record(
+    model.Resources,
+    {
+        "devices": list_of(DEVICE_CGROUP),
+        "memory": MEMORY,
+        "cpu": CPU,
+        "pids": record(model.Pids, {"limit": LIMIT}),
+        "blockIO": BLOCK_IO,
+        "hugepageLimits": list_of(record(model.HugepageLimit, {"pageSize": PAGE_SIZE, "limit": UINT64})),
+        "network": record(model.Network, {"classID": UINT32, "priorities": list_of(PRIORITY)}),
+        "rdma": map_of(record(model.Rdma, {"hcaHandles": UINT32, "hcaObjects": UINT32}), some_text),
+        "unified": STRING_MAP,
+    },
+)
+
+INTEL_RDT = record(
+    model.IntelRdt,
+    {
+        "closID": some_text,
+        "schemata": list_of(one_line),
+        "l3CacheSchema": one_line,
+        "memBwSchema": text(is_bandwidth, 'is not one line that begins with "MB:"'),
+        "enableMonitoring": boolean,
+    },
+)
+
+MEMORY_POLICY = record(
+    model.MemoryPolicy,
+    {
+        "mode": word("memory policy", tables.MEMORY_POLICY_MODES),
+        "nodes": cpu_list,
+        "flags": list_of(word("memory policy flag", tables.MEMORY_POLICY_FLAGS)),
+    },
+)
+
+ACTION = word("seccomp action", tables.SECCOMP_ACTIONS)
+SYSCALL_ARG = record(
+    model.SyscallArg,
+    {
+        "index": integer(0, 5),
+        "value": UINT64,
+        "op": word("seccomp operator", tables.SECCOMP_OPERATORS),
+        "valueTwo": UINT64,
+    },
+)
+SYSCALL = record(
+    model.Syscall,
+    {
+        "names": list_of(some_text, least=1),
+        "action": ACTION,
+        "errnoRet": UINT16,
+        "args": list_of(SYSCALL_ARG),
+    },
+)
+SECCOMP = record(
+    model.Seccomp,
+    {
+        "defaultAction": ACTION,
+        "defaultErrnoRet": UINT16,
+        "architectures": list_of(word("seccomp architecture", tables.SECCOMP_ARCHITECTURES)),
+        "flags": list_of(word("seccomp flag", tables.SECCOMP_FLAGS)),
+        "listenerPath": string,
+        "listenerMetadata": string,
+        "syscalls": list_of(SYSCALL),
+    },
+)
+
+NAMESPACE = record(model.Namespace, {"type": word("namespace type", tables.NAMESPACES), "path": absolute})
+TIME_OFFSET = record(model.TimeOffset, {"secs": INT64, "nanosecs": integer(0, 999_999_999)})
+LINUX = record(
+    model.Linux,
+    {
+        "namespaces": list_of(NAMESPACE),
+        "uidMappings": MAPPINGS,
+        "gidMappings": MAPPINGS,
+        "timeOffsets": map_of(TIME_OFFSET, word("clock", ("boottime", "monotonic"))),
+        "devices": list_of(DEVICE),
+        "netDevices": map_of(record(model.NetDevice, {"name": string}), some_text),
+        "cgroupsPath": string,
+        "resources": RESOURCES,
+        "intelRdt": INTEL_RDT,
+        "memoryPolicy": MEMORY_POLICY,
+        "sysctl": STRING_MAP,
+        "seccomp": SECCOMP,
+        "rootfsPropagation": word("propagation", tables.PROPAGATION),
+        "maskedPaths": list_of(absolute),
+        "readonlyPaths": list_of(absolute),
+        "mountLabel": string,
+        "personality": record(
+            model.Personality, {"domain": word("execution domain", tables.PERSONALITIES), "flags": no_entries}
+        ),
+    },
+)
+
+CONFIG = record(
+    model.Config,
+    {
+        "ociVersion": version,
+        "root": record(model.Root, {"path": some_text, "readonly": boolean}),
+        "process": PROCESS,
+        "hostname": string,
+        "domainname": string,
+        "mounts": list_of(MOUNT),
+        "hooks": record(model.Hooks, dict.fromkeys(tables.HOOKS, list_of(HOOK))),
+        "linux": LINUX,
+        "annotations": STRING_MAP,
+    },
+)
+
+
+# ---- documents ----
+
+
+def parse_config(document: "Document") -> model.Config:
+    """Read config.json.
+
+    Raises:
+        ConfigError: with every problem that was found, in the order of the document.
+
+    """
+    config: model.Config = parse(document, CONFIG, check_config)
+    return config
+
+
+def parse_process(document: "Document") -> model.Process:
+    """Read the process of ``exec --process``; raises ConfigError as parse_config does."""
+    process: model.Process = parse(document, PROCESS, check_process)
+    return process
+
+
+def parse_resources(document: "Document") -> model.Resources:
+    """Read the resources of ``update --resources``; raises ConfigError as parse_config does."""
+    resources: model.Resources = parse(document, RESOURCES, check_resources)
+    return resources
+
+
+def parse(
+    document: "Document", reader: "Reader", check: "Callable[[Any], Iterable[tuple[str, str]]]"
+) -> "Any":
+    """Read *document*, then look at the rules across its fields."""
+    findings: Findings = []
+    value = reader(document.value, None, findings)
+    # The rules across fields may rely on the types.
+    found = [(pointer_of(at), message) for at, message in findings] if findings else list(check(value))
+    if not found:
+        return value
+    problems = []
+    for pointer, message in found:
+        line, column = document.where(pointer)
+        problems.append(Problem(pointer=pointer, message=message, line=line, column=column))
+    problems.sort(key=lambda problem: (problem.line, problem.column))
+    raise ConfigError(document.name, problems)

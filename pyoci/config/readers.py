@@ -1,0 +1,191 @@
+"""Readers: from a JSON value to what a record holds, or a finding.
+
+A reader takes a value, its place and the list of findings; it gives what the record holds, or notes a finding
+and gives None.  The place is a chain (outer place, name or index); only a finding makes a pointer of it.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Any
+
+    from pyoci.record import Record
+
+    Place = tuple[Any, str | int] | None
+    Findings = list[tuple[Place, str]]
+    Reader = Callable[[Any, Place, Findings], Any]
+
+
+# ---- readers of single values ----
+
+
+def type_name(value: object) -> str:
+    """Give the JSON word for the type of *value*."""
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "an integer", str: "a string", list: "an array", dict: "an object"}
+    return names.get(type(value), f"the number {value}")
+
+
+def expected(what: str, value: object) -> str:
+    """Give the words for a value of the wrong type."""
+    return f"expected {what}, not {type_name(value)}"
+
+
+def boolean(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    """Read true or false."""
+    if type(value) is not bool:
+        findings.append((at, expected("a boolean", value)))
+    return value
+
+
+def integer(low: int, high: int) -> "Reader":
+    """Make a reader of integers in [low, high]; neither true nor 1.0 is an integer."""
+
+    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+        if type(value) is int and low <= value <= high:
+            return value
+        out_of_range = f"{value} is out of range: {low} to {high}"
+        findings.append((at, out_of_range if type(value) is int else expected("an integer", value)))
+        return None
+
+    return read
+
+
+def string(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    """Read a string without NUL, which no system call could take."""
+    if type(value) is str:
+        if "\0" not in value:
+            return value
+        findings.append((at, "the string holds a NUL character"))
+    else:
+        findings.append((at, expected("a string", value)))
+    return None
+
+
+def text(rule: "Callable[[str], bool]", wrong: str) -> "Reader":
+    """Make a reader of strings that follow *rule*; *wrong* completes ``"value" …``."""
+
+    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+        if type(value) is str and "\0" not in value and rule(value):
+            return value
+        if string(value, at, findings) is not None:
+            findings.append((at, f"{quote(value)} {wrong}"))
+        return None
+
+    return read
+
+
+def word(kind: str, words: "Collection[str]") -> "Reader":
+    """Make a reader of the words of a table."""
+
+    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+        if type(value) is str and value in words:
+            return value
+        if string(value, at, findings) is not None:
+            findings.append((at, f"unknown {kind} {quote(value)}{did_you_mean(value, words)}"))
+        return None
+
+    return read
+
+
+# ---- readers of arrays, maps and objects ----
+
+
+def list_of(reader: "Reader", least: int = 0) -> "Reader":
+    """Make a reader of arrays; gives a tuple."""
+
+    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+        if type(value) is not list:
+            findings.append((at, expected("an array", value)))
+            return None
+        if len(value) < least:
+            findings.append((at, "needs at least one entry"))
+        return tuple([reader(item, (at, index), findings) for index, item in enumerate(value)])
+
+    return read
+
+
+def map_of(reader: "Reader", key: "Reader") -> "Reader":
+    """Make a reader of objects that are maps; gives a dict."""
+
+    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+        if type(value) is not dict:
+            findings.append((at, expected("an object", value)))
+            return None
+        for name in value:
+            key(name, (at, name), findings)
+        return {name: reader(item, (at, name), findings) for name, item in value.items()}
+
+    return read
+
+
+def record(kind: "type[Record]", readers: "dict[str, Reader]") -> "Reader":
+    """Make a reader of objects that become a record; members that *readers* lacks are ignored."""
+    required = [name for name in readers if not hasattr(kind, name)]
+    new = object.__new__
+
+    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+        if type(value) is not dict:
+            findings.append((at, expected("an object", value)))
+            return None
+        built = new(kind)
+        fields = built.__dict__
+        for name, item in value.items():
+            reader = readers.get(name)
+            if reader is not None:
+                fields[name] = reader(item, (at, name), findings)
+        for name in required:
+            if name not in value:
+                findings.append((at, f'"{name}" is missing'))
+        return built
+
+    return read
+
+
+# ---- words for messages ----
+
+
+def escaped(name: str) -> str:
+    """Give a member's name as a part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def quote(text: str) -> str:
+    """Give *text* in quotes, on one line and not endless."""
+    if len(text) > 80:
+        text = text[:77] + "..."
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'
+
+
+def did_you_mean(word: str, words: "Iterable[str]") -> str:
+    """Give ``; did you mean "rslave"?`` when one of *words* is near, else ""."""
+    best, least = "", max(1, len(word) // 3) + 1
+    for candidate in words if len(word) <= 64 else ():
+        distance = 0 if candidate.lower() == word.lower() else edits(word, candidate)
+        if distance < least:
+            best, least = candidate, distance
+    return f'; did you mean "{best}"?' if best else ""
+
+
+def edits(a: str, b: str) -> int:
+    """Give the least number of insertions, deletions, changes and swaps of neighbours from *a* to *b*."""
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, last, row = row, before, [i]
+        for j, y in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+def pointer_of(at: "Place") -> str:
+    """Give the JSON pointer (RFC 6901) of a place."""
+    parts: list[str] = []
+    while at is not None:
+        at, name = at
+        parts.append(f"/{escaped(str(name))}")
+    return "".join(reversed(parts))

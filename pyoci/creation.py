@@ -1,0 +1,295 @@
+"""Creating a container: what the host side does around the stage, in order, and how it is undone.
+
+The journal is written before each side effect, so that ``delete --force`` can do what undo() does here
+for a create that was killed.
+"""
+
+import posix
+
+from pyoci import codec, native
+from pyoci.cgroups.files import undo as undo_cgroups
+from pyoci.cgroups.layout import detect, plan_cgroup
+from pyoci.errors import Error, wrap
+from pyoci.host import console, hooks, idmap
+from pyoci.host.conversation import BARRIER_HOOKS, BARRIER_MAPS, BARRIER_READY, Conversation, inner_pid, step_words
+from pyoci.host.inputs import Inputs
+from pyoci.bundle import open_rootfs
+from pyoci.host.passwd import home_directory
+from pyoci.plan import build
+from pyoci.plan.builder import Facts, Request
+from pyoci.state import Directory, State, now, stat_fields, user_name, write_all, write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.bundle import Bundle
+    from pyoci.cgroups import Cgroup
+    from pyoci.options import CreateOptions
+    from pyoci.plan.steps import Plan
+
+CAP_SYS_ADMIN = 21
+
+
+def is_privileged() -> bool:
+    """Tell whether this process has CAP_SYS_ADMIN in its user namespace."""
+    return bool(native.lib.pyoci_capabilities() >> CAP_SYS_ADMIN & 1)
+
+
+def new_user_namespace(bundle: "Bundle") -> bool:
+    """Tell whether the configuration makes a user namespace, and so needs id mappings."""
+    return any(ns.type == "user" and not ns.path for ns in bundle.config.linux.namespaces)
+
+
+class Creation:
+    """One create, from the claimed directory to the container that waits at its gate.
+
+    After run() the attributes state, talk (whose stage is let go by the caller) and console (the terminal's
+    master when nobody else took it, else -1) are set.
+    """
+
+    def __init__(self, directory: Directory, bundle: "Bundle", options: "CreateOptions", container_id: str) -> None:
+        """Prepare; nothing happens yet."""
+        self.directory = directory
+        self.bundle = bundle
+        self.options = options
+        self.id = container_id
+        self.inputs = Inputs(directory.path)
+        self.cgroup: Cgroup | None = None
+        self.talk: Conversation | None = None
+        self.state: State | None = None
+        self.cgroup_directories: list[str] = []
+
+    def run(self) -> State:
+        """Create the container.
+
+        Raises:
+            Error: and then nothing is left, but for the poststop hooks that have run.
+        """
+        try:
+            return self._run()
+        except BaseException:
+            self.undo()
+            raise
+
+    def _run(self) -> State:
+        directory, bundle = self.directory, self.bundle
+        self._record_config()
+        layout = detect()
+        self.cgroup = self._make_cgroup(layout)
+        plan = self._plan(Facts(privileged=is_privileged(), layout=layout))
+        given = self.inputs.open(plan)
+        encoded = native.encode(plan)
+        talk = self._spawn(plan)
+        talk.stage.send(encoded, given)
+        self._through_barriers(talk)
+        self.state = self._make_state(plan, talk)
+        self._hand_over(talk)
+        directory.save(self.state)
+        talk.stage.go()
+        self.inputs.close()
+        return self.state
+
+    # ---- before the stage ----
+
+    def _record_config(self) -> None:
+        """Keep the configuration as it is now: later edits must not touch the container (runtime.md#lifecycle)."""
+        path = self.directory.path
+        owner = stat_fields(posix.getpid())
+        self.directory.note(bundle=self.bundle.path, owner=posix.getpid(), ownerStartTime=owner[1] if owner else 0)
+        try:
+            fd = posix.open(f"{path}/config.json", posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+            try:
+                write_all(fd, self.bundle.text)
+            finally:
+                posix.close(fd)
+            posix.mkfifo(f"{path}/gate", 0o600)
+            posix.mkfifo(f"{path}/status", 0o600)
+        except OSError as error:
+            raise wrap(f"writing the state directory {path}", error) from error
+
+    def _make_cgroup(self, layout: "Any") -> "Cgroup":
+        linux = self.bundle.config.linux
+        cgroup = plan_cgroup(linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
+        self.cgroup = cgroup
+        cgroup.create(self._note_cgroup, linux.resources)
+        cgroup.apply(linux.resources)
+        return cgroup
+
+    def _note_cgroup(self, path: str) -> None:
+        self.directory.note(cgroup=path)
+        self.cgroup_directories.append(path)
+
+    def _plan(self, facts: Facts) -> "Plan":
+        assert self.cgroup is not None
+        request = make_request(self.bundle, self.options, self.id, self.cgroup.paths())
+        return build.create(self.bundle.config, request, facts)
+
+    # ---- the stage is alive ----
+
+    def _spawn(self, plan: "Plan") -> Conversation:
+        """Start the stage in the root file system's directory, in its cgroup, and give its namespace its ids."""
+        assert self.cgroup is not None
+        rootfs = open_rootfs(self.bundle.rootfs)
+        cgroup = self.cgroup.descriptor()
+        back = posix.open(".", posix.O_PATH | posix.O_CLOEXEC)
+        try:
+            posix.fchdir(rootfs)
+            stage = native.Stage.spawn(plan.clone_flags, cgroup, self.options.preserve_fds)
+        finally:
+            posix.fchdir(back)
+            for fd in (rootfs, back, *([cgroup] if cgroup is not None else [])):
+                posix.close(fd)
+        self.talk = talk = Conversation(stage, plan)
+        talk.on_child = self._note_process
+        talk.on_listener = self._send_listener
+        self._note_process(stage.pid)
+        self.cgroup.add(stage.pid, entered=cgroup is not None)
+        if plan.clone_flags & 0x10000000:
+            self._write_maps(stage.pid)
+        return talk
+
+    def _note_process(self, pid: int) -> None:
+        found = stat_fields(pid)
+        self.directory.note(pid=pid, startTime=found[1] if found else 0)
+
+    def _write_maps(self, pid: int) -> None:
+        linux = self.bundle.config.linux
+        idmap.write_maps(pid, linux.uidMappings, linux.gidMappings)
+
+    def _through_barriers(self, talk: Conversation) -> None:
+        while (barrier := talk.barrier()) != BARRIER_READY:
+            if barrier == BARRIER_MAPS:
+                self._write_maps(talk.stage.pid)
+            elif barrier == BARRIER_HOOKS:
+                self._run_hooks(talk)
+            else:
+                raise Error(talk.post_mortem())
+            self._fill_hook_state(talk, "creating")
+            talk.stage.go()
+        self._fill_hook_state(talk, "created")
+
+    def _run_hooks(self, talk: Conversation) -> None:
+        state = self._hook_state("creating", talk.stage.pid)
+        for name in ("prestart", "createRuntime"):
+            hooks.run(self.bundle.config, name, state)
+
+    def _hook_state(self, status: str, pid: int) -> "dict[str, Any]":
+        config = self.bundle.config
+        return public_state(config.ociVersion, self.id, status, pid, self.bundle.path, config.annotations)
+
+    def _fill_hook_state(self, talk: Conversation, status: str) -> None:
+        """Write the state that the hooks inside the container read; the pid is the one they would see."""
+        memfd = self.inputs.fds.get("hook state")
+        if memfd is not None:
+            text = codec.dumps(self._hook_state(status, inner_pid(talk.stage.pid))).encode()
+            posix.ftruncate(memfd, 0)
+            posix.pwrite(memfd, text, 0)
+
+    def _send_listener(self, number: int) -> None:
+        """Hand the seccomp listener to the agent that the configuration names."""
+        from pyoci.host import seccomp_agent  # only filters with SCMP_ACT_NOTIFY need it
+
+        assert self.talk is not None
+        seccomp_agent.send(self.bundle.config, self._hook_state("creating", self.talk.stage.pid), self.talk.stage, number)
+
+    def _make_state(self, plan: "Plan", talk: Conversation) -> State:
+        assert self.cgroup is not None
+        found = stat_fields(talk.stage.pid)
+        if found is None:
+            raise Error(talk.post_mortem())
+        config = self.bundle.config
+        gate = next(index for index, step in enumerate(plan.steps) if step.op == "OP_GATE")
+        return State(
+            id=self.id,
+            ociVersion=config.ociVersion,
+            bundle=self.bundle.path,
+            rootfs=self.bundle.rootfs,
+            created=now(),
+            owner=user_name(posix.getuid()),
+            annotations=dict(config.annotations),
+            pid=talk.stage.pid,
+            startTime=found[1],
+            cgroup=self.cgroup.saved(),
+            hasProcess=config.process is not None,
+            hooks=[name for name in ("poststart", "poststop") if getattr(config.hooks, name)],
+            privatePid=any(ns.type == "pid" and not ns.path for ns in config.linux.namespaces),
+            late=[[index, *step_words(plan, index)] for index in range(gate, len(plan.steps))],
+        )
+
+    def _hand_over(self, talk: Conversation) -> None:
+        """Give the caller what it waits for: the terminal, the pidfd, the pid file."""
+        options = self.options
+        if options.console_socket and talk.console >= 0:
+            console.send_fd(options.console_socket, talk.console, b"/dev/ptmx")
+            posix.close(talk.console)
+            talk.console = -1
+        if options.pidfd_socket:
+            console.send_fd(options.pidfd_socket, talk.stage.pidfd, b"pidfd")
+        if options.pid_file:
+            write_pid_file(options.pid_file, talk.stage.pid)
+
+    # ---- failure ----
+
+    def undo(self) -> None:
+        """Take everything back, as far as it came."""
+        self.inputs.close()
+        pid = 0
+        if self.talk is not None:
+            pid = self.talk.stage.pid
+            self.talk.kill()
+        if self.cgroup is not None:
+            self.cgroup.kill(9)
+            undo_cgroups(self.cgroup_directories)
+        self.directory.remove()
+        if pid:
+            for _ in hooks.failures(self.bundle.config, "poststop", self._hook_state("stopped", 0)):
+                pass
+        if pid and self.options.pid_file:
+            remove_pid_file(self.options.pid_file, pid)
+
+
+def make_request(bundle: "Bundle", options: "CreateOptions", container_id: str, paths: "dict[str, str]") -> Request:
+    """Collect what the plan needs to know of the command line."""
+    return Request(
+        id=container_id,
+        bundle=bundle.path,
+        rootfs=bundle.rootfs,
+        noPivot=options.no_pivot,
+        noNewKeyring=options.no_new_keyring,
+        preserveFds=options.preserve_fds,
+        extraEnv=home_directory(bundle.config.process, bundle.rootfs) if bundle.config.process else [],
+        cgroupPaths=paths,
+    )
+
+
+def public_state(
+    version: str, container_id: str, status: str, pid: int, bundle: str, annotations: "Any"
+) -> "dict[str, Any]":
+    """Give the state object of runtime.md#state, as hooks and the seccomp agent get it."""
+    state: dict[str, Any] = {"ociVersion": version, "id": container_id, "status": status}
+    if status != "stopped":
+        state["pid"] = pid
+    state["bundle"] = bundle
+    if annotations:
+        state["annotations"] = dict(annotations)
+    return state
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write a pid file that is never seen half written: digits only, renamed into place."""
+    try:
+        write_file(path if "/" in path else f"./{path}", str(pid).encode(), 0o644)
+    except OSError as error:
+        raise wrap(f"writing the pid file {path}", error) from error
+
+
+def remove_pid_file(path: str, pid: int) -> None:
+    """Remove the pid file of a process that never came to be, if it is that one's."""
+    from pyoci.state import read_file
+
+    try:
+        if read_file(path) == str(pid).encode():
+            posix.unlink(path)
+    except OSError:
+        return

@@ -1,0 +1,180 @@
+"""exec: one more process in a running container."""
+
+import posix
+
+from pyoci import codec, native
+from pyoci.cgroups.layout import Layout
+from pyoci.config.model import Capabilities, Process, User
+from pyoci.config.parse import parse_process
+from pyoci.creation import is_privileged, write_pid_file
+from pyoci.errors import Error, StateError, UsageError, wrap
+from pyoci.host import console
+from pyoci.host.conversation import BARRIER_READY, Conversation
+from pyoci.host.inputs import Inputs, differing_namespaces
+from pyoci.host.passwd import home_directory
+from pyoci.options import parse_user
+from pyoci.plan import build
+from pyoci.plan.builder import Facts, Request
+from pyoci.record import replace
+from pyoci.state import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.cgroups import Cgroup
+    from pyoci.config.model import Config
+    from pyoci.container import Container
+    from pyoci.options import ExecOptions
+
+
+class Execution:
+    """One exec, from the options to the end of the process (or to its start, when detached)."""
+
+    def __init__(self, container: "Container", options: "ExecOptions") -> None:
+        """Prepare; nothing happens yet."""
+        self.container = container
+        self.options = options
+        self.inputs = Inputs(container.directory.path)
+
+    def run(self) -> int:
+        """Run the process; gives its exit status, 128 + n for signal n, or 0 when detached.
+
+        Raises:
+            Error: it could not be run.
+        """
+        options, state = self.options, self.container.state
+        config = self._config()
+        assert config.process is not None
+        console.check(config.process.terminal, options.console_socket, options.detach)
+        foreground = None if options.detach or options.console_socket else console.Foreground()
+        pidfd = self._init()
+        try:
+            self.inputs.given["container"] = pidfd
+            kinds = differing_namespaces(state.pid)
+            request = Request(id=state.id, bundle=state.bundle, rootfs=state.rootfs, preserveFds=options.preserve_fds,
+                              extraEnv=home_directory(config.process, f"/proc/{state.pid}/root"))
+            plan = build.execute(config, request, Facts(privileged=is_privileged(), layout=Layout()), kinds)
+            talk = self._start(Conversation(self._spawn(), plan))
+        finally:
+            posix.close(pidfd)
+            self.inputs.close()
+        self.container.directory.close()
+        if foreground is None:
+            talk.stage.close()
+            return 0
+        return foreground.wait(talk.stage.pidfd, talk.console)
+
+    def _init(self) -> int:
+        """Open the container's init process.
+
+        Raises:
+            StateError: it has gone.
+        """
+        pidfd = self.container.open_process()
+        if pidfd < 0:
+            raise StateError("cannot exec in a stopped container")
+        return pidfd
+
+    def _cgroup(self) -> "Cgroup":
+        """Give the container's cgroup, or the one below it that the options name."""
+        cgroup = self.container.cgroup()
+        for path in self.options.cgroup:
+            cgroup = cgroup.sub(path.rpartition(":")[2])
+        return cgroup
+
+    def _spawn(self) -> native.Stage:
+        """Start the stage inside the container's cgroup."""
+        cgroup = self._cgroup()
+        directory = cgroup.descriptor()
+        try:
+            stage = native.Stage.spawn(0, directory, self.options.preserve_fds)
+        finally:
+            if directory is not None:
+                posix.close(directory)
+        try:
+            cgroup.add(stage.pid, entered=directory is not None)
+        except BaseException:
+            stage.kill()
+            raise
+        return stage
+
+    def _start(self, talk: Conversation) -> Conversation:
+        """Lead the stage to its program.
+
+        Raises:
+            Error: a step failed; the process has gone then.
+        """
+        options = self.options
+        try:
+            talk.stage.send(native.encode(talk.plan), self.inputs.open(talk.plan))
+            talk.expect(BARRIER_READY)
+            if options.console_socket and talk.console >= 0:
+                console.send_fd(options.console_socket, talk.console, b"/dev/ptmx")
+                posix.close(talk.console)
+                talk.console = -1
+            if options.pidfd_socket:
+                console.send_fd(options.pidfd_socket, talk.stage.pidfd, b"pidfd")
+            talk.stage.go()
+            if talk.barrier() is not None:
+                raise Error("the stage waits where it should run the program")
+            if options.pid_file:
+                write_pid_file(options.pid_file, talk.stage.pid)
+        except BaseException:
+            talk.kill()
+            raise
+        return talk
+
+    # ---- what is run ----
+
+    def _config(self) -> "Config":
+        """Give the container's configuration with the process to run in place of its own."""
+        config = self.container.config()
+        if self.options.process:
+            process = self._read_process()
+        elif config.process is None:
+            raise UsageError("the container has no process to take the defaults from; use --process")
+        else:
+            process = self._from_options(config.process)
+        if self.options.tty:
+            process = replace(process, terminal=True)
+        return replace(config, process=process)
+
+    def _read_process(self) -> Process:
+        file = self.options.process
+        try:
+            text = read_file(file)
+        except OSError as error:
+            raise wrap(f"reading {file}", error) from error
+        return parse_process(codec.loads(text, file))
+
+    def _from_options(self, base: Process) -> Process:
+        """Change the container's own process by the options; the words of the command line become args."""
+        options = self.options
+        if not options.argv:
+            raise UsageError("exec needs a command, or --process")
+        return replace(
+            base,
+            args=tuple(options.argv),
+            terminal=False,
+            cwd=options.cwd or base.cwd,
+            env=(*base.env, *options.env),
+            user=self._user(base.user),
+            capabilities=self._capabilities(base.capabilities),
+            noNewPrivileges=base.noNewPrivileges or options.no_new_privs,
+            apparmorProfile=options.apparmor or base.apparmorProfile,
+            selinuxLabel=options.process_label or base.selinuxLabel,
+        )
+
+    def _user(self, base: User) -> User:
+        options = self.options
+        uid, gid = parse_user(options.user) if options.user else (base.uid, base.gid)
+        gids = tuple(options.additional_gids) or (() if options.user else base.additionalGids)
+        return User(uid=uid, gid=base.gid if gid is None else gid, umask=base.umask, additionalGids=gids)
+
+    def _capabilities(self, base: Capabilities | None) -> Capabilities | None:
+        """Add capabilities to the sets that let the process use them, never to the inheritable one (CVE-2022-29162)."""
+        added = tuple(self.options.capabilities)
+        if not added:
+            return base
+        base = base or Capabilities()
+        return replace(base, bounding=base.bounding + added, effective=base.effective + added,
+                       permitted=base.permitted + added)

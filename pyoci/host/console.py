@@ -1,0 +1,156 @@
+"""The caller's side of a terminal: handing the master over a socket, or being the terminal's other end oneself."""
+
+import errno
+import posix
+import select
+
+from pyoci import native
+from pyoci.errors import Error
+from pyoci.state import write_all
+
+lib, ffi = native.lib, native.ffi
+CHUNK = 65536
+
+
+def send_fd(path: str, fd: int, text: bytes) -> None:
+    """Connect to a Unix socket and send one descriptor with some ordinary data; unix(7), SCM_RIGHTS.
+
+    Raises:
+        Error: nobody listens there.
+    """
+    sock = native.check(lib.pyoci_connect_unix(path.encode()), f"connecting to the console socket {path}")
+    try:
+        native.check(lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), f"sending to {path}")
+    finally:
+        posix.close(sock)
+
+
+def check(terminal: bool, socket: str, detach: bool) -> None:
+    """Refuse combinations under which nobody would hold the terminal.
+
+    Raises:
+        Error: terminal and console socket do not fit.
+    """
+    if terminal and detach and not socket:
+        raise Error("cannot allocate a terminal for a detached container without --console-socket"
+                    " [config.json: /process/terminal]")
+    if not terminal and socket:
+        raise Error("--console-socket needs a process with a terminal [config.json: /process/terminal]")
+
+
+class Foreground:
+    """A process in the foreground: its signals, its terminal, its end.
+
+    Signals that pyoci gets are passed on; with a terminal the bytes are copied both ways, pyoci's own
+    terminal is raw meanwhile, and changes of its size are handed on.
+    """
+
+    SIGCHLD, SIGWINCH, SIGPIPE, SIGURG = 17, 28, 13, 23
+
+    def __init__(self) -> None:
+        """Hold all signals back from now on: they come as data."""
+        self.signals = native.check(lib.pyoci_signalfd(), "making a signal descriptor")
+        self.saved = ffi.new("struct pyoci_termios *")
+        self.raw = False
+
+    def wait(self, pidfd: int, master: int) -> int:
+        """Stay until the process ends; gives its exit status, or 128 + n for signal n.
+
+        master is the terminal's, or -1.  pidfd must be a child's.
+        """
+        if master >= 0:
+            self._begin(master)
+        try:
+            self._loop(pidfd, master)
+        finally:
+            self._end()
+        status = native.reap(pidfd)
+        return 128 - status if status < 0 else status
+
+    def _begin(self, master: int) -> None:
+        self._resize(master)
+        if posix.isatty(0):
+            self.raw = lib.pyoci_tty_raw(0, self.saved) == 0
+        posix.set_blocking(master, False)
+
+    def _end(self) -> None:
+        if self.raw:
+            lib.pyoci_tty_restore(0, self.saved)
+            self.raw = False
+
+    def _loop(self, pidfd: int, master: int) -> None:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
+        if master >= 0:
+            poll.register(master, select.POLLIN)
+            poll.register(0, select.POLLIN)
+        pending = b""
+        while True:
+            if master >= 0:
+                poll.modify(master, select.POLLIN | (select.POLLOUT if pending else 0))
+            events = dict(poll.poll())
+            if self.signals in events:
+                self._forward(pidfd, master)
+            if master in events and not self._copy_out(master, events[master]):
+                poll.unregister(master)
+                master = -1
+            if master >= 0 and 0 in events and not pending:
+                pending = self._read_input(poll)
+            if master >= 0 and pending:
+                pending = self._copy_in(master, pending)
+            if pidfd in events:
+                if master >= 0:
+                    self._copy_out(master, select.POLLIN)
+                return
+
+    def _forward(self, pidfd: int, master: int) -> None:
+        number = lib.pyoci_read_signal(self.signals)
+        if number == self.SIGWINCH and master >= 0:
+            self._resize(master)
+        elif number > 0 and number not in (self.SIGCHLD, self.SIGPIPE, self.SIGURG):
+            lib.pyoci_pidfd_send_signal(pidfd, number)
+
+    def _resize(self, master: int) -> None:
+        """Give the terminal the size of ours, if we have one."""
+        size = ffi.new("unsigned short[2]")
+        if lib.pyoci_winsize_get(0, size) == 0 and size[0]:
+            lib.pyoci_winsize_set(master, size)
+
+    def _copy_out(self, master: int, event: int) -> bool:
+        """Copy what the container printed; False once the terminal has been closed on the other side."""
+        while True:
+            try:
+                data = posix.read(master, CHUNK)
+            except BlockingIOError:
+                return not event & select.POLLHUP or bool(event & select.POLLIN)
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    return False
+                raise
+            if not data:
+                return False
+            try:
+                write_all(1, data)
+            except OSError as error:
+                if error.errno not in (errno.EPIPE, errno.EIO):
+                    raise
+
+    def _read_input(self, poll: "select.poll") -> bytes:
+        """Read from our standard input; at its end the container's terminal gets an end of file, ^D."""
+        try:
+            data = posix.read(0, CHUNK)
+        except OSError:
+            data = b""
+        if not data:
+            poll.unregister(0)
+            return b"\x04"
+        return data
+
+    def _copy_in(self, master: int, pending: bytes) -> bytes:
+        try:
+            return pending[posix.write(master, pending) :]
+        except BlockingIOError:
+            return pending
+        except OSError:
+            return b""

@@ -1,0 +1,114 @@
+"""The host side's half of the talk with a stage; the other half is drawn in native/stage/stage.h."""
+
+import posix
+
+from pyoci import native
+from pyoci.errors import Error
+from pyoci.state import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyoci.plan.steps import Plan
+
+lib = native.lib
+BARRIER_MAPS, BARRIER_HOOKS, BARRIER_READY = lib.BARRIER_MAPS, lib.BARRIER_HOOKS, lib.BARRIER_READY
+
+
+def step_words(plan: "Plan", index: int) -> "tuple[str, str, str, dict[str, str]]":
+    """Give what native.failure needs to explain a step: operation, words, JSON pointer, hints."""
+    if index >= len(plan.steps):
+        return "", "handing the plan to the stage", "", {}
+    step = plan.steps[index]
+    return step.op, step.what, step.origin, {str(number): hint for number, hint in step.hints.items()}
+
+
+class Conversation:
+    """One stage and its plan, from birth to the last barrier.
+
+    console is the master of the terminal once it was made (the caller takes it over by setting it to -1).
+    on_child is called with each new pid that carries the container on; on_listener with the number of the
+    seccomp listener in the stage; on_warning with the step's words.
+    """
+
+    def __init__(self, stage: native.Stage, plan: "Plan") -> None:
+        """Take the stage over: close() or kill() ends the talk."""
+        self.stage = stage
+        self.plan = plan
+        self.console = -1
+        self.on_child: Callable[[int], None] = lambda pid: None
+        self.on_listener: Callable[[int], None] = lambda number: None
+        self.on_warning: Callable[[str, str], None] = lambda what, origin: None
+
+    def barrier(self) -> int | None:
+        """Listen until the stage waits at a barrier; None when it runs the program instead.
+
+        Raises:
+            Error: a step failed, or the stage died.
+        """
+        while report := self.stage.receive():
+            if report.kind == lib.REPORT_FAILED:
+                raise native.failure(report, step_words(self.plan, report.step))
+            if report.kind == lib.REPORT_BARRIER:
+                return report.detail
+            if report.kind == lib.REPORT_FD:
+                self.console = report.fd
+            elif report.kind == lib.REPORT_CHILD:
+                self._follow(report.fd)
+            elif report.kind == lib.REPORT_LISTENER:
+                self.on_listener(report.detail)
+                self.stage.go()
+            elif report.kind == lib.REPORT_WARNING:
+                _, what, origin, _ = step_words(self.plan, report.step)
+                self.on_warning(what, origin)
+        return None
+
+    def expect(self, barrier: int) -> None:
+        """Listen until the stage waits at this barrier.
+
+        Raises:
+            Error: as barrier(), or the stage died on the way.
+        """
+        if self.barrier() != barrier:
+            raise Error(self.post_mortem())
+
+    def _follow(self, pidfd: int) -> None:
+        """Go on with the child that the stage has left behind as its successor."""
+        self.stage.reap()
+        posix.close(self.stage.pidfd)
+        self.stage.pidfd = pidfd
+        self.stage.pid = pid_of(pidfd)
+        self.on_child(self.stage.pid)
+
+    def post_mortem(self) -> str:
+        """Say how a stage ended that did not explain itself."""
+        status = self.stage.reap()
+        if status == -9:
+            return "the process was killed while the container was made; its memory limit may be too low"
+        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return f"the process ended while the container was made ({how})"
+
+    def kill(self) -> None:
+        """End the stage and everything that hangs on the talk."""
+        if self.console >= 0:
+            posix.close(self.console)
+            self.console = -1
+        if self.stage.pidfd >= 0:
+            self.stage.kill()
+
+
+def pid_of(pidfd: int) -> int:
+    """Give the pid that a pidfd stands for, as this process sees it; pidfd_open(2)."""
+    for line in read_file(f"/proc/self/fdinfo/{pidfd}").split(b"\n"):
+        if line.startswith(b"Pid:"):
+            return int(line[4:])
+    return -1
+
+
+def inner_pid(pid: int) -> int:
+    """Give the pid that a process has in its own PID namespace; NSpid of proc_pid_status(5)."""
+    for line in read_file(f"/proc/{pid}/status").split(b"\n"):
+        if line.startswith(b"NSpid:"):
+            return int(line.split()[-1])
+    return pid

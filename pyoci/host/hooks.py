@@ -1,0 +1,48 @@
+"""The hooks that run in the runtime's namespaces: prestart, createRuntime, poststart, poststop; config.md#posix-platform-hooks."""
+
+from pyoci import codec, native
+from pyoci.errors import HookError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyoci.config.model import Config
+
+
+def run(config: "Config", name: str, state: "dict[str, Any]") -> None:
+    """Run the hooks of one list in order, each with the state on its standard input.
+
+    Raises:
+        HookError: one failed or ran out of time; those behind it are not run.
+    """
+    for problem in failures(config, name, state):
+        raise problem
+
+
+def failures(config: "Config", name: str, state: "dict[str, Any]") -> "list[HookError]":
+    """Run the hooks of one list; of poststop all of them, whatever fails, of the others up to the first failure.
+
+    A hook gets the environment that the configuration lists and nothing else; a timeout kills its whole
+    process group.
+    """
+    found: list[HookError] = []
+    text = codec.dumps(state).encode()
+    for index, hook in enumerate(getattr(config.hooks, name)):
+        what = f"the {name} hook {hook.path}"
+        place = f" [config.json: /hooks/{name}/{index}]"
+        try:
+            status, output = native.run_program(
+                hook.path, list(hook.args or [hook.path]), list(hook.env or ()), text, timeout=hook.timeout
+            )
+        except native.ProgramTimeout as timeout:
+            found.append(HookError(f"{what} ran out of its {hook.timeout} s and was killed{place}{timeout}"))
+        except OSError as error:
+            found.append(HookError(f"{what} cannot be run: {native.errno_text(error.errno)}{place}"))
+        else:
+            if status != 0:
+                how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+                found.append(HookError(f"{what} {how}{place}{f'; it printed: {output}' if output else ''}"))
+        if found and name != "poststop":
+            break
+    return found

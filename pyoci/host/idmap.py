@@ -1,0 +1,72 @@
+"""The id mappings of a user namespace, written from outside; user_namespaces(7)."""
+
+import errno
+import posix
+
+from pyoci import native
+from pyoci.config.model import IDMapping
+from pyoci.errors import Error, wrap
+from pyoci.state import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin")
+
+
+def write_maps(pid: int, uids: "Sequence[IDMapping]", gids: "Sequence[IDMapping]") -> None:
+    """Give the user namespace of *pid* its mappings.
+
+    Root writes them; others may map only themselves, and need the setuid helpers newuidmap(1) and
+    newgidmap(1) for more, which check /etc/subuid and /etc/subgid.
+
+    Raises:
+        Error: a mapping is refused.
+    """
+    if posix.geteuid() == 0:
+        _write(pid, "uid_map", uids)
+        _write(pid, "gid_map", gids)
+    elif _is_own(uids, posix.geteuid()) and _is_own(gids, posix.getegid()):
+        _write_text(pid, "setgroups", "deny", "/linux/gidMappings")
+        _write(pid, "uid_map", uids)
+        _write(pid, "gid_map", gids)
+    else:
+        _run_helper("newuidmap", pid, uids, "/linux/uidMappings")
+        _run_helper("newgidmap", pid, gids, "/linux/gidMappings")
+
+
+def _is_own(maps: "Sequence[IDMapping]", own: int) -> bool:
+    return len(maps) == 1 and maps[0].size == 1 and maps[0].hostID == own
+
+
+def _write(pid: int, file: str, maps: "Sequence[IDMapping]") -> None:
+    text = "".join(f"{m.containerID} {m.hostID} {m.size}\n" for m in maps)
+    _write_text(pid, file, text, f"/linux/{file[:3]}Mappings")
+
+
+def _write_text(pid: int, file: str, text: str, origin: str) -> None:
+    """Write one of the files of /proc/PID; the kernel takes a map in a single write(2) only."""
+    try:
+        fd = posix.open(f"/proc/{pid}/{file}", posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            write_all(fd, text.encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        hint = "the ranges must not overlap and be owned by pyoci's user" if error.errno == errno.EINVAL else ""
+        raise wrap(f"writing {file}", error, origin, hint) from error
+
+
+def _run_helper(name: str, pid: int, maps: "Sequence[IDMapping]", origin: str) -> None:
+    """Run newuidmap(1) or newgidmap(1) by absolute path, with an empty environment."""
+    for directory in HELPER_DIRECTORIES:
+        path = f"{directory}/{name}"
+        if posix.access(path, posix.X_OK):
+            break
+    else:
+        raise Error(f"mapping ids without privilege needs {name}, which is not installed [config.json: {origin}]")
+    numbers = [str(number) for m in maps for number in (m.containerID, m.hostID, m.size)]
+    status, output = native.run_program(path, [path, str(pid), *numbers], [], b"", timeout=30)
+    if status != 0:
+        raise Error(f"{name} refused the mapping: {output} [config.json: {origin}]")

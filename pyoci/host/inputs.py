@@ -1,0 +1,113 @@
+"""Opening the inputs of a plan on the host side, in order; what becomes slots 0 and up."""
+
+import posix
+
+from pyoci import native
+from pyoci.config.tables import NAMESPACE_FILES, NAMESPACES
+from pyoci.errors import ConfigError, Error, Problem, wrap
+from pyoci.host import idmap
+from pyoci.plan.steps import Plan, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.plan.steps import Input
+
+CLOEXEC = posix.O_CLOEXEC
+
+
+class Inputs:
+    """The open descriptors of a plan's inputs, by slot."""
+
+    def __init__(self, directory: str) -> None:
+        """FIFOs are found in the container's *directory*."""
+        self.directory = directory
+        self.fds: dict[str, int] = {}
+        self.given: dict[str, int] = {}
+
+    def open(self, plan: Plan) -> "list[int]":
+        """Open every input of *plan*; gives the descriptors in the order of the slots.
+
+        Raises:
+            Error: one cannot be opened, or is not what it must be.
+        """
+        for wanted in plan.inputs:
+            self.fds[wanted.slot] = self._open(wanted)
+        return [self.fds[wanted.slot] for wanted in plan.inputs]
+
+    def _open(self, wanted: "Input") -> int:
+        kind, path = wanted.kind, wanted.path
+        try:
+            if kind == "fifo":
+                return posix.open(f"{self.directory}/{path}", posix.O_RDWR | CLOEXEC)
+            if kind == "memfd":
+                return native.memfd(wanted.slot)
+            if kind == "pidfd":
+                return posix.dup(self.given[wanted.slot])
+            if kind == "namespace":
+                return open_namespace(wanted)
+            if kind == "tree":
+                return clone_tree(wanted)
+            return user_namespace(wanted)
+        except OSError as error:
+            raise wrap(f"opening {path or wanted.slot}", error, wanted.origin) from error
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for fd in self.fds.values():
+            posix.close(fd)
+        self.fds = {}
+
+
+def open_namespace(wanted: "Input") -> int:
+    """Open a namespace by path, and check that it is of the type that the configuration says."""
+    fd = posix.open(wanted.path, posix.O_RDONLY | CLOEXEC)
+    found = native.lib.pyoci_ns_type(fd)
+    if found != NAMESPACES[wanted.detail]:
+        posix.close(fd)
+        kinds = {flag: kind for kind, flag in NAMESPACES.items()}
+        what = f"a {kinds[found]} namespace" if found in kinds else "no namespace"
+        problem = Problem(pointer=wanted.origin, message=f"{wanted.path} is {what}, not one of type {wanted.detail}")
+        raise ConfigError("config.json", [problem])
+    return fd
+
+
+def clone_tree(wanted: "Input") -> int:
+    """Make the detached clone of a host path here, where the stage could not."""
+    flags = ("recursive" in wanted.detail) | ("nofollow" in wanted.detail) << 1
+    step = Step(op="OP_OPEN_TREE", what=f"opening {wanted.path}", origin=wanted.origin, slot="tree", flags=flags,
+                strings={"a": wanted.path}, hints={2: "the source of the mount does not exist"})
+    return native.run_steps(Plan(clone_flags=0, inputs=[], steps=[step]))[0]
+
+
+def user_namespace(wanted: "Input") -> int:
+    """Make a user namespace for the id mappings of a mount: a stage is born in it, and ends once it is open."""
+    uids, gids = ([parse_mapping(text) for text in line.split()] for line in wanted.detail.split("\n"))
+    stage = native.Stage.spawn(NAMESPACES["user"], None, 0)
+    try:
+        idmap.write_maps(stage.pid, uids, gids)
+        return posix.open(f"/proc/{stage.pid}/ns/user", posix.O_RDONLY | CLOEXEC)
+    finally:
+        stage.kill()
+
+
+def parse_mapping(text: str) -> idmap.IDMapping:
+    """Read ``containerID:hostID:size``."""
+    container, host, size = (int(part) for part in text.split(":"))
+    return idmap.IDMapping(containerID=container, hostID=host, size=size)
+
+
+def differing_namespaces(pid: int) -> "frozenset[str]":
+    """Tell in which namespaces a process differs from this one.
+
+    Raises:
+        Error: the process has gone.
+    """
+    kinds = set()
+    for kind, name in NAMESPACE_FILES.items():
+        try:
+            theirs, ours = posix.stat(f"/proc/{pid}/ns/{name}"), posix.stat(f"/proc/self/ns/{name}")
+        except FileNotFoundError:
+            raise Error("container not running") from None
+        if theirs.st_ino != ours.st_ino:
+            kinds.add(kind)
+    return frozenset(kinds)

@@ -1,0 +1,85 @@
+"""Where messages go: standard error for the user, and the file that --log names for the caller.
+
+The callers read the file as JSON lines (containerd) or as one JSON value (Podman), so nothing but errors is
+written to it unless --debug or --log-level asks; every record is one write(2), because processes share the file.
+"""
+
+import posix
+import time
+
+from pyoci import codec
+from pyoci.errors import UsageError, wrap
+
+LEVELS = ("error", "warning", "info", "debug")
+
+
+class Log:
+    """The log of this process; open() is called once, as early as the options are known."""
+
+    def __init__(self) -> None:
+        """Write nowhere but to standard error."""
+        self.fd = -1
+        self.json = False
+        self.level = 0
+
+    def open(self, path: str, form: str, level: str, *, debug: bool) -> None:
+        """Open the file ("" for none); form is text or json, level one of LEVELS or "".
+
+        Raises:
+            UsageError: form or level is none of these.
+            KernelError: the file cannot be opened.
+        """
+        if form not in ("", "text", "json"):
+            raise UsageError(f'the log format is text or json, not "{form}"')
+        if level not in ("", *LEVELS):
+            raise UsageError(f'the log level is error, warning, info or debug, not "{level}"')
+        self.json = form == "json"
+        self.level = 3 if debug else LEVELS.index(level or "error")
+        if path.startswith("file:"):
+            path = path[5:]
+        if path:
+            flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY
+            try:
+                self.fd = posix.open(path, flags, 0o644)
+            except OSError as error:
+                raise wrap(f"opening the log file {path}", error) from error
+
+    def record(self, level: str, message: str) -> None:
+        """Add one record to the file, if there is one and the level is wanted."""
+        if self.fd < 0 or LEVELS.index(level) > self.level:
+            return
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if self.json:
+            line = codec.dumps({"level": level, "msg": message, "time": when})
+        else:
+            line = f"time={codec.dumps(when)} level={level} msg={codec.dumps(message)}"
+        write_quietly(self.fd, line + "\n")
+
+
+log = Log()
+
+
+def error(message: str) -> None:
+    """Tell the user, and the caller through the log."""
+    log.record("error", message)
+    write_quietly(2, f"pyoci: {message}\n")
+
+
+def warning(message: str) -> None:
+    """Note something that does not alter the flow; only where warnings are wanted, for output of callers must stay clean."""
+    log.record("warning", message)
+    if log.level >= 1:
+        write_quietly(2, f"pyoci: warning: {message}\n")
+
+
+def debug(message: str) -> None:
+    """Note a detail for whoever debugs."""
+    log.record("debug", message)
+
+
+def write_quietly(fd: int, text: str) -> None:
+    """Write a message; there is nobody to tell when that fails."""
+    try:
+        posix.write(fd, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        return

@@ -1,0 +1,374 @@
+"""The only importer of the extension (but for the JSON reader, which sits on the same hot path).
+
+It encodes plans as the records of native/plan.h, starts the stage, turns its numbers into exceptions,
+and wraps the few kernel calls that ``posix`` lacks.
+"""
+
+import posix
+import select
+import time
+
+from pyoci._native import ffi, lib
+from pyoci.errors import Error, HookError, KernelError, errno_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from pyoci.plan.steps import Plan, Step
+
+ECHILD = 10
+EINTR = 4
+ETIMEDOUT = 110
+SIGKILL = 9
+TAIL, OUTPUT_LIMIT = 4096, 16 << 20
+RESOLVE_IN_ROOT = 0x10  # openat2(2)
+
+
+def check(result: int, what: str, origin: str = "") -> int:
+    """Give *result*, or raise KernelError when it is a negative errno."""
+    if result < 0:
+        raise KernelError(what, -result, origin)
+    return result
+
+
+class Strings:
+    """The string table of a plan: every text once, offset 0 is the empty one."""
+
+    def __init__(self) -> None:
+        """Start with the empty string."""
+        self.data = bytearray(1)
+        self.seen: dict[bytes, int] = {b"": 0}
+
+    def add(self, text: str) -> int:
+        """Give the offset of *text*, which holds no NUL."""
+        raw = text.encode("utf-8", "surrogateescape")
+        offset = self.seen.get(raw)
+        if offset is None:
+            offset = self.seen[raw] = len(self.data)
+            self.data += raw + b"\0"
+        return offset
+
+    def add_list(self, texts: "Sequence[str]") -> int:
+        """Give the offset of *texts*, one behind the other."""
+        offset = len(self.data)
+        for text in texts:
+            self.data += text.encode("utf-8", "surrogateescape") + b"\0"
+        return offset if texts else 0
+
+    def add_blob(self, blob: bytes) -> int:
+        """Give the offset of *blob*, a multiple of 8."""
+        self.data += bytes(-len(self.data) % 8)
+        offset = len(self.data)
+        self.data += blob + b"\0"
+        return offset
+
+
+def encode(plan: "Plan") -> bytes:
+    """Turn *plan* into the block of memory that native/plan.h describes."""
+    slots = {given.slot: index for index, given in enumerate(plan.inputs)}
+    for step in plan.steps:
+        for name in (step.slot, *step.slots.values()):
+            if name and name not in slots:
+                slots[name] = len(slots)
+    strings = Strings()
+    records = ffi.new("struct step[]", len(plan.steps))
+    for record, step in zip(records, plan.steps, strict=True):
+        _fill(record, step, strings, slots)
+    if strings.data[-1]:
+        strings.data += b"\0"
+    head = ffi.new("struct plan *")
+    head.magic, head.version = lib.PLAN_MAGIC, lib.PLAN_VERSION
+    head.nsteps, head.nstrings = len(plan.steps), len(strings.data)
+    head.nslots, head.ninputs = len(slots), len(plan.inputs)
+    return bytes(ffi.buffer(head)) + bytes(ffi.buffer(records)) + bytes(strings.data)
+
+
+def _fill(record: "Any", step: "Step", strings: Strings, slots: "dict[str, int]") -> None:
+    """Write one step into its record."""
+    record.op = getattr(lib, step.op)
+    record.flags = step.flags
+    record.slot = slots[step.slot] if step.slot else -1
+    for field, slot in step.slots.items():
+        setattr(record, field, slots[slot])
+    for field, text in step.strings.items():
+        if isinstance(text, str):
+            setattr(record, field, strings.add(text))
+            continue
+        if isinstance(text, bytes):
+            offset, count = strings.add_blob(text), len(text) // step.blob_item
+        else:
+            offset, count = strings.add_list(text), len(text)
+        setattr(record, field, offset)
+        setattr(record, NEXT_FIELD[field], count)
+    for field, value in step.numbers.items():
+        setattr(record, field, value)
+
+
+NEXT_FIELD = {"a": "b", "b": "c", "c": "d", "d": "n"}
+
+
+class Report:
+    """What the stage says; see enum report_kind in native/plan.h."""
+
+    def __init__(self, record: "Any", text: bytes, fd: int) -> None:
+        """Take the numbers out of the record."""
+        self.kind: int = record.kind
+        self.step: int = record.step
+        self.err: int = record.err
+        self.detail: int = record.detail
+        self.text = text.decode("utf-8", "replace")
+        self.fd = fd
+
+
+class Stage:
+    """A stage that was started: its pid and pidfd, and the channel to it."""
+
+    def __init__(self, pid: int, pidfd: int, channel: int) -> None:
+        """Take over both descriptors."""
+        self.pid = pid
+        self.pidfd = pidfd
+        self.channel = channel
+
+    @classmethod
+    def spawn(cls, clone_flags: int, cgroup: "int | None", preserve: int) -> "Stage":
+        """Start the sealed stage in new namespaces (CLONE_NEW* flags), inside the v2 cgroup if one is given.
+
+        Raises:
+            KernelError: clone3(2) or execveat(2) failed.
+        """
+        pidfd, channel = ffi.new("int *"), ffi.new("int *")
+        pid = lib.pyoci_spawn(clone_flags, -1 if cgroup is None else cgroup, preserve, pidfd, channel)
+        check(pid, "starting the stage in its namespaces")
+        return cls(pid, pidfd[0], channel[0])
+
+    def send(self, plan: bytes, inputs: "list[int]") -> None:
+        """Hand over the encoded plan and the descriptors of its inputs, which stay open here."""
+        memfd = check(lib.pyoci_memfd(b"pyoci-plan", plan, len(plan), 1), "making the plan's memfd")
+        try:
+            result = lib.pyoci_send_plan(self.channel, memfd, len(plan), ffi.new("int[]", inputs), len(inputs))
+        finally:
+            posix.close(memfd)
+        check(result, "sending the plan to the stage")
+
+    def receive(self) -> Report | None:
+        """Wait for the next report; None at end of file."""
+        return receive(self.channel)
+
+    def go(self) -> None:
+        """Let the stage go on from a barrier."""
+        check(lib.pyoci_go(self.channel), "answering the stage")
+
+    def kill(self) -> None:
+        """End the process, wait until it has gone, and let go."""
+        lib.pyoci_pidfd_send_signal(self.pidfd, SIGKILL)
+        self.reap()
+        self.close()
+
+    def reap(self) -> int:
+        """Wait for the end of the process; its exit status, or minus the signal that killed it."""
+        return reap(self.pidfd)
+
+    def close(self) -> None:
+        """Let go of the descriptors; a stage that has not passed its last barrier ends by this."""
+        for fd in (self.channel, self.pidfd):
+            if fd >= 0:
+                posix.close(fd)
+        self.channel = self.pidfd = -1
+
+
+def reap(pidfd: int) -> int:
+    """Wait for a child by pidfd; its exit status, or minus the signal that killed it."""
+    info = posix.waitid(posix.P_PIDFD, pidfd, posix.WEXITED)
+    assert info is not None
+    return info.si_status if info.si_code == posix.CLD_EXITED else -info.si_status
+
+
+def memfd(name: str) -> int:
+    """Make an empty memfd that can still be written."""
+    return check(lib.pyoci_memfd(_cstring(name), b"", 0, 0), "making a memfd")
+
+
+def run_steps(plan: "Plan") -> "list[int]":
+    """Run a plan in this process; gives the descriptors that its steps opened, in order of their slots."""
+    block = encode(plan)
+    count = len({step.slot for step in plan.steps if step.slot} | {given.slot for given in plan.inputs})
+    slots = ffi.new("int[]", [-1] * count)
+    failed, detail = ffi.new("uint32_t *"), ffi.new("uint32_t *")
+    result = lib.pyoci_run_steps(block, len(block), slots, count, failed, detail)
+    if result < 0:
+        for fd in slots:
+            if fd >= 0:
+                posix.close(fd)
+        step = plan.steps[failed[0]]
+        raise KernelError(step.what, -result, step.origin, step.hints.get(-result, ""))
+    return list(slots)
+
+
+def receive(channel: int) -> Report | None:
+    """Wait for one report on a stage's channel or status FIFO; None at end of file."""
+    record, fd = ffi.new("struct report *"), ffi.new("int *", -1)
+    text = ffi.new("char[]", lib.REPORT_MAX_TEXT)
+    if not check(lib.pyoci_receive(channel, record, text, lib.REPORT_MAX_TEXT, fd), "hearing from the stage"):
+        return None
+    return Report(record, bytes(ffi.buffer(text, record.length)), fd[0])
+
+
+def read_report(fifo: int) -> Report | None:
+    """Read one report from a status FIFO, or None at end of file; a report is one atomic write of the stage."""
+    size = ffi.sizeof("struct report")
+    head = posix.read(fifo, size)
+    if not head:
+        return None
+    record = ffi.new("struct report *")
+    ffi.memmove(record, head, size)
+    return Report(record, posix.read(fifo, record.length) if record.length else b"", -1)
+
+
+DETAILS = {
+    "DETAIL_PLAN": "the plan is malformed",
+    "DETAIL_TARGET": "the target in the root file system cannot be reached or made",
+    "DETAIL_NOT_DIRECTORY": "the target must be a real directory of the root file system, not a link",
+    "DETAIL_SOURCE": "the source cannot be opened",
+    "DETAIL_OPTION": "the file system refused an option",
+    "DETAIL_CREATE": "the file system could not be made",
+    "DETAIL_ATTACH": "the mount could not be attached",
+    "DETAIL_ATTRIBUTES": "the mount's attributes could not be set",
+    "DETAIL_DIFFERENT_DEVICE": "a different file is already there",
+    "DETAIL_PROCFS": "no trustworthy procfs can be had",
+    "DETAIL_READ_BACK": "the value reads back differently",
+    "DETAIL_ESCAPED": "the directory lies outside the root file system",
+}
+
+
+def failure(report: Report, step: "tuple[str, str, str, dict[str, str]]") -> Error:
+    """Turn a REPORT_FAILED into the exception that explains it.
+
+    step is the failed step as ``(op, what, origin, hints)``, hints keyed by errno as text.
+    """
+    op, what, origin, hints = step
+    if op == "OP_HOOK":
+        return _hook_failure(report, what, origin)
+    if op in ("OP_RESOLVE_EXEC", "OP_EXEC"):
+        return Error(_exec_failure(report, what, origin))
+    hint = hints.get(str(report.err), "")
+    for name, text in DETAILS.items():
+        if report.detail == getattr(lib, name):
+            hint = f"{text}{f': {hint}' if hint else ''}"
+    if report.text:
+        hint = f"{hint}: {_one_line(report.text)}" if hint else _one_line(report.text)
+    return KernelError(what, report.err, origin, hint)
+
+
+def _exec_failure(report: Report, name: str, origin: str) -> str:
+    """Use the words that Podman and Docker look for (exit status 126 or 127)."""
+    place = f" [config.json: {origin}]" if origin else ""
+    if report.detail == lib.DETAIL_NOT_FOUND and "/" not in name:
+        return f'exec: "{name}": executable file not found in $PATH: {errno_text(report.err)}{place}'
+    return f'exec: "{name}": {errno_text(report.err).lower()}{place}'
+
+
+def _hook_failure(report: Report, what: str, origin: str) -> HookError:
+    """Say how a hook ended and what it printed last."""
+    if report.err == ETIMEDOUT:
+        how = "ran out of time and was killed"
+    elif report.err == ECHILD:
+        status = report.detail
+        code = posix.waitstatus_to_exitcode(status)
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+    else:
+        how = errno_text(report.err)
+    return HookError(f"{what} {how}{f' [config.json: {origin}]' if origin else ''}{_printed(report.text)}")
+
+
+def _printed(text: str) -> str:
+    line = _one_line(text)
+    return f"; it printed: {line}" if line else ""
+
+
+def _one_line(text: str) -> str:
+    """Fold a text into one line that a terminal can show."""
+    return " | ".join("".join(c if c.isprintable() else " " for c in line).strip() for line in text.strip().splitlines())
+
+
+class ProgramTimeout(Exception):
+    """A program of the host ran out of time and was killed; the text is what it printed."""
+
+
+def run_program(
+    path: str, argv: "list[str]", env: "list[str]", text: bytes, timeout: int | None, *, whole: bool = False
+) -> "tuple[int, str]":
+    """Run a program of the host to its end, with *text* on its standard input.
+
+    timeout is in seconds, None waits for ever.  Gives the exit status (negative: the signal that killed it)
+    and the end of what it printed, as one line; with whole all of it, as it is.
+
+    Raises:
+        OSError: it cannot be run.
+        ProgramTimeout: it was killed, with its process group.
+    """
+    memfd = check(lib.pyoci_memfd(b"pyoci-stdin", text, len(text), 0), "making a memfd")
+    output, write_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+    pidfd = ffi.new("int *")
+    pid = -EINTR
+    try:
+        pid = lib.pyoci_execute(_cstring(path), _packed(argv), len(argv), _packed(env), len(env), memfd, write_end, -1, pidfd)
+    finally:
+        posix.close(memfd)
+        posix.close(write_end)
+        if pid < 0:
+            posix.close(output)
+    if pid < 0:
+        raise OSError(-pid, posix.strerror(-pid))
+    try:
+        return _watch(pid, pidfd[0], output, timeout, whole)
+    finally:
+        posix.close(pidfd[0])
+        posix.close(output)
+
+
+def _watch(pid: int, pidfd: int, output: int, timeout: int | None, whole: bool) -> "tuple[int, str]":
+    """Collect output until the program ends; what its children print later is not waited for."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(output, select.POLLIN)
+    poll.register(pidfd, select.POLLIN)
+    tail, ended, killed = b"", False, False
+    while not ended:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        events = dict(poll.poll(left))
+        if not events:
+            posix.killpg(pid, SIGKILL)
+            killed, deadline = True, None
+        ended = pidfd in events
+        if output in events or ended:
+            tail = _drain(output, tail, poll, OUTPUT_LIMIT if whole else TAIL)
+    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    text = tail.decode("utf-8", "replace")
+    line = text if whole else _one_line(text)
+    if killed:
+        raise ProgramTimeout(_printed(line))
+    return status, line
+
+
+def _drain(fd: int, tail: bytes, poll: "select.poll", limit: int) -> bytes:
+    """Read what is there, and keep the end of it."""
+    while True:
+        try:
+            chunk = posix.read(fd, 65536)
+        except BlockingIOError:
+            return tail
+        if not chunk:
+            poll.modify(fd, 0)
+            return tail
+        tail = (tail + chunk)[-limit:]
+
+
+def _cstring(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _packed(texts: "list[str]") -> bytes:
+    """Put strings one behind the other, each with its NUL."""
+    return b"".join(_cstring(text) + b"\0" for text in texts)

@@ -1,0 +1,113 @@
+"""What the verbs of the lifecycle can be asked for, beyond the configuration."""
+
+from pyoci.errors import UsageError
+from pyoci.record import Record
+
+SIGNAL_MAX = 64
+# What the C library leaves to programs of the realtime signals; signal(7).
+REALTIME = {"RTMIN": 34, "RTMAX": 64}
+SUFFIXES = "kmgt"
+
+
+class CreateOptions(Record):
+    """Options of create and run; paths are absolute or relative to the current directory, "" is unset."""
+
+    bundle: str = ""
+    config: str = ""
+    console_socket: str = ""
+    pidfd_socket: str = ""
+    pid_file: str = ""
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    preserve_fds: int = 0
+    cgroup_manager: str = "cgroupfs"
+    detach: bool = False
+    keep: bool = False
+
+
+class ExecOptions(Record):
+    """Options of exec; process is the file of a process object, argv the words of a command line."""
+
+    process: str = ""
+    argv: "list[str]" = []
+    tty: bool = False
+    detach: bool = False
+    cwd: str = ""
+    env: "list[str]" = []
+    user: str = ""
+    additional_gids: "list[int]" = []
+    capabilities: "list[str]" = []
+    no_new_privs: bool = False
+    process_label: str = ""
+    apparmor: str = ""
+    pid_file: str = ""
+    console_socket: str = ""
+    pidfd_socket: str = ""
+    preserve_fds: int = 0
+    cgroup: "list[str]" = []
+    ignore_paused: bool = False
+
+
+def parse_id(text: str, what: str) -> int:
+    """Read a uid or gid: decimal digits only, 0 to 2**32 - 2; names are refused, never looked up (CVE-2026-30892).
+
+    Raises:
+        UsageError: it is anything else.
+    """
+    if not text or not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > 2**32 - 2:
+        raise UsageError(f"{what} must be a number from 0 to 4294967294, not {ascii(text)}")
+    return int(text)
+
+
+def parse_user(text: str) -> "tuple[int, int | None]":
+    """Read ``UID`` or ``UID:GID``; the gid is None when it is not given."""
+    uid, colon, gid = text.partition(":")
+    return parse_id(uid, "the user"), parse_id(gid, "the group") if colon else None
+
+
+def parse_gids(texts: "list[str]") -> "list[int]":
+    """Read additional groups; each option may hold several, separated by commas."""
+    return [parse_id(part, "an additional group") for text in texts for part in text.split(",")]
+
+
+def parse_signal(text: str) -> int:
+    """Read a signal: a number, ``TERM``, ``SIGTERM``, ``RTMIN+3``, in any case; 0 only asks whether it could be sent.
+
+    Raises:
+        UsageError: there is no such signal.
+    """
+    if text.isascii() and text.isdigit() and len(text) < 4:
+        number = int(text)
+        if number <= SIGNAL_MAX:
+            return number
+    from pyoci.config.tables import SIGNALS  # callers send numbers
+
+    name = text.upper().removeprefix("SIG")
+    base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
+    if name in SIGNALS:
+        return SIGNALS[name]
+    if f"SIG{name}" in SIGNALS:
+        return SIGNALS[f"SIG{name}"]
+    if base in REALTIME and (not sign or offset.isascii() and offset.isdigit() and len(offset) < 3):
+        number = REALTIME[base] + (int(offset or 0) if sign != "-" else -int(offset))
+        if REALTIME["RTMIN"] <= number <= REALTIME["RTMAX"]:
+            return number
+    raise UsageError(f"unknown signal {ascii(text)}")
+
+
+def parse_size(text: str, what: str) -> int:
+    """Read a number of bytes with an optional suffix k, m, g or t (powers of 1024); -1 is unlimited.
+
+    Raises:
+        UsageError: it is no such number.
+    """
+    if text == "-1":
+        return -1
+    digits = text.lower().removesuffix("b")
+    factor = 1
+    if digits and digits[-1] in SUFFIXES:
+        factor = 1024 ** (SUFFIXES.index(digits[-1]) + 1)
+        digits = digits[:-1]
+    if not digits or not digits.isascii() or not digits.isdigit() or len(digits) > 19 or int(digits) * factor >= 2**63:
+        raise UsageError(f"{what} needs a number of bytes, not {ascii(text)}")
+    return int(digits) * factor

@@ -1,0 +1,82 @@
+"""The table of contents of creating a container, and of entering one.
+
+Pure: a configuration, a request and facts about the host go in, a Plan comes out.
+"""
+
+from pyoci.config.tables import NAMESPACES
+from pyoci.plan import mounts, namespaces, process, rootfs
+from pyoci.plan.builder import Builder, Facts, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.config.model import Config
+    from pyoci.plan.steps import Plan
+
+BARRIER_HOOKS, BARRIER_READY = 1, 2
+
+
+def create(config: "Config", request: Request, facts: Facts) -> "Plan":
+    """Plan a new container, up to the gate and behind it; runtime.md#lifecycle.
+
+    Raises:
+        ConfigError: something that only the plan can tell (an unknown option of a bind mount, say).
+    """
+    builder = Builder(config, request, facts)
+    namespaces.enter(builder)
+    namespaces.guard(builder)
+    namespaces.set_up(builder)
+    namespaces.keyring(builder)
+    if "mount" in builder.new | builder.joined:
+        _file_systems(builder)
+    else:
+        rootfs.change_root(builder)
+    if config.process:
+        process.become(builder, config.process)
+        process.execute(builder, config.process, gate=True)
+    else:
+        process.idle(builder)
+    return builder.plan()
+
+
+def _file_systems(builder: Builder) -> None:
+    """Everything between the host's mounts and the container's own root."""
+    rootfs.root(builder)
+    mounts.open_sources(builder)
+    rootfs.open_devices(builder)
+    rootfs.open_masks(builder)
+    mounts.mount_all(builder)
+    rootfs.devices(builder)
+    rootfs.console(builder)
+    hooks = builder.config.hooks
+    if hooks.prestart or hooks.createRuntime:
+        builder.add("OP_BARRIER", "waiting for the prestart and createRuntime hooks", "/hooks",
+                    numbers={"a": BARRIER_HOOKS})
+    process.hooks(builder, "createContainer")
+    rootfs.protect(builder)
+    rootfs.pivot(builder)
+
+
+def execute(config: "Config", request: Request, facts: Facts, kinds: "frozenset[str]") -> "Plan":
+    """Plan one more process in a running container; config.process is what it runs.
+
+    kinds are the namespaces (by config's names) in which the container differs from pyoci.
+    """
+    builder = Builder(config, request, facts)
+    assert config.process is not None
+    namespaces.guard(builder)
+    builder.give("container", "pidfd")
+    flags = sum(NAMESPACES[kind] for kind in kinds)
+    builder.add("OP_JOIN_PROCESS", f"joining the container's namespaces {', '.join(sorted(kinds))}", slot="container",
+                numbers={"n": flags})
+    if "pid" in kinds:
+        builder.add("OP_FORK", "entering the container's PID namespace")
+    if "user" in kinds:
+        builder.add("OP_BECOME_ROOT", "becoming root of the user namespace")
+    builder.add("OP_SETSID", "starting a new session")
+    namespaces.keyring(builder)
+    if config.process.terminal:
+        rootfs.terminal(builder, config.process, bind=False)
+        builder.add("OP_CONTROLLING_TTY", "taking the terminal", slot="console")
+    process.become(builder, config.process)
+    process.execute(builder, config.process, gate=False)
+    return builder.plan()

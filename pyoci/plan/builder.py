@@ -1,0 +1,76 @@
+"""What the parts of the plan share: what is asked for, what the host is like, and the list that grows.
+
+The functions beside this file take a Builder, read ``builder.config`` and append steps in order.
+"""
+
+from pyoci.plan.steps import Input, Plan, Step
+from pyoci.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from pyoci.cgroups.layout import Layout
+    from pyoci.config.model import Config
+
+MS_REC = 0x4000
+MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE = 1 << 18, 1 << 19, 1 << 20, 1 << 17
+
+
+class Request(Record):
+    """What the command line asks for, beyond config.json.
+
+    bundle and rootfs are absolute; preserveFds counts the descriptors behind 2 that the program gets;
+    cgroupPaths maps a v1 controller (or "" for v2) to the container's directory, for mounts of type cgroup.
+    """
+
+    id: str
+    bundle: str
+    rootfs: str
+    noPivot: bool = False
+    noNewKeyring: bool = False
+    preserveFds: int = 0
+    extraEnv: "list[str]" = []
+    cgroupPaths: "Mapping[str, str]" = {}
+
+
+class Facts(Record):
+    """What the plan must know of the host.
+
+    privileged: pyoci has CAP_SYS_ADMIN where it runs; layout: where the cgroup hierarchies are.
+    """
+
+    privileged: bool
+    layout: "Layout"
+
+
+class Builder:
+    """A plan in the making."""
+
+    def __init__(self, config: "Config", request: Request, facts: Facts) -> None:
+        """Start with nothing."""
+        self.config = config
+        self.request = request
+        self.facts = facts
+        self.clone_flags = 0
+        self.inputs: list[Input] = []
+        self.steps: list[Step] = []
+        self.new: set[str] = set()
+        self.joined: set[str] = set()
+        self.sources: dict[str, str] = {}
+
+    def add(self, op: str, what: str, origin: str = "", **members: "Any") -> Step:
+        """Append a step."""
+        step = Step(op=op, what=what, origin=origin, **members)
+        self.steps.append(step)
+        return step
+
+    def give(self, slot: str, kind: str, **members: "Any") -> str:
+        """Ask the host side for a descriptor; gives the slot's name back."""
+        self.inputs.append(Input(slot=slot, kind=kind, **members))
+        return slot
+
+    def plan(self) -> Plan:
+        """Give what was collected."""
+        return Plan(clone_flags=self.clone_flags, inputs=self.inputs, steps=self.steps)

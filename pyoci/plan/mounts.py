@@ -1,0 +1,248 @@
+"""The mounts of config.md#mounts: sources first, then each in listed order, made detached and attached by descriptor."""
+
+from pyoci.config.tables import MOUNT_OPTIONS, PROPAGATION
+from pyoci.errors import ConfigError, Problem
+from pyoci.plan import cgroupfs
+from pyoci.plan.builder import MS_REC, Builder
+from pyoci.plan.rootfs import open_source
+from pyoci.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyoci.config.model import Mount
+
+ATIME_MASK = 0x70
+ATTACH_LITERAL, ATTACH_NOFOLLOW, ATTACH_PROC_OK = 1, 2, 4
+COPY_MODE, COPY_CONTENT = 1, 2
+
+# A superblock of these may be shared by containers (of one network namespace, say), and tmpfs must be
+# filled before it is read-only: "ro" is a property of the mount there, not of the file system.
+SHARED_SUPERBLOCK = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
+
+# What may be mounted below /proc: the files that lxcfs and the like provide (CVE-2019-16884).
+PROC_ALLOWED = frozenset(
+    ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid",
+     "sys/crypto/fips_enabled")
+)
+
+HINTS = {
+    1: "the user namespace must own the namespace that this file system belongs to (pid for proc, network for sysfs)",
+    19: "the kernel does not know this file system",
+}
+
+
+class Options(Record):
+    """The option strings of one mount, sorted by what they mean."""
+
+    set: int = 0
+    clear: int = 0
+    recursive_set: int = 0
+    recursive_clear: int = 0
+    propagation: int = 0
+    words: "list[str]" = []
+    data: "list[str]" = []
+    names: "frozenset[str]" = frozenset()
+
+
+def parse_options(strings: "Sequence[str]") -> Options:
+    """Sort option strings by spec/tables/mount_options.tsv; of opposites the last wins; unknown ones are data."""
+    masks = {False: [0, 0], True: [0, 0]}
+    propagation, words, data, names = 0, [], [], set()
+    for text in strings:
+        entry = MOUNT_OPTIONS.get(text)
+        if entry is None:
+            data.extend(_split(text))
+            continue
+        kind, add, remove, recursive, superblock = entry
+        names.add(kind if kind not in ("bind", "nofollow", "idmap") else text)
+        if kind == "attr":
+            pair = masks[recursive]
+            opposite = add | remove
+            pair[0] = pair[0] & ~opposite | add
+            pair[1] = pair[1] & ~opposite | remove
+        elif kind == "propagation":
+            propagation = add
+        if superblock:
+            words.append(superblock)
+    for pair in masks.values():
+        if pair[1] & ATIME_MASK:
+            pair[1] |= ATIME_MASK
+    return Options(set=masks[False][0], clear=masks[False][1], recursive_set=masks[True][0],
+                   recursive_clear=masks[True][1], propagation=propagation, words=words, data=data,
+                   names=frozenset(names))
+
+
+def _split(text: str) -> "list[str]":
+    """Split at commas outside quotes, and drop the quotes, which only mount(2) wants."""
+    parts, current, quoted = [], "", False
+    for char in text:
+        if char == '"':
+            quoted = not quoted
+        elif char == "," and not quoted:
+            parts.append(current)
+            current = ""
+        else:
+            current += char
+    return [part for part in (*parts, current) if part]
+
+
+def destination(mount: "Mount") -> str:
+    """Give the target as an absolute path without ``.``, ``..`` and doubled slashes; a relative one starts at /."""
+    parts: list[str] = []
+    for part in mount.destination.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def open_sources(builder: Builder) -> None:
+    """Open the source of every bind mount, before anything of the container is mounted (CVE-2021-30465)."""
+    for index, mount in enumerate(builder.config.mounts):
+        options = parse_options(mount.options)
+        if is_bind(options) and "remount" not in options.names:
+            _open_bind(builder, index, mount, options)
+        elif _is_foreign_sysfs(builder, mount):
+            open_source(builder, f"mount {index}", "/sys", f"/mounts/{index}", recursive=True)
+        elif mount.type == "cgroup":
+            cgroupfs.open_sources(builder, index)
+
+
+def is_bind(options: Options) -> bool:
+    """Tell whether it is a bind mount, whatever its type says."""
+    return bool({"bind", "rbind"} & options.names)
+
+
+def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -> None:
+    if not mount.source:
+        raise _problem(f"/mounts/{index}/source", "a bind mount needs a source")
+    if options.data:
+        at = next(i for i, text in enumerate(mount.options) if text not in MOUNT_OPTIONS)
+        raise _problem(f"/mounts/{index}/options/{at}", f'unknown mount option "{mount.options[at]}"')
+    source = mount.source if mount.source.startswith("/") else f"{builder.request.bundle}/{mount.source}"
+    wish = builder.config.linux.rootfsPropagation or ""
+    shared = "shared" in wish and bool(options.propagation & PROPAGATION["shared"])
+    open_source(builder, f"mount {index}", source, f"/mounts/{index}/source",
+                recursive="rbind" in options.names,
+                nofollow=bool({"src-nofollow", "copy-symlink"} & options.names), shared=shared)
+
+
+def _problem(pointer: str, message: str) -> ConfigError:
+    return ConfigError("config.json", [Problem(pointer=pointer, message=message)])
+
+
+def _is_foreign_sysfs(builder: Builder, mount: "Mount") -> bool:
+    """Tell whether sysfs cannot be mounted because the network namespace is not the user namespace's own.
+
+    The host's /sys is bound instead, as crun does.
+    """
+    return mount.type == "sysfs" and "user" in builder.new and "network" not in builder.new
+
+
+def mount_all(builder: Builder) -> None:
+    """Make and attach every mount, in listed order."""
+    for index, mount in enumerate(builder.config.mounts):
+        options = parse_options(mount.options)
+        target = destination(mount)
+        _check_proc(index, mount, target, options)
+        if "remount" in options.names:
+            _remount(builder, index, target, options)
+        elif is_bind(options) or _is_foreign_sysfs(builder, mount):
+            _attach(builder, index, mount, target, options, mount.source or "/sys")
+        elif mount.type == "cgroup":
+            cgroupfs.mount(builder, index, target, options)
+        else:
+            _filesystem(builder, index, mount, target, options)
+
+
+def _check_proc(index: int, mount: "Mount", target: str, options: Options) -> None:
+    """Refuse to hide /proc, or parts of it that decide about security, under something else."""
+    if target == "/proc":
+        if mount.type != "proc" and not (is_bind(options) and (mount.source or "").rstrip("/") == "/proc"):
+            raise _problem(f"/mounts/{index}/destination", "only proc may be mounted on /proc")
+    elif target.startswith("/proc/") and target[6:] not in PROC_ALLOWED:
+        raise _problem(f"/mounts/{index}/destination", f"{target} lies inside /proc, where nothing may be mounted")
+
+
+def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, options: Options) -> None:
+    kind = mount.type or "none"
+    data = list(options.data)
+    if kind in SHARED_SUPERBLOCK:
+        data += [word for word in options.words if word not in ("ro", "rw")]
+    else:
+        data += options.words
+    label = builder.config.linux.mountLabel
+    if label and kind not in ("proc", "sysfs", "cgroup2") and not any("context=" in text for text in data):
+        data.append(f"context={label}")
+    writable_first = kind == "tmpfs"
+    attributes = (options.set | options.recursive_set) & ~(1 if writable_first else 0)
+    builder.add("OP_FSMOUNT", f"mounting {kind} on {target}", f"/mounts/{index}", slot=f"mount {index}",
+                strings={"a": kind, "b": data, "d": mount.source or kind}, numbers={"n": attributes}, hints=HINTS)
+    if kind == "tmpfs":
+        flags = COPY_CONTENT | COPY_MODE if "copyup" in options.names else COPY_MODE
+        if "copyup" in options.names or not any(text.startswith("mode=") for text in data):
+            builder.add("OP_COPY_UP", f"filling the tmpfs for {target}", f"/mounts/{index}", slot=f"mount {index}",
+                        flags=flags, strings={"a": target})
+    after = Options(set=options.set & 1 if writable_first else 0, propagation=options.propagation, names=options.names)
+    _attach(builder, index, mount, target, after, kind)
+
+
+def _attach(builder: Builder, index: int, mount: "Mount", target: str, options: Options, what: str) -> None:
+    """Give the detached mount its attributes, then put it in its place."""
+    _attributes(builder, index, target, options)
+    flags = 0
+    if mount.type in ("proc", "sysfs") and not is_bind(options):
+        flags |= ATTACH_LITERAL
+    if "dest-nofollow" in options.names:
+        flags |= ATTACH_NOFOLLOW
+    if target.startswith("/proc/"):
+        flags |= ATTACH_PROC_OK
+    builder.add("OP_ATTACH", f"mounting {what} on {target}", f"/mounts/{index}", slot=f"mount {index}", flags=flags,
+                strings={"a": target})
+
+
+def _attributes(builder: Builder, index: int, target: str, options: Options) -> None:
+    slot, origin = f"mount {index}", f"/mounts/{index}/options"
+    mapped = _idmap(builder, index, options)
+    propagation = options.propagation or _inherited(builder, slot)
+    for flags, add, remove in ((0, options.set, options.clear), (1, options.recursive_set, options.recursive_clear)):
+        if add or remove:
+            builder.add("OP_SETATTR", f"setting the mount flags of {target}", origin, slot=slot, flags=flags,
+                        numbers={"n": add, "m": remove},
+                        hints={1: "a flag that the host's mount has is locked in a user namespace"})
+    if mapped:
+        builder.add("OP_SETATTR", f"mapping the ids of {target}", origin, slot=slot,
+                    flags=1 if "ridmap" in options.names else 0, slots={"b": mapped},
+                    hints={22: "the file system does not support id-mapped mounts"})
+    if propagation:
+        builder.add("OP_SETATTR", f"setting the propagation of {target}", origin, slot=slot,
+                    flags=1 if propagation & MS_REC else 0, numbers={"a": propagation & ~MS_REC})
+
+
+def _inherited(builder: Builder, slot: str) -> int:
+    """Give the propagation of a tree that the host side has cloned: a peer of the host's mount, unlike our copies."""
+    if not any(given.slot == slot and given.kind == "tree" for given in builder.inputs):
+        return 0
+    return PROPAGATION[builder.config.linux.rootfsPropagation or "rslave"] | MS_REC
+
+
+def _idmap(builder: Builder, index: int, options: Options) -> str:
+    """Ask for the user namespace that holds the id mappings of a mount; "" when it has none."""
+    mount = builder.config.mounts[index]
+    if not ({"idmap", "ridmap"} & options.names or mount.uidMappings):
+        return ""
+    linux = builder.config.linux
+    uids = mount.uidMappings or linux.uidMappings
+    gids = mount.gidMappings or linux.gidMappings
+    text = "\n".join(" ".join(f"{m.containerID}:{m.hostID}:{m.size}" for m in maps) for maps in (uids, gids))
+    return builder.give(f"idmap {index}", "userns", detail=text, origin=f"/mounts/{index}/uidMappings")
+
+
+def _remount(builder: Builder, index: int, target: str, options: Options) -> None:
+    bind = is_bind(options)
+    builder.add("OP_REMOUNT", f"remounting {target}", f"/mounts/{index}", flags=1 if bind else 0,
+                strings={"a": target, "b": [] if bind else [*options.data, *options.words]},
+                numbers={"n": options.set | options.recursive_set, "m": options.clear | options.recursive_clear})

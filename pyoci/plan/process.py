@@ -1,0 +1,141 @@
+"""Who the process is and what it runs: config.md#process, applied in the order that rights allow."""
+
+from pyoci.config.tables import CAPABILITIES, PERSONALITIES, RLIMITS
+from pyoci.plan.builder import Builder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.config.model import Process
+
+BARRIER_READY = 2
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+EPERM = 1
+
+
+def become(builder: Builder, process: "Process") -> None:
+    """Take on limits, labels, user and capabilities; seccomp early or late.
+
+    Without noNewPrivileges loading a filter needs CAP_SYS_ADMIN, so it goes before the capabilities
+    are dropped; with it, as late as can be, so that the filter need not allow what pyoci itself does.
+    """
+    for index, limit in enumerate(process.rlimits):
+        builder.add("OP_RLIMIT", f"setting {limit.type} to {limit.soft}:{limit.hard}", f"/process/rlimits/{index}",
+                    numbers={"a": RLIMITS[limit.type], "n": limit.soft, "m": limit.hard},
+                    hints={EPERM: "raising a hard limit needs CAP_SYS_RESOURCE"})
+    if builder.config.linux.personality:
+        domain = builder.config.linux.personality.domain
+        builder.add("OP_PERSONALITY", f"setting the personality {domain}", "/linux/personality",
+                    numbers={"n": PERSONALITIES[domain]})
+    builder.add("OP_STDIO", "handing over standard input and output", numbers={"a": process.user.uid})
+    builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": builder.request.preserveFds})
+    _labels(builder, process)
+    late = bool(process.noNewPrivileges)
+    if not late:
+        _seccomp(builder)
+    _identity(builder, process)
+    if process.user.umask is not None:
+        builder.add("OP_UMASK", f"setting the umask to {process.user.umask:04o}", "/process/user/umask",
+                    numbers={"n": process.user.umask})
+    builder.add("OP_RESOLVE_EXEC", process.args[0], "/process/args/0", strings={"a": candidates(process)})
+    if late:
+        builder.add("OP_NO_NEW_PRIVS", "setting no_new_privs", "/process/noNewPrivileges")
+        _seccomp(builder)
+
+
+def _labels(builder: Builder, process: "Process") -> None:
+    if process.apparmorProfile:
+        builder.add("OP_APPARMOR", f"applying the AppArmor profile {process.apparmorProfile}", "/process/apparmorProfile",
+                    strings={"a": process.apparmorProfile},
+                    hints={2: "is AppArmor enabled, and the profile loaded?", 22: "is AppArmor enabled?"})
+    if process.selinuxLabel:
+        builder.add("OP_SELINUX", f"applying the SELinux label {process.selinuxLabel}", "/process/selinuxLabel",
+                    strings={"a": process.selinuxLabel}, hints={22: "is SELinux enabled?"})
+
+
+def _identity(builder: Builder, process: "Process") -> None:
+    """Bounding set, groups, ids, capabilities; the working directory before and after, whoever may enter it."""
+    user = process.user
+    change = {"what": f"changing to the directory {process.cwd}", "origin": "/process/cwd", "strings": {"a": process.cwd}}
+    builder.add("OP_CHDIR", flags=3, **change)
+    sets = process.capabilities
+    bounding = mask(sets.bounding if sets else ())
+    builder.add("OP_BOUNDING", "limiting the bounding set", "/process/capabilities/bounding", numbers={"n": bounding})
+    keep = builder.config.annotations.get("run.oci.keep_original_groups") == "1"
+    gids = b"".join(gid.to_bytes(4, "little") for gid in user.additionalGids)
+    builder.add("OP_GROUPS", f"setting the additional groups {list(user.additionalGids)}", "/process/user/additionalGids",
+                flags=1 if keep else 0, strings={"a": gids})
+    builder.add("OP_IDS", f"becoming uid {user.uid}, gid {user.gid}", "/process/user",
+                numbers={"a": user.uid, "b": user.gid},
+                hints={22: "the id is not mapped in the container's user namespace"})
+    inheritable, ambient = mask(sets.inheritable if sets else ()), mask(sets.ambient if sets else ())
+    builder.add("OP_CAPABILITIES", "setting the capabilities", "/process/capabilities",
+                numbers={"n": mask(sets.permitted if sets else ()), "m": mask(sets.effective if sets else ()),
+                         "a": inheritable & 0xFFFFFFFF, "b": inheritable >> 32,
+                         "c": ambient & 0xFFFFFFFF, "d": ambient >> 32})
+    builder.add("OP_CHDIR", **change)
+
+
+def mask(names: "list[str] | tuple[str, ...]") -> int:
+    """Give the bit mask of capability names; unknown ones count for nothing (they are warned of elsewhere)."""
+    return sum({1 << CAPABILITIES[name] for name in names if name in CAPABILITIES})
+
+
+def candidates(process: "Process") -> "list[str]":
+    """List the files that execvp(3) would try for args[0]: with a slash only itself, else one for each part of PATH."""
+    name = process.args[0]
+    if "/" in name:
+        return [name]
+    path = DEFAULT_PATH
+    for entry in process.env:
+        if entry.startswith("PATH="):
+            path = entry[5:]
+    return [f"{part or '.'}/{name}" for part in path.split(":")]
+
+
+def _seccomp(builder: Builder) -> None:
+    linux = builder.config.linux
+    if linux.seccomp:
+        from pyoci.plan import seccomp  # loaded only where a filter is asked for: it costs libseccomp's work too
+
+        seccomp.load(builder, linux.seccomp)
+
+
+def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
+    """Say that all is ready, wait at the gate if there is one, run the last hooks and the program."""
+    builder.add("OP_BARRIER", "waiting for pyoci to record the container", numbers={"a": BARRIER_READY})
+    if gate:
+        wait(builder)
+    environment = [*process.env, *builder.request.extraEnv]
+    builder.add("OP_EXEC", process.args[0], "/process/args", strings={"a": list(process.args), "c": environment})
+
+
+def wait(builder: Builder) -> None:
+    """Wait for ``start``, then run the startContainer hooks."""
+    builder.give("gate", "fifo", path="gate")
+    builder.give("status", "fifo", path="status")
+    builder.add("OP_GATE", "waiting for start", slot="gate", slots={"a": "status"})
+    hooks(builder, "startContainer")
+
+
+def idle(builder: Builder) -> None:
+    """Keep a container without a program: it can be created and deleted, never started (runtime.md#create).
+
+    What waits there has no capabilities and no open descriptors.
+    """
+    builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": 0})
+    builder.add("OP_BOUNDING", "emptying the bounding set", numbers={"n": 0})
+    builder.add("OP_CAPABILITIES", "dropping all capabilities")
+    builder.add("OP_NO_NEW_PRIVS", "setting no_new_privs")
+    builder.add("OP_BARRIER", "waiting for pyoci to record the container", numbers={"a": BARRIER_READY})
+    wait(builder)
+
+
+def hooks(builder: Builder, name: str) -> None:
+    """Run the hooks of one list that belong inside the container's namespaces; config.md#posix-platform-hooks."""
+    listed = getattr(builder.config.hooks, name)
+    for index, hook in enumerate(listed):
+        if "hook state" not in [given.slot for given in builder.inputs]:
+            builder.give("hook state", "memfd")
+        builder.add("OP_HOOK", f"the {name} hook {hook.path}", f"/hooks/{name}/{index}", slot="hook state",
+                    strings={"a": hook.path, "b": list(hook.args or [hook.path]), "d": list(hook.env or ())},
+                    numbers={"n": (hook.timeout or 0) << 32 | len(hook.env or ())})

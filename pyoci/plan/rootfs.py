@@ -1,0 +1,192 @@
+"""The root file system around the mounts: devices, links, masked and read-only paths, the pivot.
+
+config-linux.md#default-devices, #devices, #masked-paths, #readonly-paths; runtime-linux.md#dev-symbolic-links.
+"""
+
+from pyoci.config.tables import PROPAGATION
+from pyoci.errors import ConfigError, Problem
+from pyoci.plan.builder import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, Builder
+
+S_IFCHR, S_IFBLK, S_IFIFO = 0o020000, 0o060000, 0o010000
+DEVICE_TYPES = {"c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO}
+
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/tty", 5, 0),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+)
+
+DEVICE_LINKS = (
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.config.model import Process
+
+EXISTS_HINT = "another file is already at that path"
+EEXIST = 17
+
+
+def root(builder: Builder) -> None:
+    """Detach the stage's copy of the host's mounts from the host, then make the bundle's root a mount of its own.
+
+    The old tree becomes slave or private whatever is asked for, because pivot_root(2) refuses shared
+    parents; the wish is fulfilled on the new root, after the pivot.
+    """
+    wish = builder.config.linux.rootfsPropagation
+    kind = PROPAGATION.get(wish or "rslave", 0)
+    host = MS_PRIVATE if kind & MS_PRIVATE else MS_SLAVE
+    builder.add("OP_PROPAGATION", "detaching the mounts from the host's", "/linux/rootfsPropagation" if wish else "",
+                numbers={"n": host | MS_REC})
+    if "mount" in builder.joined:
+        builder.add("OP_CHDIR", "changing to the root file system", "/root/path", strings={"a": builder.request.rootfs})
+    builder.add("OP_ROOT", "mounting the root file system", "/root/path", slot="root",
+                numbers={"n": MS_PRIVATE | MS_REC if kind & MS_PRIVATE else 0})
+
+
+def needs_devices(builder: Builder) -> bool:
+    """Tell whether /dev is ours to fill: a bind mount on it belongs to whoever made it, as with runc."""
+    for mount in builder.config.mounts:
+        if mount.destination.rstrip("/") == "/dev" and is_bind(mount.options):
+            return False
+    return True
+
+
+def is_bind(options: "list[str] | tuple[str, ...]") -> bool:
+    """Tell whether a mount is a bind mount: config.md#posix-platform-mounts."""
+    return "bind" in options or "rbind" in options
+
+
+def open_devices(builder: Builder) -> None:
+    """Open the host's device nodes, where the container's user namespace may make none."""
+    if "user" not in builder.new | builder.joined:
+        return
+    if needs_devices(builder):
+        for path, _, _ in DEFAULT_DEVICES:
+            open_source(builder, f"device {path}", path)
+    for index, device in enumerate(builder.config.linux.devices):
+        if device.type != "p":
+            open_source(builder, f"device {device.path}", device.path, f"/linux/devices/{index}")
+
+
+def open_source(builder: Builder, slot: str, path: str, origin: str = "", *, recursive: bool = False,
+                nofollow: bool = False, shared: bool = False) -> str:
+    """Plan for a detached clone of a host path.
+
+    The stage makes it itself, unless only the host side can: in a new user namespace the stage may not
+    reach the path, and a mount that must stay a peer of the host's cannot be cloned from a slave.
+    """
+    if slot in builder.sources:
+        return slot
+    builder.sources[slot] = path
+    foreign = "user" in builder.new | builder.joined or shared
+    if builder.facts.privileged and foreign:
+        detail = f"{'recursive ' if recursive else ''}{'nofollow' if nofollow else ''}".strip()
+        return builder.give(slot, "tree", path=path, detail=detail, origin=origin)
+    builder.add("OP_OPEN_TREE", f"opening {path}", origin, slot=slot, flags=(1 if recursive else 0) | (2 if nofollow else 0),
+                strings={"a": path}, hints={2: "the source of the mount does not exist"})
+    return slot
+
+
+def devices(builder: Builder) -> None:
+    """Supply the default devices and links, then the configured ones."""
+    if needs_devices(builder):
+        for path, major, minor in DEFAULT_DEVICES:
+            _device(builder, path, S_IFCHR, major << 8 | minor, 0o666, 0, 0, "")
+        builder.add("OP_SYMLINK", "linking /dev/ptmx to pts/ptmx", strings={"a": "pts/ptmx", "b": "/dev/ptmx"}, flags=2)
+        for link, text in DEVICE_LINKS:
+            builder.add("OP_SYMLINK", f"linking {link} to {text}", strings={"a": text, "b": link}, flags=1)
+    for index, device in enumerate(builder.config.linux.devices):
+        number = makedev(device.major or 0, device.minor or 0)
+        mode = 0o666 if device.fileMode is None else device.fileMode & 0o7777
+        _device(builder, device.path, DEVICE_TYPES[device.type], number, mode,
+                device.uid or 0, device.gid or 0, f"/linux/devices/{index}")
+
+
+def makedev(major: int, minor: int) -> int:
+    """Give the kernel's 64-bit device number; makedev(3)."""
+    return (major & 0xFFFFF000) << 32 | (major & 0xFFF) << 8 | (minor & 0xFFFFFF00) << 12 | minor & 0xFF
+
+
+def _device(builder: Builder, path: str, kind: int, number: int, mode: int, uid: int, gid: int, origin: str) -> None:
+    if f"device {path}" in builder.sources:
+        builder.add("OP_ATTACH", f"binding the device {path}", origin, slot=f"device {path}", flags=8,
+                    strings={"a": path}, hints={EEXIST: EXISTS_HINT})
+        return
+    builder.add("OP_DEVICE", f"making the device {path}", origin, strings={"a": path},
+                numbers={"n": number, "m": kind, "b": mode, "c": uid, "d": gid}, hints={EEXIST: EXISTS_HINT})
+
+
+def console(builder: Builder) -> None:
+    """Make the terminal in the container's devpts, if there is to be one."""
+    process = builder.config.process
+    if process and process.terminal:
+        terminal(builder, process, bind=True)
+
+
+def terminal(builder: Builder, process: "Process", *, bind: bool) -> None:
+    """Make a pty; its master goes to the caller, its peer may be bound on /dev/console."""
+    size = process.consoleSize
+    builder.add("OP_CONSOLE", "making the terminal", "/process/terminal", slot="console", flags=1 if bind else 0,
+                numbers={"n": (size.height << 16 | size.width) if size else 0, "a": process.user.uid},
+                hints={2: "a terminal needs a devpts mount on /dev/pts"})
+
+
+def open_masks(builder: Builder) -> None:
+    """Make what hides masked paths before the first mount of the container: a verified null device, an empty tmpfs."""
+    if builder.config.linux.maskedPaths:
+        builder.add("OP_NULL_DEVICE", "opening the host's null device", "/linux/maskedPaths", slot="null")
+        builder.add("OP_FSMOUNT", "making the empty directory for masked paths", "/linux/maskedPaths", slot="empty",
+                    strings={"a": "tmpfs", "b": ["mode=0755", "nr_blocks=1", "nr_inodes=2", "ro"], "d": "tmpfs"},
+                    numbers={"n": 1 | 2 | 4 | 8})
+
+
+def protect(builder: Builder) -> None:
+    """Make the read-only paths read-only and hide the masked ones, each on one descriptor."""
+    linux = builder.config.linux
+    for index, path in enumerate(linux.readonlyPaths):
+        builder.add("OP_READONLY_PATH", f"making {path} read-only", f"/linux/readonlyPaths/{index}", strings={"a": path})
+    for index, path in enumerate(linux.maskedPaths):
+        builder.add("OP_MASK_PATH", f"masking {path}", f"/linux/maskedPaths/{index}", slot="null",
+                    slots={"b": "empty"}, strings={"a": path})
+
+
+def change_root(builder: Builder) -> None:
+    """Only chroot: without a mount namespace there is no tree of our own to mount in or to pivot.
+
+    Raises:
+        ConfigError: the configuration asks for what only a mount namespace can give.
+    """
+    config = builder.config
+    wishes = (("/mounts", config.mounts), ("/linux/maskedPaths", config.linux.maskedPaths),
+              ("/linux/readonlyPaths", config.linux.readonlyPaths), ("/root/readonly", config.root.readonly))
+    problems = [Problem(pointer=pointer, message="needs a mount namespace: the host's mounts are never changed")
+                for pointer, wish in wishes if wish]
+    if problems:
+        raise ConfigError("config.json", problems)
+    builder.add("OP_PIVOT", "changing the root directory", "/root/path", flags=2)
+
+
+def pivot(builder: Builder) -> None:
+    """Enter the root, for good."""
+    if builder.request.noPivot:
+        builder.add("OP_PIVOT", "moving the root file system to / (--no-pivot)", flags=1)
+    else:
+        builder.add("OP_PIVOT", "pivoting into the root file system",
+                    hints={22: "a root file system on an initramfs needs --no-pivot"})
+    wish = builder.config.linux.rootfsPropagation
+    if wish and PROPAGATION[wish] & (MS_SHARED | MS_UNBINDABLE):
+        builder.add("OP_PROPAGATE", f"making the root mount {wish}", "/linux/rootfsPropagation",
+                    strings={"a": "/"}, numbers={"n": PROPAGATION[wish]})
+    if builder.config.root.readonly:
+        builder.add("OP_ROOT_READONLY", "making the root file system read-only", "/root/readonly")
+    if builder.config.process and builder.config.process.terminal:
+        builder.add("OP_CONTROLLING_TTY", "taking the terminal", "/process/terminal", slot="console")

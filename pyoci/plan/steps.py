@@ -1,0 +1,67 @@
+"""The plan as data: steps, the inputs they use, and their constructors.
+
+A Step names an operation of native/plan.h, holds its operands as plain values (strings, lists of
+strings, bytes, numbers, slot names) and knows how to describe itself and which JSON pointer it came
+from.  Nothing here makes a system call; pyoci.native encodes the steps as records.
+
+A slot is referred to by its name.  Inputs are the slots that are filled before the first step, from
+the host side; all other slots are filled by the step that names them first.
+"""
+
+from pyoci.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Operand = int | str | bytes | list[str]
+
+
+class Input(Record):
+    """A descriptor that the host side opens and hands to the stage.
+
+    kind says how: ``file`` (path opened read-only), ``path`` (O_PATH), ``tree`` (a detached clone made
+    by the host, because the stage's user namespace could not reach the source), ``namespace`` (path,
+    checked to be of type detail), ``fifo`` (opened for reading and writing), ``memfd`` (made empty;
+    filled at a barrier), ``pidfd``, ``descriptor`` (a number the caller holds already).
+    """
+
+    slot: str
+    kind: str
+    path: str = ""
+    detail: str = ""
+    origin: str = ""
+    number: int = -1
+
+
+class Step(Record):
+    """One operation of the stage.
+
+    what describes it in the words of log, error and ``pyoci plan`` ("mounting proc on /proc"); origin
+    is the JSON pointer of the setting that asked for it; hints maps an errno to an explanation.
+    strings maps an operand's letter to text: a str is one string, a list of str a list (its count goes
+    into the next letter), bytes a blob (its number of items, length / blob_item, into the next letter).
+    """
+
+    op: str
+    what: str
+    origin: str = ""
+    slot: str = ""
+    flags: int = 0
+    strings: "Mapping[str, str | list[str] | bytes]" = {}
+    numbers: "Mapping[str, int]" = {}
+    slots: "Mapping[str, str]" = {}
+    blob_item: int = 4
+    hints: "Mapping[int, str]" = {}
+
+
+class Plan(Record):
+    """What turns a process into the container: inputs, then steps in order, and how the process is born."""
+
+    clone_flags: int
+    inputs: "list[Input]"
+    steps: "list[Step]"
+
+    def describe(self) -> "list[tuple[str, str]]":
+        """Give every step in words, with the JSON pointer it comes from ("" for pyoci's own)."""
+        return [(step.what, step.origin) for step in self.steps]

@@ -1,0 +1,1 @@
+"""How long each verb takes, beside the peers."""

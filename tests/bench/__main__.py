@@ -1,0 +1,183 @@
+"""Time pyoci and its peers verb by verb: ``python -m tests.bench [--rounds N] [--view v2]``.
+
+The runtimes take turns in every round, so that what else the machine does hits them alike; read the
+ratios before the milliseconds.  ``cycle`` is create + start + state + kill + delete, with the wait for
+the container's end between kill and delete left out.  ``--view v2`` runs everything in a private mount namespace
+where /sys/fs/cgroup is cgroup v2 only, because some runtimes refuse hybrid hosts.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from tests.bench.process import Failed, Output, become_subreaper, end_of, milliseconds, peak_kib
+
+TREE = Path(__file__).resolve().parents[2]
+VERBS = ("run", "create", "start", "state", "exec", "kill", "delete")
+VIEW = """mount --make-rprivate / && umount -R -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@" """
+
+Times = dict[str, list[float]]
+
+
+def make_bundle(path: Path, args: list[str], rootfs: Path) -> Path:
+    """Make a bundle from bundles/hello that runs *args*."""
+    config = json.loads((TREE / "bundles" / "hello" / "config.json").read_text())
+    config["process"]["args"] = args
+    config["root"]["path"] = str(rootfs)
+    config["mounts"] = [mount for mount in config["mounts"] if mount["type"] != "bind"]
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+class Runtime:
+    """One runtime under measurement, with its own state root."""
+
+    def __init__(self, name: str, program: str, scratch: Path) -> None:
+        """Take a name for the table and the program's path."""
+        self.name = name
+        self.scratch = scratch
+        self.output = Output(scratch / f"{name}.stderr")
+        self.base = [program, "--root", str(scratch / f"{name}.root")]
+        self.times: Times = defaultdict(list)
+        self.container = f"bench-{name}-{os.getpid()}"
+
+    def command(self, verb: str, *arguments: str) -> list[str]:
+        """Give the command line of a verb for this runtime's container."""
+        return [*self.base, verb, *arguments]
+
+    def time(self, verb: str, *arguments: str) -> float:
+        """Run a verb and note its time."""
+        elapsed = milliseconds(self.command(verb, *arguments), self.output)
+        self.times[verb].append(elapsed)
+        return elapsed
+
+    def round(self) -> None:
+        """Run every verb once."""
+        container = self.container
+        pid_file = self.scratch / f"{self.name}.pid"
+        self.time("run", "--bundle", str(self.scratch / "true"), container)
+        total = self.time(
+            "create", "--bundle", str(self.scratch / "sleep"), "--pid-file", str(pid_file), container
+        )
+        total += self.time("start", container)
+        total += self.time("state", container)
+        self.time("exec", container, "/bin/true")
+        total += self.time("kill", container, "KILL")
+        end_of(int(pid_file.read_text()))
+        total += self.time("delete", container)
+        self.times["cycle"].append(total)
+
+    def memory(self) -> int:
+        """Give the peak of a whole ``run``, in KiB."""
+        arguments = self.command("run", "--bundle", str(self.scratch / "true"), self.container)
+        return peak_kib(arguments, self.output, self.scratch)
+
+    def clean(self) -> None:
+        """Leave no container behind, whatever happened."""
+        with contextlib.suppress(Failed):
+            milliseconds(self.command("delete", "--force", self.container), self.output)
+
+
+def table(runtimes: list[Runtime]) -> str:
+    """Render minimum and median of each verb, and how the first runtime compares with the others."""
+    first, *others = runtimes
+    head = ["ms: min / median", *(r.name for r in runtimes), *(f"{first.name} : {r.name}" for r in others)]
+    rows = [head]
+    for verb in (*VERBS, "cycle"):
+        medians = [statistics.median(r.times[verb]) for r in runtimes]
+        row = [
+            f"{min(r.times[verb]):.1f} / {median:.1f}" for r, median in zip(runtimes, medians, strict=True)
+        ]
+        rows.append([verb, *row, *(f"{medians[0] / median:.2f}" for median in medians[1:])])
+    peaks = [r.memory() for r in runtimes]
+    rows.append(
+        [
+            "peak memory of run, MiB",
+            *(f"{peak / 1024:.1f}" for peak in peaks),
+            *(f"{peaks[0] / peak:.2f}" for peak in peaks[1:]),
+        ]
+    )
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows[1:]])
+
+
+def measure(runtimes: list[Runtime], rounds: int, output: Output) -> Times:
+    """Let the runtimes and the floor take turns; a runtime that fails is told and dropped."""
+    floor: Times = defaultdict(list)
+    for turn in range(rounds + 1):
+        floor["/bin/true"].append(milliseconds(["/bin/true"], output))
+        floor["python3 -I -S -c pass"].append(
+            milliseconds(["/usr/bin/python3", "-I", "-S", "-c", "pass"], output)
+        )
+        for runtime in list(runtimes):
+            try:
+                runtime.round()
+            except (Failed, OSError) as error:
+                print(f"{runtime.name} is left out: {error}", file=sys.stderr)
+                runtime.clean()
+                runtimes.remove(runtime)
+            if turn == 0:
+                runtime.times.clear()  # the first round only warms the caches
+    return floor
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="tests.bench", description="time pyoci and its peers verb by verb")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--view", choices=("host", "v2"), default="host")
+    parser.add_argument("--runtime", action="append", default=[], metavar="NAME=PROGRAM")
+    return parser.parse_args()
+
+
+def chosen(options: list[str]) -> dict[str, str]:
+    """Give the runtimes to compare: those asked for, or pyoci from the tree, runc and crun where they are."""
+    if options:
+        return dict(option.split("=", 1) for option in options)
+    candidates = {"pyoci": str(TREE / "build" / "bin" / "pyoci"), "runc": "runc", "crun": "crun"}
+    paths = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    found = {name: shutil.which(program, path=paths) for name, program in candidates.items()}
+    return {name: program for name, program in found.items() if program}
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parse()
+    if options.view == "v2":
+        again = [
+            sys.executable,
+            "-m",
+            "tests.bench",
+            *(a for a in sys.argv[1:] if a not in ("--view", "v2", "--view=v2")),
+        ]
+        os.execvp("unshare", ["unshare", "-m", "sh", "-c", VIEW, "sh", *again])
+    become_subreaper()
+    with tempfile.TemporaryDirectory(prefix="pyoci-bench-") as directory:
+        scratch = Path(directory)
+        subprocess.run([TREE / "bundles" / "rootfs", scratch / "rootfs"], check=True)
+        make_bundle(scratch / "true", ["/bin/true"], scratch / "rootfs")
+        make_bundle(scratch / "sleep", ["/bin/sleep", "1000"], scratch / "rootfs")
+        runtimes = [Runtime(name, program, scratch) for name, program in chosen(options.runtime).items()]
+        everything = list(runtimes)
+        try:
+            floor = measure(runtimes, options.rounds, Output(scratch / "floor.stderr"))
+            if runtimes:
+                print(table(runtimes))
+        finally:
+            for runtime in everything:
+                runtime.clean()
+    print("\nof which the start of a program alone:")
+    for name, times in floor.items():
+        print(f"  {name}: {min(times):.1f} / {statistics.median(times):.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What a test may leave behind: nothing.
+
+A Snapshot is taken before and compared after; what is left fails the test and is then removed, so that the next
+test starts clean.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from tests.helpers_host import hierarchies, mounts_of, unmount
+from tests.helpers_runtime import NOT_OURS
+
+
+def descendants(pid: int | None = None) -> list[int]:
+    """Pids of all processes below *pid* (ours): as a subreaper we are above everything that the tests start."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid or os.getpid()}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def describe(pid: int) -> str:
+    """A process in a word, for messages."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return f"process {pid} ({command.strip() or Path(f'/proc/{pid}/comm').read_text().strip()})"
+    except OSError:
+        return f"process {pid}"
+
+
+def reap() -> None:
+    """Collect every zombie among our children."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def cgroups(token: str) -> list[Path]:
+    """Directories in any cgroup hierarchy whose name has *token*, deepest first."""
+    found = []
+    for hierarchy in hierarchies():
+        for top, directories, _ in os.walk(hierarchy):
+            found += [Path(top) / name for name in directories if token in f"{top}/{name}"]
+    return sorted(found, key=lambda path: -len(path.parts))
+
+
+class Snapshot:
+    """What there was before a test."""
+
+    def __init__(self, token: str, root: Path) -> None:
+        """Look at the machine; *token* marks our cgroups, *root* is the runtime's state."""
+        self.token, self.root = token, root
+        self.processes = set(descendants())
+        self.mounts = _mount_lines()
+        self.descriptors = _descriptors()
+
+    def leaks(self) -> list[str]:
+        """Compare with now."""
+        reap()
+        found = [describe(pid) for pid in descendants() if pid not in self.processes and alive(pid)]
+        found += [f"mount {line}" for line in _mount_lines() if line not in self.mounts]
+        found += [f"mount gone: {line}" for line in self.mounts if line not in _mount_lines()]
+        found += [f"cgroup {path}" for path in cgroups(self.token)]
+        if self.root.exists():
+            found += [f"state {name}" for name in os.listdir(self.root) if name not in NOT_OURS]
+        now = _descriptors()
+        found += [f"descriptor {fd} -> {now[fd]}" for fd in now if self.descriptors.get(fd) != now[fd]]
+        return found
+
+    def clean(self) -> None:
+        """Remove what was left, by force."""
+        for pid in descendants():
+            if pid not in self.processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for path in cgroups(self.token):
+            _empty_cgroup(path)
+        reap()
+        for line in reversed([line for line in _mount_lines() if line not in self.mounts]):
+            with contextlib.suppress(OSError):
+                unmount(mounts_of(line)[0].point)
+        if self.root.exists():
+            for name in os.listdir(self.root):
+                shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+def _empty_cgroup(path: Path) -> None:
+    for file, text in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        with contextlib.suppress(OSError):
+            if (path / file).exists():
+                (path / file).write_text(text)
+    for _ in range(200):
+        with contextlib.suppress(OSError):
+            for pid in (path / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        reap()
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+        else:
+            return
+
+
+def _mount_lines() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text().splitlines()
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return found

@@ -1,0 +1,1 @@
+"""Real callers (podman, containerd) drive the runtime under test."""

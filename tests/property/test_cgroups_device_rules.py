@@ -1,0 +1,139 @@
+"""The device program and the v1 lines decide as the rules do."""
+
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyoci.cgroups.devices import v1_lines, v2_program, Rule
+from pyoci.errors import ConfigError
+
+NUMBERS = (0, 1, 3, 8)
+RULES = st.lists(
+    st.builds(
+        Rule,
+        allow=st.booleans(),
+        type=st.sampled_from("abc"),
+        major=st.sampled_from((None, *NUMBERS, 0xFFFFFFFF, 1 << 40)),
+        minor=st.sampled_from((None, *NUMBERS)),
+        access=st.integers(1, 7),
+    ),
+    max_size=8,
+)
+MAJORS = st.sampled_from((*NUMBERS, 9, 0xFFFFFFFF))
+MINORS = st.sampled_from((*NUMBERS, 9, 255))
+REQUESTS = st.tuples(st.sampled_from("bc"), MAJORS, MINORS, st.integers(1, 7))
+
+
+def verdict(rules: list[Rule], request: tuple[str, int, int, int]) -> bool:
+    """Decide as the specification says: for each kind of access the last rule that matches, else denied."""
+    kind, major, minor, access = request
+    for bit in (1, 2, 4):
+        matching = [
+            rule.allow for rule in rules
+            if rule.access & bit and rule.type in ("a", kind)
+            and rule.major in (None, major) and rule.minor in (None, minor)
+        ]
+        if access & bit and not (matching and matching[-1]):
+            return False
+    return True
+
+
+def interpret(program: bytes, request: tuple[str, int, int, int]) -> int:
+    """Run a program of the few instructions that the compiler uses."""
+    kind, major, minor, access = request
+    context = {0: access << 16 | {"b": 1, "c": 2}[kind], 4: major, 8: minor}
+    insns = list(struct.iter_unpack("<BBhI", program))
+    registers = dict.fromkeys(range(6), 0)
+    at = 0
+    while True:
+        code, both, jump, value = insns[at]
+        dst, src = both & 15, both >> 4
+        at += 1
+        match code:
+            case 0x61:
+                registers[dst] = context[jump]
+            case 0xB7:
+                registers[dst] = value
+            case 0xBC:
+                registers[dst] = registers[src]
+            case 0x54:
+                registers[dst] &= value
+            case 0x74:
+                registers[dst] >>= value
+            case 0x05:
+                at += jump
+            case 0x56:
+                at += jump if registers[dst] != value else 0
+            case 0x46:
+                at += jump if registers[dst] & value else 0
+            case 0x95:
+                return registers[0]
+            case _:
+                raise AssertionError(f"instruction {code:#x}")
+
+
+@given(RULES, REQUESTS)
+def test_the_program_decides_as_the_rules_do(rules: list[Rule], request: tuple[str, int, int, int]) -> None:
+    assert interpret(v2_program(rules), request) == verdict(rules, request)
+
+
+class Kernel:
+    """The devices controller of v1: a default, and exceptions that are found by exact numbers."""
+
+    def __init__(self) -> None:
+        self.default = True
+        self.exceptions: dict[tuple[str, str], set[str]] = {}
+
+    def write(self, file: str, line: str) -> None:
+        allow = file == "devices.allow"
+        if line == "a":
+            self.default = allow
+            self.exceptions.clear()
+            return
+        kind, numbers, access = line.split(" ")
+        if allow == self.default:
+            self.exceptions.get((kind, numbers), set()).difference_update(access)
+        else:
+            self.exceptions.setdefault((kind, numbers), set()).update(access)
+
+    def allows(self, request: tuple[str, int, int, int]) -> bool:
+        kind, major, minor, access = request
+        wanted = {letter for letter, bit in (("m", 1), ("r", 2), ("w", 4)) if access & bit}
+        found = []
+        for (its_kind, numbers), mask in self.exceptions.items():
+            its_major, its_minor = numbers.split(":")
+            if its_kind == kind and its_major in ("*", str(major)) and its_minor in ("*", str(minor)):
+                found.append(mask)
+        if self.default:
+            return not any(mask & wanted for mask in found)
+        return any(wanted <= mask for mask in found)
+
+
+@given(RULES, REQUESTS)
+def test_v1_never_allows_what_the_rules_deny(rules: list[Rule], request: tuple[str, int, int, int]) -> None:
+    """It may deny more: the kernel wants one exception that has every kind of access of a request."""
+    try:
+        lines = v1_lines(rules)
+    except ConfigError:
+        return
+    kernel = Kernel()
+    for file, line in lines:
+        kernel.write(file, line)
+    assert kernel.allows(request) <= verdict(rules, request)
+
+
+@given(RULES, REQUESTS)
+def test_v1_decides_as_the_rules_do_on_a_single_kind_of_access(
+    rules: list[Rule], request: tuple[str, int, int, int]
+) -> None:
+    *device, access = request
+    single = (*device, access & -access)
+    try:
+        lines = v1_lines(rules)
+    except ConfigError:
+        return
+    kernel = Kernel()
+    for file, line in lines:
+        kernel.write(file, line)
+    assert kernel.allows(single) == verdict(rules, single)

@@ -1,0 +1,115 @@
+"""The readers of pyoci.config and the JSON Schema in spec/ agree on every document."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import SCHEMAS, Json, configs, mutations, odd_values, validator, values
+
+from pyoci.config import check, model, parse
+from pyoci.errors import ConfigError
+
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+CONFIG = validator("config.schema.json")
+
+
+def problems(document: Any) -> list[str]:
+    """Give the pointers of what the readers refuse, rules across fields apart."""
+    try:
+        parse.parse(Json(document), parse.CONFIG, lambda _: [])
+    except ConfigError as error:
+        return [problem.pointer for problem in error.problems]
+    return []
+
+
+def pointer(error: Any) -> str:
+    """Give the place of an error of jsonschema as a JSON pointer."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)
+
+
+@relaxed
+@given(configs())
+def test_every_valid_document_is_read(document: Any) -> None:
+    assert CONFIG.is_valid(document)
+    assert problems(document) == []
+
+
+@relaxed
+@given(mutations(configs()) | mutations(mutations(configs())))
+def test_readers_and_schema_refuse_the_same_places(document: Any) -> None:
+    ours, theirs = set(problems(document)), {pointer(error) for error in CONFIG.iter_errors(document)}
+    # What is wrong with a name is said at its member here, at the object that holds it there.
+    names = {place for place in ours if place not in theirs}
+    assert {place.rpartition("/")[0] for place in names} <= theirs
+    assert bool(ours) == bool(theirs)
+    assert {place for place in theirs if place not in ours} <= {place.rpartition("/")[0] for place in names}
+
+
+@relaxed
+@given(odd_values | st.recursive(odd_values, st.lists) | st.dictionaries(st.text(), odd_values))
+def test_any_value_is_read_or_refused_with_a_place(document: Any) -> None:
+    assert bool(problems(document)) != CONFIG.is_valid(document)
+
+
+@relaxed
+@given(configs())
+def test_the_rules_across_fields_never_fail_otherwise(document: Any) -> None:
+    config = parse.parse(Json(document), parse.CONFIG, lambda _: [])
+    for place, message in check.check_config(config):
+        assert place.startswith("/")
+        assert message and "\n" not in message
+
+
+@relaxed
+@given(configs())
+def test_a_record_holds_what_the_document_says(document: Any) -> None:
+    config = parse.parse(Json(document), parse.CONFIG, lambda _: [])
+    assert_same(document, config)
+
+
+def assert_same(value: Any, read: Any) -> None:
+    if isinstance(read, model.Record):
+        for name, item in value.items():
+            field = "class_" if name == "class" else name
+            masked = item & 0o7777 if name == "fileMode" else item
+            assert_same(masked, getattr(read, field))
+    elif isinstance(read, tuple):
+        assert len(read) == len(value)
+        for item, other in zip(value, read, strict=True):
+            assert_same(item, other)
+    elif isinstance(read, dict):
+        assert list(read) == list(value)
+        for name in read:
+            assert_same(value[name], read[name])
+    else:
+        assert read == value and type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "definition", "reader"),
+    [
+        ("config.schema.json", "process", parse.PROCESS),
+        ("config-linux.schema.json", "resources", parse.RESOURCES),
+    ],
+)
+@relaxed
+@given(data=st.data())
+def test_the_parts_that_are_documents(name: str, definition: str, reader: Any, data: Any) -> None:
+    strategy = values(SCHEMAS[name]["$defs"][definition], name)
+    document = data.draw(strategy | mutations(strategy))
+    try:
+        parse.parse(Json(document), reader, lambda _: [])
+        read = True
+    except ConfigError:
+        read = False
+    assert read == validator(name, definition).is_valid(document)
+
+
+@given(
+    st.text(alphabet="019.-+a ~", max_size=12)
+    | st.from_regex(SCHEMAS["config.schema.json"]["$defs"]["version"]["pattern"])
+)
+def test_versions(text: str) -> None:
+    valid = validator("config.schema.json", "version").is_valid(text)
+    assert (parse.is_semver(text) and text.startswith("1.")) == valid

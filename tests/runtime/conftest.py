@@ -1,0 +1,114 @@
+"""Fixtures of the runtime tier: the runtime, bundles, and the check that nothing is left behind."""
+
+import fnmatch
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import runtime_command
+from tests.helpers_bundle import Bundle
+from tests.helpers_host import become_subreaper, enter_mounts, missing, unshare_mounts
+from tests.helpers_leaks import Snapshot
+from tests.helpers_payload import build_probe
+from tests.helpers_runtime import Runtime
+
+TOKEN = f"pyocitest{os.getpid()}"
+NUMBERS = itertools.count(1)
+
+
+DEVIATIONS = Path(__file__).parent / "deviations.tsv"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Expect a peer to fail where deviations.tsv says so.  No line there excuses pyoci."""
+    mine = [item for item in items if item.path.parent == DEVIATIONS.parent]
+    name = runtime_name(runtime_command(config)) if mine else "pyoci"
+    if name == "pyoci":
+        return
+    rows = [line.split("\t") for line in DEVIATIONS.read_text().splitlines() if line and not line.startswith("#")]
+    for item in mine:
+        for peers, pattern, reason in rows:
+            if name in peers.split(",") and fnmatch.fnmatchcase(f"{item.path.stem}::{item.name}", pattern):
+                item.add_marker(pytest.mark.xfail(reason=f"{name}: {reason}", strict=False))
+
+
+def runtime_name(command: list[str]) -> str:
+    """Ask the runtime what it is: pyoci, runc, crun."""
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.split(" ")[0]
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A directory that every user may enter: containers in user namespaces work below it."""
+    path = Path(tempfile.mkdtemp(prefix="pyoci-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def probe(scratch: Path) -> Path:
+    """The payload, built once."""
+    return build_probe(scratch)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def own_mounts() -> Iterator[None]:
+    """Give the tier a mount namespace of its own, and make it the reaper of its orphans."""
+    become_subreaper()
+    if missing("root"):
+        yield
+        return
+    before = unshare_mounts()
+    yield
+    enter_mounts(before)
+
+
+@pytest.fixture
+def runtime(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Runtime]:
+    """The runtime under test.  Containers that a test leaves are deleted by force; whatever is left then is a leak."""
+    root = scratch / f"state{next(NUMBERS)}"
+    before = Snapshot(TOKEN, root)
+    runtime = Runtime(runtime_command(request.config), root)
+    yield runtime
+    for container in runtime.containers:
+        if (root / container.id).exists():
+            runtime.call("delete", "--force", container.id)
+        container.stdout.close()
+    leaks = before.leaks()
+    before.clean()
+    shutil.rmtree(root, ignore_errors=True)
+    if leaks and not _known_to_leak(request):
+        pytest.fail("left behind: " + "; ".join(leaks), pytrace=False)
+
+
+def _known_to_leak(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("xfail") is not None
+
+
+@pytest.fixture
+def bundles(scratch: Path, probe: Path) -> Iterator[Callable[[], Bundle]]:
+    """A factory of bundles."""
+    made: list[Bundle] = []
+
+    def make() -> Bundle:
+        number = next(NUMBERS)
+        made.append(Bundle(scratch / f"bundle{number}", probe, f"{TOKEN}-{number}"))
+        return made[-1]
+
+    yield make
+    for bundle in made:
+        shutil.rmtree(bundle.path, ignore_errors=True)
+
+
+@pytest.fixture
+def bundle(bundles: Callable[[], Bundle]) -> Bundle:
+    """A bundle whose container runs ``probe report``."""
+    return bundles()

@@ -1,0 +1,300 @@
+"""Which operation is allowed in which status, and in what words it is refused (runtime.md, operations)."""
+
+import json
+import os
+import signal
+from subprocess import DEVNULL
+
+import pytest
+
+from tests.helpers_leaks import alive, cgroups
+from tests.helpers_runtime import wait_exit, wait_until
+
+pytestmark = pytest.mark.requires("root")
+IDS = ["a", "A-b_c+d.e", "0", "_", "..a", "a" * 128]
+BAD_IDS = ["", ".", "..", "a/b", "../a", "a b", "a\nb", "ä", "a*", "a:b", "a" * 256, "a@b"]
+
+
+def test_create_does_not_run_the_program(runtime, bundle):
+    container = runtime.create(bundle.args(["write", "/ran", "x"]))
+    assert container.status == "created"
+    assert not (bundle.rootfs / "ran").exists()
+    container.start()
+    assert container.wait() == 0
+    assert (bundle.rootfs / "ran").exists()
+
+
+def test_every_status_in_turn(runtime, bundle):
+    container = runtime.create(bundle.args("wait"))
+    assert container.status == "created"
+    container.start().until_ready()
+    assert container.status == "running"
+    container.kill("TERM")
+    assert container.wait() == 128 + signal.SIGTERM
+    assert container.status == "stopped"
+    container.delete().ok()
+    container.call("state").failed("does not exist")
+
+
+def test_nothing_is_printed_by_any_verb(runtime, bundle):
+    container = runtime.container(bundle.args("wait"))
+    for result in (container.create().ok(), container.call("start").ok()):
+        assert result.out == ""
+    container.until_ready()
+    assert container.call("kill", "KILL").ok().out == ""
+    container.wait()
+    assert container.delete().ok().out == ""
+
+
+def test_zombie_counts_as_stopped(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    assert os.path.exists(f"/proc/{container.init}"), "the zombie is still there"
+    state = container.state()
+    assert (state["status"], state["pid"]) == ("stopped", 0)
+
+
+def test_init_is_reparented_to_the_subreaper(runtime, bundle):
+    container = runtime.create(bundle)
+    with open(f"/proc/{container.init}/stat") as stat:
+        assert int(stat.read().rpartition(")")[2].split()[1]) == os.getpid()
+
+
+def test_init_leads_a_session(runtime, bundle):
+    container = runtime.waiting(bundle)
+    assert os.getsid(container.init) == container.init
+
+
+def test_start_twice(runtime, bundle):
+    container = runtime.waiting(bundle)
+    container.call("start").failed("cannot start an already running container")
+    assert container.status == "running"
+
+
+def test_start_after_exit(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    container.call("start").failed("cannot start a container that has stopped")
+
+
+@pytest.mark.parametrize("verb", ["start", "state", "kill", "delete", "pause", "resume", "ps", "update", "exec"])
+def test_missing_container(runtime, verb):
+    more = {"exec": ["true"], "update": ["--pids-limit", "5"]}.get(verb, [])
+    words = [*more, "nope"] if verb == "update" else ["nope", *more]
+    runtime.call(verb, *words).failed("does not exist", status=255 if verb == "exec" else 1)
+
+
+@pytest.mark.parametrize("verb", ["create", "run", "start", "state", "kill", "delete", "pause", "resume", "ps", "exec"])
+def test_id_is_needed(runtime, verb):
+    result = runtime.call(verb)
+    assert result.status != 0
+    assert result.err.count("\n") == 1, result
+
+
+def test_delete_force_of_missing_is_silent_success(runtime):
+    result = runtime.call("delete", "--force", "nope").ok()
+    assert result.out == ""
+
+
+def test_delete_force_with_a_root_that_never_was(runtime, tmp_path):
+    runtime.root = tmp_path / "deep" / "er"
+    runtime.call("delete", "--force", "nope").ok()
+
+
+def test_delete_of_running_changes_nothing(runtime, bundle):
+    container = runtime.waiting(bundle)
+    container.delete().failed()
+    assert container.status == "running"
+    assert alive(container.init)
+
+
+def test_delete_of_created(runtime, bundle):
+    container = runtime.create(bundle)
+    container.delete().ok()
+    assert container.id not in runtime.entries()
+    wait_until(lambda: not alive(container.init), "init has gone")
+
+
+@pytest.mark.parametrize("created_only", [True, False])
+def test_delete_force_kills(runtime, bundle, created_only):
+    container = runtime.create(bundle.args("spawn", "wait"))
+    if not created_only:
+        container.start().until_ready()
+    container.delete("--force").ok()
+    assert not alive(container.init)
+    assert not cgroups(container.id)
+
+
+def test_delete_force_of_stopped(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    container.delete("--force").ok()
+    container.delete("--force").ok()
+
+
+def test_same_id_again_right_after_delete(runtime, bundle):
+    for _ in range(3):
+        container = runtime.waiting(bundle)
+        container.delete("--force").ok()
+
+
+def test_duplicate_id(runtime, bundle):
+    container = runtime.waiting(bundle)
+    runtime.call("create", "--bundle", bundle.path, bundle.id).failed("container with given ID already exists")
+    assert container.status == "running"
+
+
+def test_duplicate_id_of_stopped(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    runtime.call("create", "--bundle", bundle.path, bundle.id).failed("already exists")
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_valid_id(runtime, bundle, name):
+    bundle.id = name
+    container = runtime.create(bundle)
+    assert container.state()["id"] == name
+
+
+@pytest.mark.parametrize("name", BAD_IDS, ids=ascii)
+def test_invalid_id(runtime, bundle, name):
+    result = runtime.call("create", "--bundle", bundle.write(), name)
+    result.failed()
+    assert "Errno" not in result.err
+    assert runtime.entries() == []
+
+
+def test_config_is_read_once(runtime, bundle):
+    container = runtime.create(bundle.args("wait"))
+    (bundle.path / "config.json").write_text("no longer JSON")
+    container.start().until_ready()
+    assert container.exec("true").ok()
+
+
+def test_bundle_may_vanish(runtime, bundle):
+    container = runtime.waiting(bundle)
+    (bundle.path / "config.json").unlink()
+    container.kill("KILL")
+    container.wait()
+    container.delete().ok()
+
+
+def test_bundle_defaults_to_the_working_directory(runtime, bundle):
+    runtime.container(bundle)
+    result = runtime.call("run", bundle.id, cwd=bundle.args(["echo", "here"]).write())
+    assert result.ok().out == "here\n"
+
+
+def test_relative_bundle_is_reported_absolute(runtime, bundle):
+    container = runtime.container(bundle)
+    runtime.call("create", "--bundle", bundle.write().name, bundle.id, cwd=bundle.path.parent).ok()
+    assert container.state()["bundle"] == str(bundle.path)
+
+
+@pytest.mark.parametrize("spelling", ["9", "KILL", "SIGKILL", "kill", "SigKill"])
+def test_kill_spellings(runtime, bundle, spelling):
+    container = runtime.waiting(bundle)
+    container.kill(spelling)
+    assert container.wait() == 128 + signal.SIGKILL
+
+
+def test_kill_default_is_term(runtime, bundle):
+    container = runtime.waiting(bundle)
+    container.kill()
+    assert container.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(("word", "number"), [("USR1", 10), ("12", 12), ("SIGRTMIN+3", 37), ("RTMIN", 34), ("WINCH", 28)])
+def test_kill_delivers_exactly_that_signal(runtime, bundle, word, number):
+    container = runtime.waiting(bundle)
+    container.kill(word)
+    container.until(container.signals, "a signal arrives")
+    assert container.signals() == [number]
+
+
+def test_signal_zero_only_asks(runtime, bundle):
+    container = runtime.waiting(bundle)
+    container.kill("0")
+    assert container.status == "running" and container.signals() == []
+
+
+@pytest.mark.parametrize("word", ["NOSUCH", "-1", "65", "999999999999", "SIG", "9x", ""])
+def test_bad_signal(runtime, bundle, word):
+    container = runtime.waiting(bundle)
+    container.call("kill", word).failed()
+    assert container.status == "running"
+
+
+def test_kill_of_dead(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    container.call("kill", "TERM").failed("container not running")
+
+
+def test_kill_all_of_dead_is_fine(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    runtime.call("kill", "--all", container.id, "KILL").ok()
+
+
+def test_kill_all_reaches_every_process(runtime, bundle):
+    container = runtime.waiting(bundle, before=("spawn", ["spawn", "session"]))
+    pids = json.loads(runtime.call("ps", "--format", "json", container.id).ok().out)
+    assert len(pids) == 3
+    runtime.call("kill", "--all", container.id, "KILL").ok()
+    for pid in pids:
+        wait_exit(pid)
+
+
+def test_kill_without_own_pid_namespace_reaches_every_process(runtime, bundle):
+    container = runtime.waiting(bundle.without_namespace("pid"), before=("spawn",))
+    pids = json.loads(runtime.call("ps", "--format", "json", container.id).ok().out)
+    assert len(pids) == 2
+    container.kill("KILL")
+    for pid in pids:
+        wait_exit(pid)
+
+
+def test_shared_pid_namespace_leftovers_are_killed_by_delete(runtime, bundle):
+    container = runtime.start(bundle.without_namespace("pid").args(["spawn", "session"], "true"))
+    container.wait()
+    assert container.status == "stopped"
+    runtime.call("kill", "--all", container.id, "KILL").ok()
+    container.delete().ok()
+
+
+@pytest.mark.parametrize("word", ["TERM", "INT", "KILL"])
+def test_kill_at_the_gate(runtime, bundle, word):
+    container = runtime.create(bundle)
+    container.kill(word)
+    container.wait()
+    assert container.status == "stopped"
+    container.call("start").failed()
+
+
+def test_start_fails_when_init_died_at_the_gate(runtime, bundle):
+    container = runtime.create(bundle)
+    os.kill(container.init, signal.SIGKILL)
+    container.wait()
+    container.call("start").failed("cannot start a container that has stopped")
+
+
+def test_almost_no_environment(runtime, bundle):
+    container = runtime.waiting(bundle)
+    runtime.call("kill", container.id, "0", env={"XDG_RUNTIME_DIR": ""}).ok()
+
+
+def test_without_process_create_works_and_start_fails(runtime, bundle):
+    del bundle.config["process"]
+    container = runtime.create(bundle)
+    assert container.status == "created"
+    container.call("start").failed("process")
+
+
+def test_parallel_creates_of_one_id(runtime, bundle):
+    """Exactly one of them wins; the others leave nothing."""
+    runtime.container(bundle)
+    calls = [runtime.spawn("create", "--bundle", bundle.write(), bundle.id, stdout=DEVNULL, stderr=DEVNULL) for _ in range(8)]
+    statuses = sorted(call.wait(60) for call in calls)
+    assert statuses == [0] + [1] * 7

@@ -1,0 +1,151 @@
+"""Imports point down, and the runtime's modules need nothing but themselves and what is built in."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import _cffi_backend
+import pytest
+
+from tests.source.tree import MODULES, TREE, imports
+
+# Top to bottom, as docs/architecture.md draws it.  A name stands for itself and all below it, unless a
+# longer one in the list fits better.
+LAYERS = (
+    ("pyoci.__main__",),
+    ("pyoci.commands",),
+    ("pyoci.cli",),
+    ("pyoci.container", "pyoci.creation", "pyoci.execution"),
+    ("pyoci.plan",),
+    ("pyoci.cgroups",),
+    ("pyoci.host",),
+    ("pyoci.bundle", "pyoci.options"),
+    ("pyoci.state",),
+    ("pyoci.config",),
+    ("pyoci.native",),
+    ("pyoci.plan.steps",),
+    ("pyoci.codec",),
+    ("pyoci.log",),
+    ("pyoci.errors",),
+    ("pyoci.record",),
+    ("pyoci",),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# The boundary to C has two doors: calls, and the JSON reader, which must not drag the other in.
+IMPORT_THE_EXTENSION = {"pyoci.native", "pyoci.codec"}
+# Verbs that may use the whole standard library; everything else belongs to the runtime circle.
+TOOL_CIRCLE: tuple[str, ...] = (
+    "pyoci.commands.validate",
+    "pyoci.commands.doctor",
+    "pyoci.commands.completion",
+)
+BUILT_IN = {
+    "_signal",
+    "_struct",
+    "_thread",
+    "errno",
+    "fcntl",
+    "gc",
+    "itertools",
+    "marshal",
+    "posix",
+    "select",
+    "sys",
+    "time",
+}
+
+
+def layer(module: str) -> int:
+    """Give the rank of a module: that of the longest name in LAYERS that it lies in."""
+    names = [name for name in RANK if module == name or module.startswith(name + ".") and name != "pyoci"]
+    assert names, f"{module} is in no layer: add it to LAYERS and to docs/architecture.md"
+    return RANK[max(names, key=len)]
+
+
+def own_imports(module: str, types: bool = False) -> set[str]:
+    """Give the modules of pyoci that one of them imports."""
+    return {
+        name for name in imports(MODULES[module], types) if name.split(".")[0] == "pyoci" and name in MODULES
+    }
+
+
+def test_imports_point_down() -> None:
+    upward = {
+        module: found
+        for module in MODULES
+        if (found := {name for name in own_imports(module, types=True) if layer(name) < layer(module)})
+    }
+    assert not upward
+
+
+def test_verbs_do_not_import_each_other() -> None:
+    commands = [name for name in MODULES if name.startswith("pyoci.commands.")]
+    mixed = {
+        name: others
+        for name in commands
+        if (
+            others := {
+                other for other in own_imports(name, types=True) if other.startswith("pyoci.commands.")
+            }
+        )
+    }
+    assert not mixed
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    finished: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail, module))
+        if module not in finished:
+            for name in sorted(own_imports(module) - {module}):
+                visit(name, (*trail, module))
+            finished.add(module)
+
+    for module in MODULES:
+        visit(module, ())
+
+
+def test_two_modules_talk_to_the_extension() -> None:
+    assert {
+        name for name, path in MODULES.items() if "pyoci._native" in imports(path)
+    } <= IMPORT_THE_EXTENSION
+
+
+def test_runtime_circle_imports_only_what_is_built_in() -> None:
+    foreign = {
+        module: found
+        for module, path in MODULES.items()
+        if not module.startswith(TOOL_CIRCLE)
+        and (found := {name for name in imports(path) if name.split(".")[0] != "pyoci"} - BUILT_IN)
+    }
+    assert not foreign
+
+
+PROBE = """
+import sys
+sys.path[:0] = [{tree!r}, {backend!r}]
+before = set(sys.modules)
+import pyoci.__main__
+{verb}
+print(ascii(sorted(set(sys.modules) - before)).replace("'", '"'))
+"""
+VERBS = sorted(
+    name for name in MODULES if name.startswith("pyoci.commands.") and not name.startswith(TOOL_CIRCLE)
+)
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_a_verb_loads_no_foreign_module(verb: str) -> None:
+    code = PROBE.format(
+        tree=str(TREE),
+        backend=str(Path(_cffi_backend.__file__).parent),
+        verb=f"import {verb}" if verb else "",
+    )
+    shown = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    loaded = {name for name in json.loads(shown.stdout) if name.split(".")[0] != "pyoci"}
+    assert loaded <= BUILT_IN | {"_cffi_backend", "pyoci._native.lib"}, f"{verb or 'the edge'} loads too much"

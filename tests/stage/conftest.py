@@ -1,0 +1,33 @@
+"""Fixtures of the stage tier: it needs root, and must leave nothing behind."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail a test that changes the host's mounts or leaves descriptors or children behind."""
+    if os.geteuid() != 0:
+        pytest.skip("requires root: the stage makes mounts without a user namespace")
+    before = _traces()
+    yield
+    assert _traces() == before
+
+
+def _traces() -> tuple[list[str], list[str], str]:
+    descriptors = [f"{path.name} {os.readlink(path)}" for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    return sorted(descriptors), mounts, children
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    """A root file system with the usual directories and a file."""
+    for name in ("dev", "proc", "sys", "etc", "tmp"):
+        (tmp_path / "rootfs" / name).mkdir(parents=True)
+    (tmp_path / "rootfs" / "etc" / "hosts").write_text("hosts\n")
+    return tmp_path / "rootfs"

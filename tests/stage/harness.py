@@ -1,0 +1,321 @@
+"""Drive the stage by hand: write a plan, start the stage in new namespaces, read what it reports.
+
+    plan = Plan()
+    plan.step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE)
+    plan.step("OP_ROOT", slot=0)
+    with Stage(plan, rootfs) as stage:
+        stage.built()                        # every step has worked; the stage waits, to be looked at
+        stage.root / "etc"                   # its root, through /proc/PID/root
+
+It has its own encoder, so that a mistake in pyoci's cannot hide one in the decoder. Numbers come from native/plan.h.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, Self
+
+NATIVE = Path(__file__).parents[2] / "native"
+DEADLINE = 20.0
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
+MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 14, 1 << 17, 1 << 18, 1 << 19, 1 << 20
+RDONLY, NOSUID, NODEV, NOEXEC, NOATIME = 1, 2, 4, 8, 0x10
+
+STEP = struct.Struct("=HHiIIIIQQ")
+HEAD = struct.Struct("=6I")
+REPORT = struct.Struct("=IIiII")
+
+SYS_CLONE3, SYS_CLOSE_RANGE = 435, 436
+CLOSE_RANGE_CLOEXEC = 4
+F_ADD_SEALS, ALL_SEALS = 1033, 15
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _enums(text: str) -> dict[str, int]:
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    found: dict[str, int] = {}
+    for body in re.findall(r"enum \w+ \{(.*?)\}", text, flags=re.S):
+        value = 0
+        for name, given in re.findall(r"(\w+)(?:\s*=\s*(\w+))?\s*(?:,|$)", body):
+            value = int(given, 0) if given else value
+            found[name] = value
+            value += 1
+    return found
+
+
+NUMBERS = _enums((NATIVE / "plan.h").read_text())
+
+
+def number(name: str) -> int:
+    """Value of an enumerator of plan.h."""
+    return NUMBERS[name]
+
+
+@cache
+def stage_binary() -> Path:
+    """The static stage, built once a run as the wheel builds it; $PYOCI_STAGE names another (a sanitised one)."""
+    if given := os.environ.get("PYOCI_STAGE"):
+        return Path(given)
+    directory = Path(tempfile.mkdtemp(prefix="pyoci-stage-"))
+    target = directory / "stage"
+    compiler = ["gcc"]
+    if shutil.which("musl-gcc"):
+        machine = os.uname().machine
+        compiler = ["musl-gcc", "-idirafter", "/usr/include", "-idirafter", f"/usr/include/{machine}-linux-gnu"]
+    sources = sorted(map(str, (NATIVE / "stage").glob("*.c")))
+    subprocess.run([*compiler, "-std=c11", "-Os", "-static", "-o", str(target), *sources], check=True)
+    return target
+
+
+class Plan:
+    """A plan in the making: the strings of the steps are put into the table as they come."""
+
+    def __init__(self) -> None:
+        self.steps: list[bytes] = []
+        self.table = bytearray(b"\0")
+        self.slots = 0
+
+    def string(self, text: str | bytes) -> int:
+        """Offset of a string in the table."""
+        data = text if isinstance(text, bytes) else os.fsencode(text)
+        if not data:
+            return 0
+        self.table += data + b"\0"
+        return len(self.table) - len(data) - 1
+
+    def strings(self, texts: list[str]) -> int:
+        """Offset of a list: strings one behind the other."""
+        offset = len(self.table)
+        for text in texts:
+            self.table += os.fsencode(text) + b"\0"
+        return offset if texts else 0
+
+    def blob(self, data: bytes) -> int:
+        """Offset of a blob, a multiple of 8."""
+        self.table += b"\0" * (-len(self.table) % 8)
+        offset = len(self.table)
+        self.table += data + b"\0"
+        return offset
+
+    def step(self, op: str, *, slot: int = -1, flags: int = 0, n: int = 0, m: int = 0, **operands: object) -> Self:
+        """Add a step. Operands a to d: a number, a string, or a list (its count goes into the operand behind it)."""
+        values = dict.fromkeys("abcd", 0)
+        for letter, value in operands.items():
+            if isinstance(value, list):
+                values[letter] = self.strings(value)
+                follower = chr(ord(letter) + 1)
+                if follower in values:
+                    values[follower] = len(value)
+            elif isinstance(value, str):
+                values[letter] = self.string(value)
+            else:
+                assert isinstance(value, int)
+                values[letter] = value
+        self.slots = max(self.slots, slot + 1)
+        self.steps.append(STEP.pack(number(op), flags, slot, *values.values(), n, m))
+        return self
+
+    def encode(self, ninputs: int = 0) -> bytes:
+        """The plan as the block of memory that the stage reads."""
+        head = HEAD.pack(
+            number("PLAN_MAGIC"), number("PLAN_VERSION"), len(self.steps), len(self.table), max(self.slots, ninputs), ninputs
+        )
+        return head + b"".join(self.steps) + bytes(self.table)
+
+    def pause(self) -> Self:
+        """Add a barrier that no parent lets pass: the stage can be looked at."""
+        return self.step("OP_BARRIER", a=number("BARRIER_HOOKS"))
+
+
+class Report(NamedTuple):
+    """What the stage says."""
+
+    kind: int
+    step: int
+    err: int
+    detail: int
+    text: str
+    fd: int
+
+
+class Stage:
+    """A stage that runs a plan; leaving the block kills and reaps it."""
+
+    def __init__(
+        self,
+        plan: Plan | bytes,
+        rootfs: Path | str = "/",
+        namespaces: int = CLONE_NEWNS,
+        inputs: tuple[int, ...] = (),
+        *,
+        maps: str = "",
+        send: bool = True,
+    ) -> None:
+        self.plan = plan if isinstance(plan, bytes) else plan.encode(len(inputs))
+        self.rootfs = rootfs
+        self.namespaces = namespaces
+        self.inputs = inputs
+        self.maps = maps or f"0 {os.geteuid()} 1"
+        self.send = send
+
+    def __enter__(self) -> Self:
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel.settimeout(DEADLINE)
+        self.pid = self._spawn(theirs.fileno())
+        theirs.close()
+        self.pidfd = os.pidfd_open(self.pid)
+        if self.send:
+            self.send_plan()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self.status()
+        os.close(self.pidfd)
+
+    def _spawn(self, channel: int) -> int:
+        program = os.open(stage_binary(), os.O_RDONLY)
+        mapped, maps_written = os.pipe()
+        pid = _clone(self.namespaces)
+        if pid == 0:
+            try:
+                os.close(maps_written)
+                os.read(mapped, 1)
+                os.chdir(self.rootfs)
+                _libc.syscall(SYS_CLOSE_RANGE, 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+                os.set_inheritable(channel, True)
+                os.execve(program, ["pyoci-stage", str(channel), "0"], {})
+            finally:
+                os._exit(120)
+        if self.namespaces & CLONE_NEWUSER:
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{pid}/{name}").write_text(self.maps)
+        for fd in (program, mapped, maps_written):
+            os.close(fd)
+        return pid
+
+    def send_plan(self, *, seals: int | None = None, size: int | None = None, ninputs: int | None = None) -> None:
+        """Send the plan and the inputs, 252 of them with the first message; arguments say what to get wrong."""
+        memfd = os.memfd_create("plan", os.MFD_ALLOW_SEALING)
+        os.write(memfd, self.plan)
+        fcntl.fcntl(memfd, F_ADD_SEALS, ALL_SEALS if seals is None else seals)
+        count = len(self.inputs) if ninputs is None else ninputs
+        fds = [memfd, *self.inputs]
+        for start in range(0, len(fds), 253):
+            head = struct.pack("=II", 0 if start else size or len(self.plan), count)
+            socket.send_fds(self.channel, [head], fds[start : start + 253])
+        os.close(memfd)
+
+    def status(self) -> int:
+        """Wait for the end of the stage: its exit status, or minus the signal."""
+        if not hasattr(self, "_status"):
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            assert poll.poll(DEADLINE * 1000), "the stage does not end"
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._status
+
+    def report(self) -> Report | None:
+        """The next report; None at end of file."""
+        data, fds, _, _ = socket.recv_fds(self.channel, 8192, 4)
+        if not data:
+            return None
+        kind, step, err, detail, length = REPORT.unpack_from(data)
+        text = data[REPORT.size :]
+        assert len(text) == length
+        return Report(kind, step, err, detail, text.decode(), fds[0] if fds else -1)
+
+    def go(self) -> None:
+        """Let the stage pass a barrier."""
+        self.channel.send(b"g")
+
+    def built(self) -> Self:
+        """Wait for the barrier of Plan.pause: all steps before have worked."""
+        report = self.report()
+        assert report is not None, f"the stage ended with {self.status()}"
+        assert report.kind == number("REPORT_BARRIER"), describe(report)
+        return self
+
+    def failed(self) -> Report:
+        """Wait for the failure of a step, and the end of the stage."""
+        report = self.report()
+        assert report is not None, f"the stage ended with {self.status()} and without a report"
+        assert report.kind == number("REPORT_FAILED"), describe(report)
+        assert self.status() == 1
+        return report
+
+    @property
+    def root(self) -> Path:
+        """The stage's root directory as the host sees it (after OP_PIVOT: the container's root)."""
+        return Path(f"/proc/{self.pid}/root")
+
+    @property
+    def cwd(self) -> Path:
+        """The stage's working directory: the container's root between OP_ROOT and OP_PIVOT."""
+        return Path(f"/proc/{self.pid}/cwd")
+
+    def mounts(self) -> "list[Mount]":
+        """The mounts of the stage's namespace that its root reaches, in the order of mounting."""
+        return [Mount.parse(line) for line in Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()]
+
+    def mount(self, point: str) -> "Mount":
+        """The topmost mount on a path."""
+        found = [mount for mount in self.mounts() if mount.point == point]
+        assert found, f"nothing is mounted on {point}"
+        return found[-1]
+
+
+class Mount(NamedTuple):
+    """A line of mountinfo."""
+
+    id: int
+    parent: int
+    root: str
+    point: str
+    options: set[str]
+    tags: set[str]
+    type: str
+    source: str
+    data: set[str]
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Read one line (proc_pid_mountinfo(5))."""
+        left, _, right = line.partition(" - ")
+        mount, parent, _, root, point, options, *tags = left.split(" ")
+        kind, source, data = right.split(" ")
+        point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), point)
+        tags = {tag.partition(":")[0] for tag in tags}
+        return cls(int(mount), int(parent), root, point, set(options.split(",")), tags, kind, source, set(data.split(",")))
+
+
+def _clone(namespaces: int) -> int:
+    """fork(2) into new namespaces (clone3 with the flags and SIGCHLD)."""
+    arguments = (ctypes.c_uint64 * 8)(namespaces, 0, 0, 0, signal.SIGCHLD)
+    pid = int(_libc.syscall(SYS_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), "clone3")
+    return pid
+
+
+def describe(report: Report) -> str:
+    """A report in words, for messages."""
+    detail = [name for name, value in NUMBERS.items() if name.startswith("DETAIL_") and value == report.detail]
+    name = errno.errorcode.get(report.err, str(report.err))
+    return f"kind {report.kind}, step {report.step}: {name} {detail} {report.text!r}"

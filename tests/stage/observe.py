@@ -1,0 +1,102 @@
+"""What a stage's process looks like from outside, and the company that tests give it."""
+
+import contextlib
+import os
+import select
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from .harness import DEADLINE
+
+NO_ADMIN = (1 << 41) - 1 & ~(1 << 21)           # all capabilities but CAP_SYS_ADMIN
+
+
+def status(pid: int, field: str) -> str:
+    """A field of /proc/PID/status, its white space made blanks."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return " ".join(value.split())
+    raise AssertionError(f"no field {field}")
+
+
+def namespace(pid: int | str, kind: str) -> str:
+    """The identity of a process's namespace."""
+    return os.readlink(f"/proc/{pid}/ns/{kind}")
+
+
+def inside(pid: int, namespaces: str, *command: str) -> str:
+    """Output of a command run in namespaces of a process (options of nsenter(1))."""
+    result = subprocess.run(
+        ["nsenter", "-t", str(pid), *namespaces.split(), "--", *command],
+        stdout=subprocess.PIPE, text=True, check=True, timeout=DEADLINE,
+    )
+    return result.stdout.strip()
+
+
+def wait_readable(fd: int) -> None:
+    """Wait until a descriptor can be read (a pidfd: until the process has ended)."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    assert poll.poll(DEADLINE * 1000), "nothing happens"
+
+
+def is_alive(pidfd: int) -> bool:
+    """Whether the process of a pidfd still runs."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return not poll.poll(0)
+
+
+@contextlib.contextmanager
+def holder(*options: str) -> Iterator[int]:
+    """A process that lives in new namespaces (options of unshare(1)); gives its pid."""
+    process = subprocess.Popen(
+        ["unshare", *options, "--", "sh", "-c", "echo ready; exec sleep 1000"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def stdio(**given: int) -> Iterator[None]:
+    """Let what is started meanwhile have other descriptors 0, 1 and 2: stdin, stdout, stderr."""
+    numbers = {"stdin": 0, "stdout": 1, "stderr": 2}
+    saved = {name: os.dup(numbers[name]) for name in given}
+    try:
+        for name, fd in given.items():
+            os.dup2(fd, numbers[name])
+        yield
+    finally:
+        for name, fd in saved.items():
+            os.dup2(fd, numbers[name])
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """A descriptor for the time of a block."""
+    fd = os.open(path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_all(fd: int) -> str:
+    """Everything up to the end of file, which must come before the deadline."""
+    data = b""
+    while True:
+        wait_readable(fd)
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            return data.decode()
+        data += chunk

@@ -1,0 +1,214 @@
+"""Namespaces: joined and made by the stage, seen from outside; runtime-linux.md, config-linux.md#namespaces."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, Plan, Stage, number
+from .observe import NO_ADMIN, holder, inside, is_alive, namespace, opened, read_all, status, stdio, wait_readable
+
+CLONE_NEWTIME, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x80, 0x4000000, 0x8000000, 0x40000000
+EPERM, ENOENT, ENOTTY, EINVAL = 1, 2, 25, 22
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces as root")
+
+
+def open_namespaces(stack: contextlib.ExitStack, pid: int, *kinds: str) -> tuple[int, ...]:
+    return tuple(stack.enter_context(opened(f"/proc/{pid}/ns/{kind}")) for kind in kinds)
+
+
+def test_join_enters_every_namespace_that_is_given() -> None:
+    kinds = ("uts", "ipc", "net")
+    with contextlib.ExitStack() as stack:
+        pid = stack.enter_context(holder("--uts", "--ipc", "--net"))
+        inputs = open_namespaces(stack, pid, *kinds)
+        stage = stack.enter_context(Stage(Plan().step("OP_JOIN", slot=0, a=3).pause(), inputs=inputs)).built()
+        for kind in kinds:
+            assert namespace(stage.pid, kind) == namespace(pid, kind) != namespace("self", kind)
+
+
+def test_join_enters_the_user_namespace_first_where_rights_come_only_from_it() -> None:
+    plan = Plan().step("OP_CAPABILITIES", n=NO_ADMIN, m=NO_ADMIN).step("OP_JOIN", slot=0, a=2).pause()
+    with contextlib.ExitStack() as stack:
+        pid = stack.enter_context(holder("--user", "--map-root-user", "--uts"))
+        inputs = open_namespaces(stack, pid, "uts", "user")
+        stage = stack.enter_context(Stage(plan, inputs=inputs)).built()
+        assert namespace(stage.pid, "user") == namespace(pid, "user")
+        assert namespace(stage.pid, "uts") == namespace(pid, "uts")
+
+
+def test_join_without_rights_fails() -> None:
+    plan = Plan().step("OP_CAPABILITIES").step("OP_JOIN", slot=0, a=1).pause()
+    with contextlib.ExitStack() as stack:
+        pid = stack.enter_context(holder("--uts"))
+        report = stack.enter_context(Stage(plan, inputs=open_namespaces(stack, pid, "uts"))).failed()
+        assert (report.step, report.err) == (1, EPERM)
+
+
+def test_join_refuses_what_is_no_namespace() -> None:
+    with opened("/dev/null") as fd, Stage(Plan().step("OP_JOIN", slot=0, a=1).pause(), inputs=(fd,)) as stage:
+        report = stage.failed()
+        assert (report.err, report.detail) == (ENOTTY, number("DETAIL_SOURCE"))
+
+
+def test_join_process_enters_its_root(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        pid = stack.enter_context(holder("--mount", "--uts"))
+        inside(pid, "-m", "mount", "-t", "tmpfs", "none", str(tmp_path))
+        inside(pid, "-m", "mkdir", str(tmp_path / "marker"))
+        pidfd = os.pidfd_open(pid)
+        stack.callback(os.close, pidfd)
+        plan = Plan().step("OP_JOIN_PROCESS", slot=0, n=CLONE_NEWNS | CLONE_NEWUTS)
+        plan.step("OP_MKDIR", a=f"{tmp_path}/made", n=0o755).pause()
+        stage = stack.enter_context(Stage(plan, inputs=(pidfd,))).built()
+        assert namespace(stage.pid, "mnt") == namespace(pid, "mnt")
+        assert namespace(stage.pid, "uts") == namespace(pid, "uts")
+        assert sorted(inside(pid, "-m", "ls", str(tmp_path)).split()) == ["made", "marker"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_fork_goes_on_as_process_1_and_the_parent_hears_of_it_first() -> None:
+    plan = Plan().step("OP_UNSHARE", n=CLONE_NEWPID).step("OP_FORK").pause()
+    with Stage(plan) as stage:
+        report = stage.report()
+        assert report is not None
+        assert report.kind == number("REPORT_CHILD")
+        child = int(Path(f"/proc/self/fdinfo/{report.fd}").read_text().partition("Pid:")[2].split()[0])
+        try:
+            stage.built()
+            assert stage.status() == 0
+            assert status(child, "NSpid").split()[-1] == "1"
+            assert status(child, "PPid") == str(os.getpid())
+        finally:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            os.close(report.fd)
+
+
+def test_forks_child_dies_with_the_talk() -> None:
+    with Stage(Plan().step("OP_FORK").pause()) as stage:
+        report = stage.report()
+        assert report is not None
+        child = int(Path(f"/proc/self/fdinfo/{report.fd}").read_text().partition("Pid:")[2].split()[0])
+        stage.built()
+        stage.channel.shutdown(socket.SHUT_RDWR)
+        wait_readable(report.fd)
+        os.close(report.fd)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_time_namespace_is_entered_with_its_offsets() -> None:
+    offsets = "monotonic 1000 0\nboottime 2000 5\n"
+    plan = Plan().step("OP_UNSHARE", n=CLONE_NEWTIME).step("OP_TIME_OFFSETS", a=offsets).pause()
+    with Stage(plan) as stage:
+        stage.built()
+        assert namespace(stage.pid, "time") == namespace(stage.pid, "time_for_children") != namespace("self", "time")
+        lines = [line.split() for line in Path(f"/proc/{stage.pid}/timens_offsets").read_text().splitlines()]
+        assert lines == [["monotonic", "1000", "0"], ["boottime", "2000", "5"]]
+
+
+def test_time_offsets_without_a_new_namespace_fail() -> None:
+    with Stage(Plan().step("OP_TIME_OFFSETS", a="monotonic 1 0\n").pause()) as stage:
+        assert stage.failed().err == 13             # EACCES: the namespace is in use already
+
+
+def test_setsid_twice_is_fine() -> None:
+    with Stage(Plan().step("OP_SETSID").step("OP_SETSID").pause()) as stage:
+        stage.built()
+        assert os.getsid(stage.pid) == stage.pid
+
+
+def test_names_of_the_uts_namespace() -> None:
+    plan = Plan().step("OP_HOSTNAME", a="box").step("OP_DOMAINNAME", a="example.org").pause()
+    with Stage(plan, namespaces=CLONE_NEWNS | CLONE_NEWUTS) as stage:
+        stage.built()
+        assert inside(stage.pid, "-u", "uname", "-n") == "box"
+        assert inside(stage.pid, "-u", "cat", "/proc/sys/kernel/domainname") == "example.org"
+    assert os.uname().nodename != "box"
+
+
+def test_loopback_comes_up() -> None:
+    script = "import fcntl,socket,struct;print(struct.unpack('16sh14x',fcntl.ioctl(socket.socket(),0x8913,b'lo'.ljust(32,b'\\0')))[1])"
+    for plan, up in ((Plan().pause(), 0), (Plan().step("OP_LOOPBACK_UP").pause(), 1)):
+        with Stage(plan, namespaces=CLONE_NEWNS | CLONE_NEWNET) as stage:
+            stage.built()
+            assert int(inside(stage.pid, "-n", "/usr/bin/python3", "-c", script)) & 1 == up
+
+
+def test_keyring_is_named_and_searchable_by_the_user() -> None:
+    name = f"pyoci-test-{os.getpid()}"
+    plan = Plan().step("OP_KEYRING", a=name, b="").step("OP_RESOLVE_EXEC", a=["/bin/cat"])
+    plan.step("OP_EXEC", a=["cat", "/proc/keys"], c=[])
+    output, theirs = os.pipe()
+    with stdio(stdout=theirs), Stage(plan) as stage:
+        os.close(theirs)
+        assert stage.status() == 0
+    keys = [line.split() for line in read_all(output).splitlines()]
+    os.close(output)
+    ours = [key for key in keys if key[8].startswith(name)]
+    assert len(ours) == 1
+    assert int(ours[0][4], 16) & 0x080000
+
+
+def test_oom_score() -> None:
+    with Stage(Plan().step("OP_OOM_SCORE", a="517").pause()) as stage:
+        stage.built()
+        assert Path(f"/proc/{stage.pid}/oom_score_adj").read_text().strip() == "517"
+
+
+def test_sysctl_is_set_inside_only() -> None:
+    before = Path("/proc/sys/kernel/msgmax").read_text()
+    with Stage(Plan().step("OP_SYSCTL", a="kernel/msgmax", b="4321").pause(), namespaces=CLONE_NEWNS | CLONE_NEWIPC) as stage:
+        stage.built()
+        assert inside(stage.pid, "-i", "cat", "/proc/sys/kernel/msgmax") == "4321"
+    assert Path("/proc/sys/kernel/msgmax").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "err"),
+    [("kernel/no_such_sysctl", "1", ENOENT), ("kernel/msgmax", "word", EINVAL), ("../cpuinfo", "1", None)],
+)
+def test_sysctl_that_cannot_be_set_fails(name: str, value: str, err: int | None) -> None:
+    with Stage(Plan().step("OP_SYSCTL", a=name, b=value).pause(), namespaces=CLONE_NEWNS | CLONE_NEWIPC) as stage:
+        report = stage.failed()
+        assert report.err == err or err is None
+
+
+def test_become_root_takes_the_ids_of_the_user_namespace() -> None:
+    plan = Plan().step("OP_BECOME_ROOT").pause()
+    with Stage(plan, namespaces=CLONE_NEWNS | CLONE_NEWUSER, maps="0 1000 10") as stage:
+        stage.built()
+        assert status(stage.pid, "Uid") == "1000 1000 1000 1000"
+        assert status(stage.pid, "Gid") == "1000 1000 1000 1000"
+        assert status(stage.pid, "Groups") == ""
+        assert Path(f"/proc/{stage.pid}").stat().st_uid == 0, "it can be traced: dumpable is not 0"
+
+
+def test_parent_death_kills_a_busy_stage_also_after_a_change_of_user(tmp_path: Path) -> None:
+    """The kernel forgets PR_SET_PDEATHSIG when credentials change; a hook keeps the stage from seeing end of file."""
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    script = ["sh", "-c", f"echo $PPID > {started}; exec sleep 1000"]
+    plan = Plan().step("OP_IDS", a=1000, b=1000).step("OP_HOOK", slot=0, a="/bin/sh", b=script, d=[], n=0)
+    memfd = os.memfd_create("stdin")
+    tmp_path.chmod(0o755)
+    for directory in tmp_path.parents:
+        if directory.stat().st_uid == os.geteuid() and len(directory.parts) > 2:
+            directory.chmod(0o755)
+    started.chmod(0o666)
+    parent = os.fork()
+    if parent == 0:
+        with contextlib.suppress(BaseException), Stage(plan, inputs=(memfd,)) as stage:
+            stage.status()
+        os._exit(0)
+    pid = int(started.read_text())
+    pidfd = os.pidfd_open(pid)
+    assert is_alive(pidfd)
+    os.kill(parent, 9)
+    os.waitpid(parent, 0)
+    wait_readable(pidfd)
+    os.close(pidfd)
+    os.close(memfd)

@@ -1,0 +1,153 @@
+"""Paths stay in the root, whatever links the image holds; what is missing is made there."""
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.stage.harness import MS_PRIVATE, MS_REC, Plan, Stage, number
+
+
+def in_root() -> Plan:
+    return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """A directory of the host that must not change."""
+    (tmp_path / "canary").mkdir()
+    return tmp_path / "canary"
+
+
+def tree(top: Path) -> list[str]:
+    return sorted(str(path.relative_to(top)) for path in top.rglob("*"))
+
+
+def test_mkdir_makes_all_components_with_the_exact_mode_of_the_last(rootfs: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        with Stage(in_root().step("OP_MKDIR", a="/a//b/./c/", n=0o1777).pause(), rootfs) as stage:
+            stage.built()
+    finally:
+        os.umask(old)
+    assert [stat.S_IMODE((rootfs / name).stat().st_mode) for name in ("a", "a/b", "a/b/c")] == [0o755, 0o755, 0o1777]
+
+
+def test_mkdir_leaves_what_is_there(rootfs: Path) -> None:
+    (rootfs / "etc").chmod(0o700)
+    with Stage(in_root().step("OP_MKDIR", a="/etc", n=0o755).step("OP_MKDIR", a="/", n=0o700).pause(), rootfs) as stage:
+        stage.built()
+    assert stat.S_IMODE((rootfs / "etc").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "made"),
+    [
+        ("var", "/run", "run/lock/x"),
+        ("var", "run", "run/lock/x"),
+        ("var", "../../../../run", "run/lock/x"),
+        ("var", "etc/../run/", "run/lock/x"),
+        ("var", "/missing/deep", "missing/deep/lock/x"),
+        ("var", "link2", "end/lock/x"),
+    ],
+)
+def test_links_are_resolved_in_the_root_and_dangling_ones_get_their_target(
+    rootfs: Path, link: str, target: str, made: str
+) -> None:
+    (rootfs / "run").mkdir()
+    (rootfs / "link2").symlink_to("/end")
+    (rootfs / link).symlink_to(target)
+    with Stage(in_root().step("OP_MKDIR", a="/var/lock/x", n=0o755).pause(), rootfs) as stage:
+        stage.built()
+    assert (rootfs / made).is_dir()
+    assert (rootfs / link).is_symlink()
+
+
+@pytest.mark.parametrize("up", ["{canary}", "../../../../../../../../../../../../../../../..{canary}", "out/{canary}"])
+def test_links_to_the_host_lead_to_the_root(rootfs: Path, canary: Path, up: str) -> None:
+    (rootfs / "out").symlink_to("../../..")
+    (rootfs / "link").symlink_to(up.format(canary=canary))
+    plan = in_root().step("OP_MKDIR", a="/link/x", n=0o755).step("OP_DEVICE", a="/link/null", n=0x103, m=stat.S_IFCHR)
+    with Stage(plan.step("OP_SYMLINK", a="/proc", b="/link/l").pause(), rootfs) as stage:
+        stage.built()
+    assert tree(canary) == []
+    inside = rootfs / str(canary).lstrip("/")
+    assert tree(inside) == ["l", "null", "x"]
+
+
+def test_a_loop_of_links_is_an_error(rootfs: Path) -> None:
+    (rootfs / "one").symlink_to("two")
+    (rootfs / "two").symlink_to("one")
+    with Stage(in_root().step("OP_MKDIR", a="/one/x", n=0o755), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.ELOOP, number("DETAIL_TARGET"))
+
+
+def test_magic_links_are_not_followed(rootfs: Path) -> None:
+    plan = in_root().step("OP_FSMOUNT", slot=1, a="proc").step("OP_ATTACH", slot=1, a="/proc", flags=1)
+    with Stage(plan.step("OP_MKDIR", a="/proc/self/root/tmp/x", n=0o755), rootfs) as stage:
+        assert stage.failed()[1:4] == (4, errno.ELOOP, number("DETAIL_TARGET"))
+
+
+def test_a_file_on_the_way_is_an_error(rootfs: Path) -> None:
+    with Stage(in_root().step("OP_MKDIR", a="/etc/hosts/x", n=0o755), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.ENOTDIR, number("DETAIL_TARGET"))
+    with Stage(in_root().step("OP_MKDIR", a="/etc/hosts", n=0o755), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.ENOTDIR, number("DETAIL_TARGET"))
+
+
+def test_dotdot_below_something_missing_is_refused(rootfs: Path) -> None:
+    with Stage(in_root().step("OP_MKDIR", a="/none/../../x", n=0o755), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.ENOENT, number("DETAIL_TARGET"))
+
+
+def test_names_and_paths_that_are_too_long_are_errors(rootfs: Path) -> None:
+    for path in ("/" + "x" * 256, "/x" * 2048 + "/y", "/none/" + "x" * 4096):
+        with Stage(in_root().step("OP_MKDIR", a=path, n=0o755), rootfs) as stage:
+            assert stage.failed().err == errno.ENAMETOOLONG
+    deep = "/" + "/".join(["x" * 255] * 15)
+    with Stage(in_root().step("OP_MKDIR", a=deep, n=0o755).pause(), rootfs) as stage:
+        stage.built()
+    assert Path(f"{rootfs}{deep}").is_dir()
+
+
+def test_a_directory_swapped_with_a_link_never_leads_out(rootfs: Path, canary: Path) -> None:
+    """CVE-2024-45310: mkdir -p of mount points while another process exchanges a directory and a link."""
+    (rootfs / "vol").mkdir()
+    (rootfs / "vol" / "dir").mkdir()
+    (rootfs / "vol" / "link").symlink_to(canary)
+    plan = in_root()
+    for i in range(400):
+        plan.step("OP_MKDIR", a=f"/vol/dir/{i}/x", n=0o755)
+        plan.step("OP_DEVICE", a=f"/vol/dir/{i}/p", m=stat.S_IFIFO, b=0o600)
+    inside = rootfs / str(canary).lstrip("/")
+    done = threading.Event()
+    swaps = threading.Thread(target=exchange, args=(rootfs / "vol", done))
+    swaps.start()
+    try:
+        for _ in range(20):
+            met_both = inside.exists() and any((rootfs / "vol" / name / "0").exists() for name in ("dir", "link"))
+            if met_both:
+                break
+            with Stage(plan.pause(), rootfs) as stage:
+                report = stage.report()
+                assert report is not None
+            # A look-up may fail (a link where a directory was): never lead out.
+            assert report.kind == number("REPORT_BARRIER") or report.err in (errno.ENOTDIR, errno.ENOENT, errno.ELOOP)
+    finally:
+        done.set()
+        swaps.join()
+    assert met_both, "the exchange was never seen: the test has shown nothing"
+    assert tree(canary) == []
+
+
+def exchange(where: Path, done: threading.Event) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    fd = os.open(where, os.O_RDONLY)
+    while not done.is_set():
+        libc.renameat2(fd, b"dir", fd, b"link", 2)
+    os.close(fd)

@@ -1,0 +1,192 @@
+"""Directories, links, devices, masked and read-only paths."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.stage.harness import MS_PRIVATE, MS_REC, NODEV, NOEXEC, NOSUID, RDONLY, Plan, Stage, number
+
+CHR, BLK, FIFO = stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO
+
+
+def in_root() -> Plan:
+    return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0)
+
+
+def with_masks() -> Plan:
+    plan = in_root().step("OP_NULL_DEVICE", slot=1)
+    return plan.step("OP_FSMOUNT", slot=2, a="tmpfs", b=["nr_blocks=1", "nr_inodes=2", "mode=755"], n=RDONLY)
+
+
+def with_proc(plan: Plan) -> Plan:
+    plan.step("OP_FSMOUNT", slot=3, a="proc", n=NOSUID | NODEV | NOEXEC)
+    return plan.step("OP_ATTACH", slot=3, a="/proc", flags=number("ATTACH_LITERAL"))
+
+
+# ---- links ----
+
+
+def test_a_link_is_made_and_what_is_there_stays(rootfs: Path) -> None:
+    (rootfs / "dev/fd").symlink_to("elsewhere")
+    (rootfs / "dev/stdin").write_text("file")
+    plan = in_root()
+    for text, name in (("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout")):
+        plan.step("OP_SYMLINK", a=text, b=f"/dev/{name}")
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+    assert os.readlink(rootfs / "dev/fd") == "elsewhere"
+    assert (rootfs / "dev/stdin").read_text() == "file"
+    assert os.readlink(rootfs / "dev/stdout") == "/proc/self/fd/1"
+
+
+def test_a_link_is_replaced_on_request(rootfs: Path) -> None:
+    (rootfs / "dev/ptmx").symlink_to("/etc/hosts")
+    plan = in_root().step("OP_SYMLINK", a="pts/ptmx", b="/dev/ptmx", flags=number("SYMLINK_REPLACE"))
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+    assert os.readlink(rootfs / "dev/ptmx") == "pts/ptmx"
+    assert (rootfs / "etc/hosts").read_text() == "hosts\n"
+
+
+def test_a_directory_is_not_replaced_by_a_link(rootfs: Path) -> None:
+    (rootfs / "dev/ptmx").mkdir()
+    with Stage(in_root().step("OP_SYMLINK", a="x", b="/dev/ptmx", flags=number("SYMLINK_REPLACE")), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.EISDIR, number("DETAIL_CREATE"))
+
+
+def test_a_link_to_a_missing_source_is_left_out_on_request(rootfs: Path) -> None:
+    plan = in_root().step("OP_SYMLINK", a="/proc/nonesuch", b="/dev/a", flags=1)
+    plan.step("OP_SYMLINK", a="/proc/self/fd", b="/dev/b", flags=1).step("OP_SYMLINK", a="/etc", b="/dev/c", flags=1)
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+    assert os.listdir(rootfs / "dev") == ["b"]
+
+
+# ---- devices ----
+
+
+def test_devices_get_exactly_their_mode_and_owner(rootfs: Path) -> None:
+    old = os.umask(0o077)
+    plan = in_root()
+    plan.step("OP_DEVICE", a="/dev/full", n=os.makedev(1, 7), m=CHR, b=0o666)
+    plan.step("OP_DEVICE", a="/dev/sub/disk", n=os.makedev(259, 1048575), m=BLK, b=0o640, c=1, d=6)
+    plan.step("OP_DEVICE", a="/dev/pipe", m=FIFO, b=0o622, c=7, d=8)
+    try:
+        with Stage(plan.pause(), rootfs) as stage:
+            stage.built()
+    finally:
+        os.umask(old)
+
+    def facts(name: str) -> tuple[int, int, int, int]:
+        status = (rootfs / "dev" / name).lstat()
+        return status.st_mode, status.st_rdev, status.st_uid, status.st_gid
+
+    assert facts("full") == (CHR | 0o666, os.makedev(1, 7), 0, 0)
+    assert facts("sub/disk") == (BLK | 0o640, os.makedev(259, 1048575), 1, 6)
+    assert facts("pipe") == (FIFO | 0o622, 0, 7, 8)
+
+
+def test_the_same_device_may_be_there_and_is_left_alone(rootfs: Path) -> None:
+    os.mknod(rootfs / "dev/null", CHR | 0o600, os.makedev(1, 3))
+    (rootfs / "dev/null").chmod(0o600)
+    with Stage(in_root().step("OP_DEVICE", a="/dev/null", n=os.makedev(1, 3), m=CHR, b=0o666).pause(), rootfs) as stage:
+        stage.built()
+    assert (rootfs / "dev/null").stat().st_mode == CHR | 0o600
+
+
+@pytest.mark.parametrize("there", ["file", "directory", "link", "other", "block"])
+def test_anything_else_in_a_device_s_place_is_an_error(rootfs: Path, there: str) -> None:
+    """CVE-2026-88265: identified by type and number of the node itself, not of what a link leads to."""
+    path = rootfs / "dev/null"
+    if there == "file":
+        path.write_text("content")
+    elif there == "directory":
+        path.mkdir()
+    elif there == "link":
+        os.mknod(rootfs / "dev/real", CHR | 0o600, os.makedev(1, 3))
+        path.symlink_to("real")
+    else:
+        os.mknod(path, CHR if there == "other" else BLK, os.makedev(1, 5 if there == "other" else 3))
+    before = path.lstat()
+    with Stage(in_root().step("OP_DEVICE", a="/dev/null", n=os.makedev(1, 3), m=CHR, b=0o666), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.EEXIST, number("DETAIL_DIFFERENT_DEVICE"))
+    assert path.lstat() == before
+
+
+def test_other_types_of_node_are_refused(rootfs: Path) -> None:
+    with Stage(in_root().step("OP_DEVICE", a="/dev/x", m=stat.S_IFREG, b=0o666), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.EINVAL, number("DETAIL_PLAN"))
+
+
+# ---- masked and read-only paths ----
+
+
+def test_masks_hide_files_and_directories_and_skip_what_is_missing(rootfs: Path) -> None:
+    plan = with_proc(with_masks())
+    (rootfs / "secret").mkdir()
+    (rootfs / "secret/file").touch()
+    (rootfs / "secret2").mkdir()
+    (rootfs / "secret2/file").touch()
+    plan.step("OP_PIVOT")
+    paths = ("/proc/kcore", "/proc/sched_debug/none", "/secret", "/secret2", "/none", "/etc/hosts", "/etc/hosts/none")
+    for path in paths:
+        plan.step("OP_MASK_PATH", slot=1, a=path, b=2)
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+        for name in ("secret", "secret2"):
+            assert os.listdir(stage.root / name) == []
+            with pytest.raises(OSError, match="Read-only"):
+                (stage.root / name / "x").touch()
+        for name in ("proc/kcore", "etc/hosts"):
+            assert (stage.root / name).stat().st_rdev == os.makedev(1, 3)
+            assert (stage.root / name).read_bytes() == b""
+
+
+def test_masks_follow_links_in_the_root(rootfs: Path) -> None:
+    (rootfs / "link").symlink_to("/etc")
+    with Stage(with_masks().step("OP_MASK_PATH", slot=1, a="/link/hosts", b=2).pause(), rootfs) as stage:
+        stage.built()
+        assert (stage.cwd / "etc/hosts").read_bytes() == b""
+
+
+def test_a_mask_that_cannot_be_applied_is_an_error(rootfs: Path) -> None:
+    (rootfs / "loop").symlink_to("loop")
+    with Stage(with_masks().step("OP_MASK_PATH", slot=1, a="/loop", b=2), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.ELOOP, number("DETAIL_TARGET"))
+    with Stage(with_masks().step("OP_MASK_PATH", slot=4, a="/etc/hosts", b=2), rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.EBADF, number("DETAIL_ATTACH"))
+
+
+def test_read_only_paths_keep_their_other_attributes(rootfs: Path) -> None:
+    plan = with_proc(in_root()).step("OP_FSMOUNT", slot=4, a="tmpfs").step("OP_ATTACH", slot=4, a="/etc/sub")
+    plan.step("OP_PIVOT")
+    for path in ("/proc/sys", "/etc", "/none", "/proc/nonesuch"):
+        plan.step("OP_READONLY_PATH", a=path)
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+        assert {"ro", "nosuid", "nodev", "noexec"} <= stage.mount("/proc/sys").options
+        assert "ro" in stage.mount("/etc").options
+        assert "rw" in stage.mount("/etc/sub").options
+        (stage.root / "etc/sub/x").touch()
+        with pytest.raises(OSError, match="Read-only"):
+            (stage.root / "etc/hosts").write_text("x")
+        assert "rw" in stage.mount("/proc").options
+
+
+def test_the_null_device_is_a_real_one(rootfs: Path, tmp_path: Path) -> None:
+    """CVE-2025-31133: whatever lies at /dev/null must be character device 1:3 before it masks anything."""
+    for there in ("file", "link", "zero"):
+        (tmp_path / there).mkdir()
+        fake = tmp_path / there / "null"
+        if there == "file":
+            fake.touch()
+        elif there == "link":
+            fake.symlink_to("/proc/sys/kernel/core_pattern")
+        else:
+            os.mknod(fake, CHR, os.makedev(1, 5))
+        # The stage's own view of the host: something else over /dev.
+        plan = Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_JOIN_ROOT_PLACEHOLDER")
+        del plan

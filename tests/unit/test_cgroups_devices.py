@@ -1,0 +1,79 @@
+"""Device rules: order, defaults, and their form in v1."""
+
+import pytest
+
+from pyoci.cgroups.devices import DEFAULTS, rules, unrestricted, v1_lines, v2_program
+from pyoci.config.model import DeviceCgroup as Given
+from pyoci.errors import ConfigError
+
+DENY_ALL = Given(allow=False, access="rwm")
+ALLOW_ALL = Given(allow=True, access="rwm")
+NULL = Given(allow=True, type="c", major=1, minor=3, access="rw")
+
+
+def lines(*given: Given) -> list[tuple[str, str]]:
+    """Give the lines of the rules themselves, without the defaults."""
+    return v1_lines(rules(given)[: len(given)])
+
+
+def test_the_defaults_come_last() -> None:
+    assert tuple(rules([NULL])[1:]) == DEFAULTS
+    assert rules([NULL])[0].access == 6
+
+
+def test_without_rules_the_defaults_are_what_is_allowed() -> None:
+    written = v1_lines(rules([]))
+    assert written[0] == ("devices.deny", "a")
+    assert written[1:] == [
+        ("devices.allow", line)
+        for line in (
+            "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm",
+            "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm", "c 10:200 rwm",
+        )
+    ]
+
+
+def test_an_absent_access_type_or_number_is_all_of_them() -> None:
+    assert lines(Given(allow=True)) == [("devices.allow", "a")]
+    assert lines(Given(allow=True, type="a", major=-1, minor=-1, access="")) == [("devices.allow", "a")]
+
+
+def test_v1_writes_what_the_rules_come_to() -> None:
+    assert lines(ALLOW_ALL, DENY_ALL, NULL) == [("devices.deny", "a"), ("devices.allow", "c 1:3 rw")]
+    assert lines(DENY_ALL, NULL, ALLOW_ALL) == [("devices.allow", "a")]
+    assert lines(NULL, Given(allow=False, type="c", access="w")) == [
+        ("devices.deny", "a"), ("devices.allow", "c 1:3 r"),
+    ]
+    assert lines(ALLOW_ALL, Given(allow=False, type="b", major=8, access="rw")) == [
+        ("devices.allow", "a"), ("devices.deny", "b 8:* rw"),
+    ]
+
+
+def test_v1_numbers_of_any_type_do_not_mean_everything() -> None:
+    """To the v1 kernel every line of type a is about all devices."""
+    assert lines(Given(allow=True, type="a", major=8, access="r")) == [
+        ("devices.deny", "a"), ("devices.allow", "b 8:* r"), ("devices.allow", "c 8:* r"),
+    ]
+
+
+def test_v1_refuses_a_hole_in_a_wider_rule() -> None:
+    """The v1 kernel would keep the wider rule, and the denial would be void."""
+    hole = Given(allow=False, type="c", major=1, minor=3, access="w")
+    with pytest.raises(ConfigError) as caught:
+        lines(Given(allow=True, type="c", major=1, access="rw"), hole)
+    assert caught.value.problems[0].pointer == "/linux/resources/devices/1"
+    assert len(lines(Given(allow=True, type="c", major=1, access="r"), hole)) == 2
+    assert len(lines(Given(allow=True, type="b", major=1, access="rw"), hole)) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [([], False), ([ALLOW_ALL], True), ([DENY_ALL, ALLOW_ALL], True), ([ALLOW_ALL, DENY_ALL], False), ([NULL], False),
+     ([ALLOW_ALL, Given(allow=False, type="c", major=1, minor=3, access="w")], False)],
+)
+def test_unrestricted(given: list[Given], expected: bool) -> None:
+    assert unrestricted(rules(given)) is expected
+
+
+def test_rules_behind_a_decision_on_everything_cost_nothing() -> None:
+    assert len(v2_program(rules([NULL] * 500 + [DENY_ALL]))) < len(v2_program(rules([NULL] * 10)))

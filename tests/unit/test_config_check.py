@@ -1,0 +1,362 @@
+"""The rules across fields: each is broken once, and its opposite is accepted."""
+
+from typing import Any
+
+import pytest
+from test_config_parse import Json, minimal
+
+from pyoci.config import check, check_parts, parse
+from pyoci.errors import ConfigError
+
+
+def found(document: Any) -> dict[str, str]:
+    """Give what is wrong with a document, by pointer."""
+    try:
+        parse.parse_config(Json(document))
+    except ConfigError as error:
+        return {problem.pointer: problem.message for problem in error.problems}
+    return {}
+
+
+def linux(*namespaces: str, **members: Any) -> dict[str, Any]:
+    return minimal(linux={"namespaces": [{"type": kind} for kind in namespaces], **members})
+
+
+def process(**members: Any) -> dict[str, Any]:
+    return minimal(process={"args": ["a"], "cwd": "/", **members})
+
+
+def mounts(*entries: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {**linux("mount", **members), "mounts": list(entries)}
+
+
+def mapping(inside: int, outside: int, size: int) -> dict[str, int]:
+    return {"containerID": inside, "hostID": outside, "size": size}
+
+
+def seccomp(**members: Any) -> dict[str, Any]:
+    return minimal(linux={"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", **members}})
+
+
+ONE = [mapping(0, 1000, 1)]
+MAPPED = {"uidMappings": ONE, "gidMappings": ONE}
+BIND = {"destination": "/a", "source": "/b", "options": ["bind"]}
+UTS = linux("uts")["linux"]
+RULE = {"names": ["read"], "action": "SCMP_ACT_ALLOW"}
+NETWORK = linux("network", "ipc", "uts")["linux"]
+DEADLINE = {"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 3000, "period": 4000}
+
+
+def sysctl(**parameters: str) -> dict[str, Any]:
+    return minimal(
+        linux={**NETWORK, "sysctl": {name.replace("__", "."): v for name, v in parameters.items()}}
+    )
+
+
+BROKEN = {
+    "namespace listed twice": (linux("pid", "uts", "pid"), "/linux/namespaces/2", "is listed twice"),
+    "hostname of the host": (minimal(hostname="a"), "/hostname", 'needs a namespace of type "uts"'),
+    "domainname of the host": (minimal(domainname="a"), "/domainname", 'needs a namespace of type "uts"'),
+    "hostname of 65 bytes": (minimal(hostname="ü" * 33, linux=UTS), "/hostname", "longer than 64 bytes"),
+    "mappings without namespace": (linux(uidMappings=ONE), "/linux/uidMappings", 'of type "user"'),
+    "user namespace without gids": (linux("user", uidMappings=ONE), "/linux", "needs gidMappings"),
+    "empty mapping": (
+        linux("user", **{**MAPPED, "uidMappings": [mapping(0, 0, 0)]}),
+        "/linux/uidMappings/0/size",
+        "0",
+    ),
+    "mapping beyond the ids": (
+        linux("user", **{**MAPPED, "gidMappings": [mapping(0, 2**32 - 2, 2)]}),
+        "/linux/gidMappings/0/hostID",
+        "above 4294967295",
+    ),
+    "mappings overlap inside": (
+        linux("user", **{**MAPPED, "uidMappings": [mapping(5, 50, 1), mapping(0, 100, 6)]}),
+        "/linux/uidMappings/0/containerID",
+        "overlaps the mapping of 0 to 5",
+    ),
+    "mappings overlap outside": (
+        linux("user", **{**MAPPED, "uidMappings": [mapping(0, 100, 2), mapping(9, 101, 1)]}),
+        "/linux/uidMappings/1/hostID",
+        "overlaps",
+    ),
+    "uid is not mapped": (
+        {
+            **linux("user", **MAPPED),
+            **process(user={"uid": 1, "gid": 0}),
+            "linux": linux("user", **MAPPED)["linux"],
+        },
+        "/process/user/uid",
+        "uid 1 is in none",
+    ),
+    "offsets without namespace": (
+        linux(timeOffsets={"monotonic": {}}),
+        "/linux/timeOffsets",
+        "new namespace",
+    ),
+    "offsets of a joined namespace": (
+        minimal(
+            linux={"namespaces": [{"type": "time", "path": "/n"}], "timeOffsets": {"boottime": {"secs": 1}}}
+        ),
+        "/linux/timeOffsets",
+        "new namespace",
+    ),
+    "mounts on the host": (minimal(mounts=[BIND]), "/mounts", 'of type "mount"'),
+    "masks on the host": (linux(maskedPaths=["/a"]), "/linux/maskedPaths", 'of type "mount"'),
+    "bind without source": (
+        mounts({"destination": "/a", "type": "bind"}),
+        "/mounts/0",
+        '"source" is missing',
+    ),
+    "no kind of mount": (mounts({"destination": "/a", "source": "/b"}), "/mounts/0", '"type" is missing'),
+    "unknown option of a bind mount": (
+        mounts({**BIND, "options": ["bind", "rslvae"]}),
+        "/mounts/0/options/1",
+        'unknown mount option "rslvae" of a bind mount; did you mean "rslave"?',
+    ),
+    "uidMappings alone": (mounts({**BIND, "uidMappings": ONE}), "/mounts/0", "together or not at all"),
+    "idmap of nothing": (
+        mounts({**BIND, "options": ["bind", "idmap"]}),
+        "/mounts/0/options/1",
+        "needs mappings",
+    ),
+    "device without numbers": (
+        linux(devices=[{"type": "c", "path": "/dev/a", "major": 1}]),
+        "/linux/devices/0",
+        '"minor" is missing',
+    ),
+    "network device on the host": (linux(netDevices={"eth0": {}}), "/linux/netDevices", 'of type "network"'),
+    "network device with a long name": (
+        linux("network", netDevices={"eth0": {"name": "x" * 16}}),
+        "/linux/netDevices/eth0/name",
+        "not the name of a network device",
+    ),
+    "network devices with one name": (
+        linux("network", netDevices={"eth0": {"name": "eth1"}, "eth1": {}}),
+        "/linux/netDevices/eth1",
+        "name of two devices",
+    ),
+    "sysctl of the host": (sysctl(kernel__panic="1"), "/linux/sysctl/kernel.panic", "would change the host"),
+    "sysctl without its namespace": (
+        linux(sysctl={"net.core.somaxconn": "1"}),
+        "/linux/sysctl/net.core.somaxconn",
+        'needs a namespace of type "network"',
+    ),
+    "sysctl that climbs": (
+        minimal(linux={**NETWORK, "sysctl": {"net/../kernel/panic": "1"}}),
+        "/linux/sysctl/net~1..~1kernel~1panic",
+        "is not the name of a parameter",
+    ),
+    "sysctl that climbs with dots": (
+        minimal(linux={**NETWORK, "sysctl": {"net.//.kernel.panic": "1"}}),
+        "/linux/sysctl/net.~1~1.kernel.panic",
+        "is not the name of a parameter",
+    ),
+    "sysctl with two lines": (
+        sysctl(net__core__somaxconn="1\n2"),
+        "/linux/sysctl/net.core.somaxconn",
+        "newline",
+    ),
+    "sysctl of the hostname": (
+        sysctl(kernel__hostname="a"),
+        "/linux/sysctl/kernel.hostname",
+        "field hostname",
+    ),
+    "errno with ALLOW": (
+        seccomp(defaultErrnoRet=1),
+        "/linux/seccomp/defaultErrnoRet",
+        "SCMP_ACT_ALLOW takes none",
+    ),
+    "errno with a rule of LOG": (
+        seccomp(syscalls=[RULE, {**RULE, "action": "SCMP_ACT_LOG", "errnoRet": 0}]),
+        "/linux/seccomp/syscalls/1/errnoRet",
+        "SCMP_ACT_LOG takes none",
+    ),
+    "metadata for nobody": (
+        seccomp(listenerMetadata="x"),
+        "/linux/seccomp/listenerMetadata",
+        "without listenerPath",
+    ),
+    "notification of nobody": (
+        seccomp(syscalls=[{**RULE, "action": "SCMP_ACT_NOTIFY"}]),
+        "/linux/seccomp",
+        "SCMP_ACT_NOTIFY needs listenerPath",
+    ),
+    "cgroup that climbs": (linux(cgroupsPath="/a/../../b"), "/linux/cgroupsPath", 'must not contain ".."'),
+    "RDT class that climbs": (
+        linux(intelRdt={"closID": "../x"}),
+        "/linux/intelRdt/closID",
+        "name of a directory",
+    ),
+    "policy without nodes": (linux(memoryPolicy={"mode": "MPOL_BIND"}), "/linux/memoryPolicy", "needs nodes"),
+    "policy with nodes": (
+        linux(memoryPolicy={"mode": "MPOL_LOCAL", "nodes": "0"}),
+        "/linux/memoryPolicy/nodes",
+        "takes no nodes",
+    ),
+    "nodes backwards": (
+        linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": "3-1"}),
+        "/linux/memoryPolicy/nodes",
+        "is not a list",
+    ),
+    "console of 65536 columns": (
+        process(terminal=True, consoleSize={"height": 1, "width": 65536}),
+        "/process/consoleSize/width",
+        "out of range",
+    ),
+    "rlimit listed twice": (
+        process(rlimits=[{"type": "RLIMIT_CPU", "soft": 1, "hard": 1}] * 2),
+        "/process/rlimits/1",
+        "RLIMIT_CPU is listed twice",
+    ),
+    "soft above hard": (
+        process(rlimits=[{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]),
+        "/process/rlimits/0/soft",
+        "2 is above the hard limit 1",
+    ),
+    "nice of 20": (
+        process(scheduler={"policy": "SCHED_OTHER", "nice": 20}),
+        "/process/scheduler/nice",
+        "-20 to 19",
+    ),
+    "realtime without priority": (
+        process(scheduler={"policy": "SCHED_RR"}),
+        "/process/scheduler/priority",
+        "1 to 99",
+    ),
+    "priority without realtime": (
+        process(scheduler={"policy": "SCHED_BATCH", "priority": 1}),
+        "/process/scheduler/priority",
+        "takes no priority",
+    ),
+    "deadline before runtime": (
+        process(scheduler={**DEADLINE, "deadline": 1999}),
+        "/process/scheduler",
+        "runtime <=",
+    ),
+    "runtime without deadline": (
+        process(scheduler={"policy": "SCHED_OTHER", "runtime": 1}),
+        "/process/scheduler/runtime",
+        "takes no runtime",
+    ),
+    "no list of CPUs": (
+        process(execCPUAffinity={"final": "1,,2"}),
+        "/process/execCPUAffinity/final",
+        "is not a list",
+    ),
+    "burst above quota": (
+        linux(resources={"cpu": {"quota": 5, "burst": 6}}),
+        "/linux/resources/cpu/burst",
+        "burst 6 is above quota 5",
+    ),
+    "device without weight": (
+        linux(resources={"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}),
+        "/linux/resources/blockIO/weightDevice/0",
+        '"weight" or "leafWeight" is missing',
+    ),
+    "rdma without limit": (
+        linux(resources={"rdma": {"m/5": {}}}),
+        "/linux/resources/rdma/m~15",
+        "is missing",
+    ),
+    "unified that climbs": (
+        linux(resources={"unified": {"../x": "1"}}),
+        "/linux/resources/unified/..~1x",
+        "not the name of a file",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_broken_rule_is_reported_at_its_place(rule: str) -> None:
+    document, pointer, words = BROKEN[rule]
+    problems = found(document)
+    assert list(problems) == [pointer]
+    assert words in problems[pointer]
+
+
+SOUND = {
+    "hostname": minimal(hostname="h" * 64, domainname="d", linux=UTS),
+    "joined user namespace": minimal(linux={"namespaces": [{"type": "user", "path": "/n"}]}),
+    "joined user namespace with mappings": minimal(
+        linux={"namespaces": [{"type": "user", "path": "/n"}], **MAPPED}
+    ),
+    "all ids mapped": linux("user", uidMappings=[mapping(0, 0, 2**32 - 1)], gidMappings=ONE),
+    "touching mappings": linux("user", uidMappings=[mapping(1, 6, 5), mapping(0, 0, 1)], gidMappings=ONE),
+    "offsets": linux("time", timeOffsets={"monotonic": {"secs": -5, "nanosecs": 1}}),
+    "bind by type": mounts({"destination": "a", "type": "bind", "source": "/b"}),
+    "bind with all options": mounts(
+        {**BIND, "options": ["rbind", "rro", "ridmap", "defaults", "silent"], **MAPPED}
+    ),
+    "unknown option of a filesystem": mounts(
+        {"destination": "/a", "type": "tmpfs", "options": ["size=1", "rslvae"]}
+    ),
+    "remount": mounts({"destination": "/a", "options": ["remount", "bind", "ro"]}),
+    "idmap from the user namespace": {
+        **linux("mount", "user", **MAPPED),
+        "mounts": [{**BIND, "options": ["bind", "idmap"]}],
+    },
+    "FIFO": linux(devices=[{"type": "p", "path": "/run/f"}]),
+    "two templates": linux("network", netDevices={"a": {"name": "eth%d"}, "b": {"name": "eth%d"}}),
+    "sysctls": sysctl(
+        net__ipv4__ip_forward="1", kernel__shmmax="1", kernel__sem="1 2 3 4", kernel__domainname="d"
+    ),
+    "sysctl with slashes": minimal(linux={**NETWORK, "sysctl": {"net/ipv4/conf/eth0.1/rp_filter": "1"}}),
+    "sysctl of a joined network": minimal(
+        linux={"namespaces": [{"type": "network", "path": "/n"}], "sysctl": {"net.core.somaxconn": "1"}}
+    ),
+    "errnos": seccomp(
+        defaultAction="SCMP_ACT_ERRNO",
+        defaultErrnoRet=38,
+        syscalls=[{**RULE, "action": "SCMP_ACT_TRACE", "errnoRet": 1}],
+    ),
+    "notification": seccomp(defaultAction="SCMP_ACT_NOTIFY", listenerPath="/s", listenerMetadata="x"),
+    "listener without notification": seccomp(listenerPath="/s"),
+    "cgroup of systemd": linux(cgroupsPath="system.slice:pyoci:web..1"),
+    "root RDT class": linux(intelRdt={"closID": "/"}),
+    "preferred without nodes": linux(memoryPolicy={"mode": "MPOL_PREFERRED"}),
+    "nodes": linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": "0-3,7"}),
+    "console size without terminal": process(consoleSize={"height": 2**40, "width": 1}),
+    "unlimited": process(rlimits=[{"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 2**64 - 1}]),
+    "deadline": process(scheduler=DEADLINE),
+    "deadline without period": process(scheduler={**DEADLINE, "period": 0}),
+    "realtime": process(scheduler={"policy": "SCHED_FIFO", "priority": 99}),
+    "no affinity": process(execCPUAffinity={"initial": "", "final": "0-3, 7"}),
+    "burst without quota": linux(resources={"cpu": {"quota": -1, "burst": 6}}),
+}
+
+
+@pytest.mark.parametrize("rule", SOUND)
+def test_what_keeps_the_rules_is_accepted(rule: str) -> None:
+    assert found(SOUND[rule]) == {}
+
+
+def test_every_rule_is_broken_by_some_document() -> None:
+    broken = set()
+    for document, _, _ in BROKEN.values():
+        config = parse.parse(Json(document), parse.CONFIG, lambda _: [])
+        broken |= {rule for rule in check.CHECKS if list(rule(config))}
+        if config.process is not None:
+            broken |= {rule for rule in check_parts.PROCESS_CHECKS if list(rule(config.process, ""))}
+        if config.linux.resources is not None:
+            broken |= {rule for rule in check_parts.RESOURCE_CHECKS if list(rule(config.linux.resources, ""))}
+    assert broken == {*check.CHECKS, *check_parts.PROCESS_CHECKS, *check_parts.RESOURCE_CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+        ("net/ipv4/conf/eth0.1/rp_filter", "net/ipv4/conf/eth0.1/rp_filter"),
+        ("net.ipv4.conf.eth0/1.rp_filter", "net/ipv4/conf/eth0.1/rp_filter"),
+        ("plain", "plain"),
+    ],
+)
+def test_the_first_separator_of_a_sysctl_separates(name: str, path: str) -> None:
+    assert check.sysctl_path(name) == path
+
+
+def test_lists_of_numbers() -> None:
+    assert check_parts.number_list("0-3, 7") == [range(4), range(7, 8)]
+    assert check_parts.number_list("") == []
+    assert [check_parts.number_list(bad) for bad in ("-", "1-", "-1", "a", "2-1", ",", "1-2-3")] == [None] * 7

@@ -1,0 +1,1 @@
+"""Tests that run only inside the virtual machine."""

@@ -1,0 +1,37 @@
+"""The runtime tier in User-Mode Linux: all capabilities, pure cgroup v2 with controllers, and AppArmor."""
+
+import pytest
+
+from tests.vm import boot, tier
+
+
+def run_inside(
+    request: pytest.FixtureRequest, capture: pytest.CaptureFixture[str], *tests: str, lsm: str | None, deadline: float,
+) -> None:
+    """Boot the virtual machine, run tests of this tree in it, and judge them."""
+    try:
+        outcome = boot.boot(
+            tier.command(*tests), env=tier.environment(request.config, "uml"), lsm=lsm, deadline=deadline,
+        )
+    except boot.Unavailable as error:
+        pytest.skip(str(error))
+    output = outcome.output
+    if outcome.status is None:
+        output += f"\nthe virtual machine ended before the tests; its console:\n{outcome.console}"
+    tier.judge(outcome.status, output, capture, f"uml lsm={lsm}")
+
+
+def test_status_and_output_come_back() -> None:
+    try:
+        outcome = boot.boot(["sh", "-c", "cat /proc/self/cgroup; exit 37"], deadline=60)
+    except boot.Unavailable as error:
+        pytest.skip(str(error))
+    assert (outcome.status, outcome.output) == (37, "0::/init\n"), outcome.console
+
+
+def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+    run_inside(request, capsys, "tests/runtime", "tests/vm/inside", lsm=None, deadline=1200)
+
+
+def test_apparmor(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+    run_inside(request, capsys, "tests/vm/inside", lsm="apparmor", deadline=300)
