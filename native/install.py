@@ -18,6 +18,7 @@ import sysconfig
 from pathlib import Path
 
 import _cffi_backend
+
 from build import COMMON, HARDENING, LINK, NATIVE, STAGE, TREE, WARNINGS, WORK, run, static_compiler
 
 DEVELOPMENT = TREE / "build"

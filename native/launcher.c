@@ -33,8 +33,8 @@ enum { KEPT = sizeof kept / sizeof kept[0] };
 static const char start[] =
     "import sys\n"
     "sys.path.insert(0, sys.argv.pop(1))\n"
-    "from pyoci.__main__ import main\n"
-    "main()\n";
+    "from pyoci.__main__ import entry\n"
+    "entry()\n";
 
 static int complain(const char *path, const char *what)
 {

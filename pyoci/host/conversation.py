@@ -21,7 +21,7 @@ def step_words(plan: "Plan", index: int) -> "tuple[str, str, str, dict[str, str]
     if index >= len(plan.steps):
         return "", "handing the plan to the stage", "", {}
     step = plan.steps[index]
-    return step.op, step.what, step.origin, {str(number): hint for number, hint in step.hints.items()}
+    return step.op, step.subject or step.what, step.origin, {str(number): hint for number, hint in step.hints.items()}
 
 
 class Conversation:

@@ -36,7 +36,8 @@ def become(builder: Builder, process: "Process") -> None:
     if process.user.umask is not None:
         builder.add("OP_UMASK", f"setting the umask to {process.user.umask:04o}", "/process/user/umask",
                     numbers={"n": process.user.umask})
-    builder.add("OP_RESOLVE_EXEC", process.args[0], "/process/args/0", strings={"a": candidates(process)})
+    builder.add("OP_RESOLVE_EXEC", f"finding the program {process.args[0]}", "/process/args/0", subject=process.args[0],
+                strings={"a": candidates(process)})
     if late:
         builder.add("OP_NO_NEW_PRIVS", "setting no_new_privs", "/process/noNewPrivileges")
         _seccomp(builder)
@@ -106,7 +107,7 @@ def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
     if gate:
         wait(builder)
     environment = [*process.env, *builder.request.extraEnv]
-    builder.add("OP_EXEC", process.args[0], "/process/args", strings={"a": list(process.args), "c": environment})
+    builder.add("OP_EXEC", f"running {process.args[0]}", "/process/args", subject=process.args[0], strings={"a": list(process.args), "c": environment})
 
 
 def wait(builder: Builder) -> None:

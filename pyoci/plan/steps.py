@@ -38,7 +38,8 @@ class Step(Record):
     """One operation of the stage.
 
     what describes it in the words of log, error and ``pyoci plan`` ("mounting proc on /proc"); origin
-    is the JSON pointer of the setting that asked for it; hints maps an errno to an explanation.
+    is the JSON pointer of the setting that asked for it; hints maps an errno to an explanation; subject
+    names the program, where the sentence about a failure is not made of what.
     strings maps an operand's letter to text: a str is one string, a list of str a list (its count goes
     into the next letter), bytes a blob (its number of items, length / blob_item, into the next letter).
     """
@@ -46,6 +47,7 @@ class Step(Record):
     op: str
     what: str
     origin: str = ""
+    subject: str = ""
     slot: str = ""
     flags: int = 0
     strings: "Mapping[str, str | list[str] | bytes]" = {}

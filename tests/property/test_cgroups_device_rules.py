@@ -5,7 +5,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyoci.cgroups.devices import v1_lines, v2_program, Rule
+from pyoci.cgroups.devices import Rule, v1_lines, v2_program
 from pyoci.errors import ConfigError
 
 NUMBERS = (0, 1, 3, 8)
@@ -30,9 +30,12 @@ def verdict(rules: list[Rule], request: tuple[str, int, int, int]) -> bool:
     kind, major, minor, access = request
     for bit in (1, 2, 4):
         matching = [
-            rule.allow for rule in rules
-            if rule.access & bit and rule.type in ("a", kind)
-            and rule.major in (None, major) and rule.minor in (None, minor)
+            rule.allow
+            for rule in rules
+            if rule.access & bit
+            and rule.type in ("a", kind)
+            and rule.major in (None, major)
+            and rule.minor in (None, minor)
         ]
         if access & bit and not (matching and matching[-1]):
             return False

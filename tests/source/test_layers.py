@@ -25,8 +25,8 @@ LAYERS = (
     ("pyoci.config",),
     ("pyoci.native",),
     ("pyoci.plan.steps",),
-    ("pyoci.codec",),
     ("pyoci.log",),
+    ("pyoci.codec",),
     ("pyoci.errors",),
     ("pyoci.record",),
     ("pyoci",),
@@ -80,16 +80,8 @@ def test_imports_point_down() -> None:
 
 
 def test_verbs_do_not_import_each_other() -> None:
-    commands = [name for name in MODULES if name.startswith("pyoci.commands.")]
-    mixed = {
-        name: others
-        for name in commands
-        if (
-            others := {
-                other for other in own_imports(name, types=True) if other.startswith("pyoci.commands.")
-            }
-        )
-    }
+    verbs = {name for name in MODULES if name.startswith("pyoci.commands.")} - {"pyoci.commands.common"}
+    mixed = {name: others for name in verbs if (others := own_imports(name, types=True) & verbs)}
     assert not mixed
 
 

@@ -23,6 +23,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -31,6 +32,7 @@ NATIVE = Path(__file__).parents[2] / "native"
 DEADLINE = 20.0
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
+MS_BIND = 1 << 12
 MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 14, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 RDONLY, NOSUID, NODEV, NOEXEC, NOATIME = 1, 2, 4, 8, 0x10
 
@@ -164,6 +166,7 @@ class Stage:
         *,
         maps: str = "",
         send: bool = True,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan = plan if isinstance(plan, bytes) else plan.encode(len(inputs))
         self.rootfs = rootfs
@@ -171,6 +174,7 @@ class Stage:
         self.inputs = inputs
         self.maps = maps or f"0 {os.geteuid()} 1"
         self.send = send
+        self.prepare = prepare              # runs in the stage's namespaces before its program
 
     def __enter__(self) -> Self:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -200,6 +204,7 @@ class Stage:
                 os.chdir(self.rootfs)
                 _libc.syscall(SYS_CLOSE_RANGE, 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
                 os.set_inheritable(channel, True)
+                self.prepare()
                 os.execve(program, ["pyoci-stage", str(channel), "0"], {})
             finally:
                 os._exit(120)
@@ -303,6 +308,13 @@ class Mount(NamedTuple):
         point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), point)
         tags = {tag.partition(":")[0] for tag in tags}
         return cls(int(mount), int(parent), root, point, set(options.split(",")), tags, kind, source, set(data.split(",")))
+
+
+def bind(source: Path | str, target: Path | str) -> None:
+    """In Stage's prepare: another view of the host, with source on target."""
+    for old, new, flags in (("", "/", MS_REC | MS_PRIVATE), (str(source), str(target), MS_BIND)):
+        if _libc.mount(old.encode(), new.encode(), None, ctypes.c_ulong(flags), None) < 0:
+            raise OSError(ctypes.get_errno(), "mount")
 
 
 def _clone(namespaces: int) -> int:

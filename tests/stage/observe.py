@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .harness import DEADLINE
 
-NO_ADMIN = (1 << 41) - 1 & ~(1 << 21)           # all capabilities but CAP_SYS_ADMIN
+CAP_SYS_ADMIN = 21
 
 
 def status(pid: int, field: str) -> str:
@@ -19,6 +19,11 @@ def status(pid: int, field: str) -> str:
         if name == field:
             return " ".join(value.split())
     raise AssertionError(f"no field {field}")
+
+
+def own_capabilities() -> int:
+    """What this process may hand on."""
+    return int(status(os.getpid(), "CapPrm"), 16)
 
 
 def namespace(pid: int | str, kind: str) -> str:

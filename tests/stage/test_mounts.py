@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -85,15 +84,20 @@ def test_after_the_switch_of_root_nothing_of_the_host_is_left(rootfs: Path, flag
     assert Path("/proc/1").exists()
 
 
-def test_without_pivot_the_procfs_and_sysfs_of_the_host_are_gone(rootfs: Path) -> None:
+@pytest.mark.parametrize("namespaces", [CLONE_NEWNS, CLONE_NEWNS | CLONE_NEWUSER], ids=["root", "user namespace"])
+def test_without_pivot_the_procfs_and_sysfs_of_the_host_are_hidden(rootfs: Path, namespaces: int) -> None:
+    """They lie below the new root, where the kernel would find them when it asks if new ones may be mounted."""
     plan = in_root().step("OP_PIVOT", flags=number("PIVOT_MOVE")).pause()
-    with Stage(plan, rootfs) as stage:
+
+    def keep_old_root() -> None:
+        os.set_inheritable(os.open("/", os.O_PATH), True)
+
+    with Stage(plan, rootfs, namespaces, prepare=keep_old_root) as stage:
         stage.built()
-        command = ["nsenter", f"--mount=/proc/{stage.pid}/ns/mnt", "cat", f"/proc/{stage.pid}/mountinfo"]
-        # The host's root of that namespace is still below, without its /proc: the command finds no such file.
-        result = subprocess.run(command, capture_output=True, text=True)
-        assert result.returncode != 0
-        assert {mount.type for mount in stage.mounts()} & {"proc", "sysfs"} == set()
+        old = [fd for fd in Path(f"/proc/{stage.pid}/fd").iterdir() if (fd / "proc").exists() and (fd / "usr").exists()]
+        assert old
+        assert not (old[0] / "proc" / "version").exists()
+        assert not (old[0] / "sys" / "kernel").exists()
 
 
 def test_after_the_switch_of_root_host_paths_are_refused(rootfs: Path) -> None:
@@ -358,9 +362,10 @@ def test_all_of_it_in_a_user_namespace(rootfs: Path) -> None:
 
 
 def test_a_locked_attribute_cannot_be_cleared_in_a_user_namespace(rootfs: Path) -> None:
-    plan = in_root().step("OP_OPEN_TREE", slot=1, a="/proc", flags=number("TREE_RECURSIVE"))
-    with Stage(plan.step("OP_SETATTR", slot=1, m=NOSUID | NODEV | NOEXEC), rootfs, USER) as stage:
-        assert stage.failed()[1:4] == (3, errno.EPERM, number("DETAIL_ATTRIBUTES"))
+    plan = tmpfs(in_root(), "/tmp", n=NOSUID).step("OP_UNSHARE", n=CLONE_NEWNS | CLONE_NEWUSER)
+    plan.step("OP_OPEN_TREE", slot=2, a=str(rootfs / "tmp")).step("OP_SETATTR", slot=2, n=NODEV)
+    with Stage(plan.step("OP_SETATTR", slot=2, m=NOSUID), rootfs) as stage:
+        assert stage.failed()[1:4] == (7, errno.EPERM, number("DETAIL_ATTRIBUTES"))
 
 
 def test_procfs_needs_a_pid_namespace_of_its_own(rootfs: Path) -> None:

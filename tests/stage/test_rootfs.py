@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stage.harness import MS_PRIVATE, MS_REC, NODEV, NOEXEC, NOSUID, RDONLY, Plan, Stage, number
+from tests.stage.harness import MS_PRIVATE, MS_REC, NODEV, NOEXEC, NOSUID, RDONLY, Plan, Stage, bind, number
 
 CHR, BLK, FIFO = stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO
 
@@ -131,7 +131,7 @@ def test_masks_hide_files_and_directories_and_skip_what_is_missing(rootfs: Path)
     (rootfs / "secret2").mkdir()
     (rootfs / "secret2/file").touch()
     plan.step("OP_PIVOT")
-    paths = ("/proc/kcore", "/proc/sched_debug/none", "/secret", "/secret2", "/none", "/etc/hosts", "/etc/hosts/none")
+    paths = ("/proc/version", "/proc/sched_debug/none", "/secret", "/secret2", "/none", "/etc/hosts", "/etc/hosts/none")
     for path in paths:
         plan.step("OP_MASK_PATH", slot=1, a=path, b=2)
     with Stage(plan.pause(), rootfs) as stage:
@@ -140,7 +140,7 @@ def test_masks_hide_files_and_directories_and_skip_what_is_missing(rootfs: Path)
             assert os.listdir(stage.root / name) == []
             with pytest.raises(OSError, match="Read-only"):
                 (stage.root / name / "x").touch()
-        for name in ("proc/kcore", "etc/hosts"):
+        for name in ("proc/version", "etc/hosts"):
             assert (stage.root / name).stat().st_rdev == os.makedev(1, 3)
             assert (stage.root / name).read_bytes() == b""
 
@@ -176,17 +176,21 @@ def test_read_only_paths_keep_their_other_attributes(rootfs: Path) -> None:
         assert "rw" in stage.mount("/proc").options
 
 
-def test_the_null_device_is_a_real_one(rootfs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", ["file", "link", "zero", "missing"])
+def test_the_null_device_is_a_real_one(rootfs: Path, tmp_path: Path, there: str) -> None:
     """CVE-2025-31133: whatever lies at /dev/null must be character device 1:3 before it masks anything."""
-    for there in ("file", "link", "zero"):
-        (tmp_path / there).mkdir()
-        fake = tmp_path / there / "null"
-        if there == "file":
-            fake.touch()
-        elif there == "link":
-            fake.symlink_to("/proc/sys/kernel/core_pattern")
+    fake = tmp_path / "dev" / "null"
+    fake.parent.mkdir()
+    if there == "file":
+        fake.touch()
+    elif there == "link":
+        fake.symlink_to("/proc/sys/kernel/core_pattern")
+    elif there == "zero":
+        os.mknod(fake, CHR, os.makedev(1, 5))
+    plan = in_root().step("OP_NULL_DEVICE", slot=1)
+    with Stage(plan, rootfs, prepare=lambda: bind(tmp_path / "dev", "/dev")) as stage:
+        report = stage.failed()
+        if there == "missing":
+            assert report[1:4] == (2, errno.ENOENT, number("DETAIL_SOURCE"))
         else:
-            os.mknod(fake, CHR, os.makedev(1, 5))
-        # The stage's own view of the host: something else over /dev.
-        plan = Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_JOIN_ROOT_PLACEHOLDER")
-        del plan
+            assert report[1:4] == (2, errno.ENODEV, number("DETAIL_DIFFERENT_DEVICE"))

@@ -27,8 +27,18 @@ def test_without_rules_the_defaults_are_what_is_allowed() -> None:
     assert written[1:] == [
         ("devices.allow", line)
         for line in (
-            "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm",
-            "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm", "c 10:200 rwm",
+            "c *:* m",
+            "b *:* m",
+            "c 1:3 rwm",
+            "c 1:5 rwm",
+            "c 1:7 rwm",
+            "c 1:8 rwm",
+            "c 1:9 rwm",
+            "c 5:0 rwm",
+            "c 5:1 rwm",
+            "c 5:2 rwm",
+            "c 136:* rwm",
+            "c 10:200 rwm",
         )
     ]
 
@@ -42,17 +52,21 @@ def test_v1_writes_what_the_rules_come_to() -> None:
     assert lines(ALLOW_ALL, DENY_ALL, NULL) == [("devices.deny", "a"), ("devices.allow", "c 1:3 rw")]
     assert lines(DENY_ALL, NULL, ALLOW_ALL) == [("devices.allow", "a")]
     assert lines(NULL, Given(allow=False, type="c", access="w")) == [
-        ("devices.deny", "a"), ("devices.allow", "c 1:3 r"),
+        ("devices.deny", "a"),
+        ("devices.allow", "c 1:3 r"),
     ]
     assert lines(ALLOW_ALL, Given(allow=False, type="b", major=8, access="rw")) == [
-        ("devices.allow", "a"), ("devices.deny", "b 8:* rw"),
+        ("devices.allow", "a"),
+        ("devices.deny", "b 8:* rw"),
     ]
 
 
 def test_v1_numbers_of_any_type_do_not_mean_everything() -> None:
     """To the v1 kernel every line of type a is about all devices."""
     assert lines(Given(allow=True, type="a", major=8, access="r")) == [
-        ("devices.deny", "a"), ("devices.allow", "b 8:* r"), ("devices.allow", "c 8:* r"),
+        ("devices.deny", "a"),
+        ("devices.allow", "b 8:* r"),
+        ("devices.allow", "c 8:* r"),
     ]
 
 
@@ -68,8 +82,14 @@ def test_v1_refuses_a_hole_in_a_wider_rule() -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [([], False), ([ALLOW_ALL], True), ([DENY_ALL, ALLOW_ALL], True), ([ALLOW_ALL, DENY_ALL], False), ([NULL], False),
-     ([ALLOW_ALL, Given(allow=False, type="c", major=1, minor=3, access="w")], False)],
+    [
+        ([], False),
+        ([ALLOW_ALL], True),
+        ([DENY_ALL, ALLOW_ALL], True),
+        ([ALLOW_ALL, DENY_ALL], False),
+        ([NULL], False),
+        ([ALLOW_ALL, Given(allow=False, type="c", major=1, minor=3, access="w")], False),
+    ],
 )
 def test_unrestricted(given: list[Given], expected: bool) -> None:
     assert unrestricted(rules(given)) is expected

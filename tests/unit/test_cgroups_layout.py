@@ -20,8 +20,12 @@ HYBRID_OWN = "4:memory:/outer/inner\n3:cpu,cpuacct:/\n1:name=systemd:/user.slice
 
 @pytest.mark.parametrize(
     ("mountinfo", "own", "mode"),
-    [(PURE_V2, "0::/\n", "v2"), (HYBRID, HYBRID_OWN, "hybrid"), ("", "0::/\n", "none"),
-     (HYBRID.replace("cgroup2", "tmpfs"), HYBRID_OWN, "v1")],
+    [
+        (PURE_V2, "0::/\n", "v2"),
+        (HYBRID, HYBRID_OWN, "hybrid"),
+        ("", "0::/\n", "none"),
+        (HYBRID.replace("cgroup2", "tmpfs"), HYBRID_OWN, "v1"),
+    ],
 )
 def test_modes(mountinfo: str, own: str, mode: str) -> None:
     assert make_layout(mountinfo, own).mode == mode
@@ -73,7 +77,9 @@ def test_an_absolute_path_starts_at_the_mount_points() -> None:
 
 
 @pytest.mark.parametrize(("given", "name"), [("one", "one"), ("", "id"), (None, "id"), ("a/b", "a/b")])
-def test_a_relative_path_starts_at_the_own_cgroup_and_in_v2_at_its_parent(given: str | None, name: str) -> None:
+def test_a_relative_path_starts_at_the_own_cgroup_and_in_v2_at_its_parent(
+    given: str | None, name: str
+) -> None:
     paths = plan_cgroup(given, "id", LAYOUT, "cgroupfs").paths()
     assert paths["memory"] == f"/sys/fs/cgroup/memory/outer/inner/{name}"
     assert paths["cpu"] == f"/sys/fs/cgroup/cpu,cpuacct/{name}"

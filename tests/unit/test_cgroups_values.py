@@ -73,7 +73,10 @@ def test_v2_memory(memory: Memory, expected: list[tuple[str, str]]) -> None:
             "/blockIO/weightDevice/0/leafWeight",
         ),
         (Resources(network=Network(classID=1)), "/network/classID"),
-        (Resources(network=Network(priorities=(InterfacePriority(name="lo", priority=1),))), "/network/priorities"),
+        (
+            Resources(network=Network(priorities=(InterfacePriority(name="lo", priority=1),))),
+            "/network/priorities",
+        ),
     ],
 )
 def test_what_v2_cannot_express_is_an_error(resources: Resources, pointer: str) -> None:
@@ -84,7 +87,8 @@ def test_what_v2_cannot_express_is_an_error(resources: Resources, pointer: str) 
 
 
 @pytest.mark.parametrize(
-    ("shares", "weight"), [(1, 1), (2, 1), (1024, 100), (512, 59), (2048, 174), (262144, 10000), (300000, 10000)]
+    ("shares", "weight"),
+    [(1, 1), (2, 1), (1024, 100), (512, 59), (2048, 174), (262144, 10000), (300000, 10000)],
 )
 def test_v2_weight(shares: int, weight: int) -> None:
     assert v2_pairs(cpu=CPU(shares=shares)) == [("cpu.weight", str(weight))]
@@ -195,8 +199,12 @@ def test_v1_memory_order(memory: Memory, present: int | None, order: list[str]) 
 def test_v1_everything() -> None:
     device = ThrottleDevice(major=8, minor=16, rate=300)
     assert v1_pairs(
-        memory=Memory(reservation=1, kernel=-1, kernelTCP=2, swappiness=0, disableOOMKiller=True, useHierarchy=False),
-        cpu=CPU(shares=5, quota=-1, period=9, burst=0, realtimeRuntime=1, realtimePeriod=2, cpus="0", mems="0"),
+        memory=Memory(
+            reservation=1, kernel=-1, kernelTCP=2, swappiness=0, disableOOMKiller=True, useHierarchy=False
+        ),
+        cpu=CPU(
+            shares=5, quota=-1, period=9, burst=0, realtimeRuntime=1, realtimePeriod=2, cpus="0", mems="0"
+        ),
         blockIO=BlockIO(
             weight=10,
             leafWeight=11,
