@@ -36,11 +36,6 @@ def is_privileged() -> bool:
     return bool(native.lib.pyoci_capabilities() >> CAP_SYS_ADMIN & 1)
 
 
-def new_user_namespace(bundle: "Bundle") -> bool:
-    """Tell whether the configuration makes a user namespace, and so needs id mappings."""
-    return any(ns.type == "user" and not ns.path for ns in bundle.config.linux.namespaces)
-
-
 class Creation:
     """One create, from the claimed directory to the container that waits at its gate.
 
@@ -77,7 +72,7 @@ class Creation:
         self._record_config()
         layout = detect()
         self.cgroup = self._make_cgroup(layout)
-        plan = self._plan(Facts(privileged=is_privileged(), layout=layout))
+        plan = self._plan(Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout))
         given = self.inputs.open(plan)
         encoded = native.encode(plan)
         talk = self._spawn(plan)
@@ -128,7 +123,7 @@ class Creation:
     # ---- the stage is alive ----
 
     def _spawn(self, plan: "Plan") -> Conversation:
-        """Start the stage in the root file system's directory, in its cgroup, and give its namespace its ids."""
+        """Start the stage in the root file system's directory and in its cgroup."""
         assert self.cgroup is not None
         rootfs = open_rootfs(self.bundle.rootfs)
         cgroup = self.cgroup.descriptor()
@@ -145,8 +140,6 @@ class Creation:
         talk.on_listener = self._send_listener
         self._note_process(stage.pid)
         self.cgroup.add(stage.pid, entered=cgroup is not None)
-        if plan.clone_flags & 0x10000000:
-            self._write_maps(stage.pid)
         return talk
 
     def _note_process(self, pid: int) -> None:

@@ -52,7 +52,7 @@ class Execution:
             kinds = differing_namespaces(state.pid)
             request = Request(id=state.id, bundle=state.bundle, rootfs=state.rootfs, preserveFds=options.preserve_fds,
                               extraEnv=home_directory(config.process, f"/proc/{state.pid}/root"))
-            plan = build.execute(config, request, Facts(privileged=is_privileged(), layout=Layout()), kinds)
+            plan = build.execute(config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=Layout()), kinds)
             talk = self._start(Conversation(self._spawn(), plan))
         finally:
             posix.close(pidfd)

@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 from tests.helpers_host import hierarchies, mounts_of, unmount
@@ -83,10 +84,15 @@ class Snapshot:
 
     def clean(self) -> None:
         """Remove what was left, by force."""
-        for pid in descendants():
-            if pid not in self.processes:
+        for _ in range(100):
+            left = [pid for pid in descendants() if pid not in self.processes]
+            for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            reap()
+            if not left:
+                break
+            time.sleep(0.01)
         for path in cgroups(self.token):
             _empty_cgroup(path)
         reap()
@@ -113,8 +119,7 @@ def _empty_cgroup(path: Path) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+            time.sleep(0.01)
         else:
             return
 

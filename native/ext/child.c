@@ -10,10 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,6 +30,23 @@ static void reset_signals(void)
     for (long number = 1; number <= SIGNALS; number++)
         syscall(SYS_rt_sigaction, number, action, NULL, sizeof mask);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+}
+
+/* The first process of a user namespace has all capabilities there.  Without ids in it yet, it is not root,
+ * and would lose them by execve(2) but for the ambient set; capabilities(7).  What cannot be kept shows when
+ * the stage misses it. */
+static void keep_rights(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2] = {{0, 0, 0}, {0, 0, 0}};
+
+    syscall(SYS_capget, &header, data);
+    data[0].inheritable = data[0].permitted;
+    data[1].inheritable = data[1].permitted;
+    syscall(SYS_capset, &header, data);
+    for (long cap = 0; cap < 64; cap++)
+        if (syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+            break;
 }
 
 static long move_fd(int fd, int number)
@@ -53,6 +72,8 @@ static void child_main(struct child *child)
         child->error = errno;
         syscall(SYS_exit_group, EXEC_FAILED);
     }
+    if (child->keep_rights)
+        keep_rights();
     if (child->detach)
         reset_signals();
     if (child->program_fd >= 0)

@@ -392,13 +392,8 @@ uint32_t json_slots(const char *document, size_t size)
 {
     uint32_t slots = 1;
 
-    if (size > JSON_MAX_BYTES)
-        return slots;
-    for (size_t i = 0; i < size; i++) {
-        char c = document[i];
-
-        slots += c == '[' || c == '{' || c == ',' || c == ':';
-    }
+    for (size_t i = 0; i < size && size <= JSON_MAX_BYTES; i++)
+        slots += document[i] == '[' || document[i] == '{' || document[i] == ',' || document[i] == ':';
     return slots;
 }
 

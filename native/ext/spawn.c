@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -133,7 +134,7 @@ static int start_stage(uint64_t clone_flags, int cgroup_fd, int preserve, int pr
     char *env[] = {NULL};
     struct child child = {
         .argv = argv, .env = env, .path = "", .program_fd = program, .channel = socket, .preserve = preserve,
-        .input_fd = -1, .output_fd = -1, .directory_fd = -1,
+        .input_fd = -1, .output_fd = -1, .directory_fd = -1, .keep_rights = (clone_flags & CLONE_NEWUSER) != 0,
     };
 
     decimal(socket_text, socket);

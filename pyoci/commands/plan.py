@@ -1,5 +1,7 @@
 """pyoci plan: show what create would do, in order, without touching the host."""
 
+import posix
+
 from pyoci import bundle as bundles
 from pyoci import codec
 from pyoci.cgroups.layout import detect, plan_cgroup
@@ -21,7 +23,7 @@ def run(command: "Command") -> int:
     layout = detect()
     cgroup = plan_cgroup(bundle.config.linux.cgroupsPath, container_id, layout, options.cgroup_manager)
     request = make_request(bundle, options, container_id, cgroup.paths())
-    plan = build.create(bundle.config, request, Facts(privileged=is_privileged(), layout=layout))
+    plan = build.create(bundle.config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout))
     if command.options["json"]:
         steps = [{"op": s.op.removeprefix("OP_").lower(), "what": s.what, "origin": s.origin} for s in plan.steps]
         inputs = [{"slot": i.slot, "kind": i.kind, "path": i.path, "origin": i.origin} for i in plan.inputs]

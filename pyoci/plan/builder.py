@@ -38,10 +38,11 @@ class Request(Record):
 class Facts(Record):
     """What the plan must know of the host.
 
-    privileged: pyoci has CAP_SYS_ADMIN where it runs; layout: where the cgroup hierarchies are.
+    privileged: pyoci has CAP_SYS_ADMIN where it runs; euid: its user; layout: where the cgroup hierarchies are.
     """
 
     privileged: bool
+    euid: int
     layout: "Layout"
 
 

@@ -16,8 +16,9 @@ def enter(builder: Builder) -> None:
 
     The simple way is one process: all new ones with the first clone, then setns(2) for those with a path.
     A second process is needed where setns works for children only (pid), where the user namespace
-    decides the rights to the others, or where a joined one belongs to the host but a new user
-    namespace is asked for: then the joining comes first and OP_FORK makes the rest.
+    decides the rights to the others, and for a new user namespace: the stage must not be executed in it,
+    because execve(2) by a user that is not mapped yet drops all capabilities.  Then the joining comes
+    first and OP_FORK makes the rest.
     """
     listed = builder.config.linux.namespaces
     paths = {}
@@ -28,7 +29,7 @@ def enter(builder: Builder) -> None:
         else:
             builder.new.add(namespace.type)
     first = sum(NAMESPACES[kind] for kind in builder.new if kind not in MADE_LATER)
-    fork = bool({"pid", "user"} & builder.joined) or bool(paths) and "user" in builder.new
+    fork = bool({"pid", "user"} & builder.joined) or "user" in builder.new
     builder.clone_flags = 0 if fork else first
     if paths:
         _join(builder, paths)

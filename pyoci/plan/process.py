@@ -61,7 +61,7 @@ def _identity(builder: Builder, process: "Process") -> None:
     sets = process.capabilities
     bounding = mask(sets.bounding if sets else ())
     builder.add("OP_BOUNDING", "limiting the bounding set", "/process/capabilities/bounding", numbers={"n": bounding})
-    keep = builder.config.annotations.get("run.oci.keep_original_groups") == "1"
+    keep = builder.config.annotations.get("run.oci.keep_original_groups") == "1" or _groups_are_denied(builder)
     gids = b"".join(gid.to_bytes(4, "little") for gid in user.additionalGids)
     builder.add("OP_GROUPS", f"setting the additional groups {list(user.additionalGids)}", "/process/user/additionalGids",
                 flags=1 if keep else 0, strings={"a": gids})
@@ -74,6 +74,16 @@ def _identity(builder: Builder, process: "Process") -> None:
                          "a": inheritable & 0xFFFFFFFF, "b": inheritable >> 32,
                          "c": ambient & 0xFFFFFFFF, "d": ambient >> 32})
     builder.add("OP_CHDIR", **change)
+
+
+def _groups_are_denied(builder: Builder) -> bool:
+    """Tell whether setgroups(2) is switched off: the price of mapping one's own group without privilege.
+
+    Groups that are asked for fail then; user_namespaces(7).
+    """
+    process = builder.config.process
+    alone = len(builder.config.linux.gidMappings) == 1 and builder.config.linux.gidMappings[0].size == 1
+    return builder.facts.euid != 0 and alone and not (process and process.user.additionalGids)
 
 
 def mask(names: "list[str] | tuple[str, ...]") -> int:

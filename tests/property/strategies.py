@@ -134,6 +134,57 @@ def configs() -> st.SearchStrategy[Any]:
     return values(SCHEMAS["config.schema.json"], "config.schema.json")
 
 
+def complete(schema: dict[str, Any], document: str, at: tuple[Any, ...], leaves: list[Any]) -> Any:
+    """Give a valid value that has every member, and collect (place, schema) of all that stands in it."""
+    if "$ref" in schema:
+        return complete(*resolve(schema["$ref"], document), at, leaves)
+    leaves.append((at, schema, document))
+    if "enum" in schema:
+        return schema["enum"][0]
+    match schema["type"]:
+        case "object" if "additionalProperties" in schema:
+            name = "boottime"
+            return {name: complete(schema["additionalProperties"], document, (*at, name), leaves)}
+        case "object":
+            members = schema["properties"].items()
+            return {name: complete(member, document, (*at, name), leaves) for name, member in members}
+        case "array":
+            return [complete(schema["items"], document, (*at, 0), leaves)] if "items" in schema else []
+        case "string":
+            samples = ("x", "/x", "A=b", "MB:0", "2MB", "1.0.0", "0-3", "rwm")
+            return next(sample for sample in samples if re.search(schema.get("pattern", ""), sample))
+        case "integer":
+            return schema["minimum"]
+    return True
+
+
+def neighbours(schema: dict[str, Any]) -> list[Any]:
+    """Give values at the edge of what *schema* allows, on both sides of it, and of other types."""
+    edges: list[Any] = [
+        None,
+        True,
+        0.0,
+        1.0,
+        "",
+        [],
+        {},
+        *WORDS,
+        "MB:\n",
+        "MB",
+        "0MB",
+        "2mb",
+        "02MB",
+        "0-3;1",
+        "wx-",
+    ]
+    if "enum" in schema:
+        edges += [*schema["enum"], f"{schema['enum'][0]} ", schema["enum"][0].swapcase()]
+    if schema.get("type") == "integer":
+        low, high = schema["minimum"], schema["maximum"]
+        edges += [low - 1, low, high, high + 1, str(low)]
+    return edges
+
+
 odd_values = st.one_of(
     st.none(),
     st.booleans(),

@@ -1,11 +1,24 @@
 """The readers of pyoci.config and the JSON Schema in spec/ agree on every document."""
 
+import copy
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import SCHEMAS, Json, configs, mutations, odd_values, validator, values
+from strategies import (
+    REGISTRY,
+    SCHEMAS,
+    STRICT,
+    Json,
+    complete,
+    configs,
+    mutations,
+    neighbours,
+    odd_values,
+    validator,
+    values,
+)
 
 from pyoci.config import check, model, parse
 from pyoci.errors import ConfigError
@@ -44,6 +57,65 @@ def test_readers_and_schema_refuse_the_same_places(document: Any) -> None:
     assert {place.rpartition("/")[0] for place in names} <= theirs
     assert bool(ours) == bool(theirs)
     assert {place for place in theirs if place not in ours} <= {place.rpartition("/")[0] for place in names}
+
+
+LEAVES: list[Any] = []
+COMPLETE = complete(SCHEMAS["config.schema.json"], "config.schema.json", (), LEAVES)
+
+
+def test_the_complete_document_fills_every_field() -> None:
+    assert problems(COMPLETE) == []
+    unfilled = list(missing(parse.parse(Json(COMPLETE), parse.CONFIG, lambda _: []), ""))
+    assert unfilled == []
+
+
+def missing(value: Any, at: str) -> Any:
+    if isinstance(value, model.Record):
+        yield from (f"{at}/{name}" for name in value._fields if name not in value.__dict__)
+        value = value.__dict__
+    for name, item in value.items() if isinstance(value, dict) else ():
+        yield from missing(item, f"{at}/{name}")
+    for item in value if isinstance(value, tuple) else ():
+        yield from missing(item, f"{at}/-")
+
+
+@pytest.mark.parametrize(
+    ("at", "schema", "document"), LEAVES[1:], ids=["/".join(map(str, at)) for at, *_ in LEAVES[1:]]
+)
+def test_each_value_has_the_edges_of_the_schema(at: tuple[Any, ...], schema: Any, document: str) -> None:
+    rule = STRICT({"$ref": document}, registry=REGISTRY).evolve(schema=rooted(schema, document))
+    for value in neighbours(schema):
+        changed = copy.deepcopy(COMPLETE)
+        holder = changed
+        for part in at[:-1]:
+            holder = holder[part]
+        holder[at[-1]] = value
+        assert (not problems(changed)) == rule.is_valid(value), value
+
+
+def rooted(schema: Any, document: str) -> Any:
+    """Give *schema* with its references naming their document."""
+    if isinstance(schema, dict):
+        return {
+            name: document + item if name == "$ref" and item.startswith("#") else rooted(item, document)
+            for name, item in schema.items()
+        }
+    return [rooted(item, document) for item in schema] if isinstance(schema, list) else schema
+
+
+@pytest.mark.parametrize(
+    ("at", "schema"),
+    [(at, schema) for at, schema, _ in LEAVES if "properties" in schema],
+    ids=lambda value: "/".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_only_required_members_are_required(at: tuple[Any, ...], schema: Any) -> None:
+    for name in schema["properties"]:
+        changed = copy.deepcopy(COMPLETE)
+        holder = changed
+        for part in at:
+            holder = holder[part]
+        del holder[name]
+        assert bool(problems(changed)) == (name in schema.get("required", ())), name
 
 
 @relaxed

@@ -14,9 +14,9 @@ import pytest
 from tests.conftest import runtime_command
 from tests.helpers_bundle import Bundle
 from tests.helpers_host import become_subreaper, enter_mounts, missing, unshare_mounts
-from tests.helpers_leaks import Snapshot
+from tests.helpers_leaks import Snapshot, reap
 from tests.helpers_payload import build_probe
-from tests.helpers_runtime import Runtime
+from tests.helpers_runtime import Container, Runtime
 
 TOKEN = f"pyocitest{os.getpid()}"
 NUMBERS = itertools.count(1)
@@ -78,15 +78,27 @@ def runtime(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Runtime]:
     before = Snapshot(TOKEN, root)
     runtime = Runtime(runtime_command(request.config), root)
     yield runtime
-    for container in runtime.containers:
-        if (root / container.id).exists():
-            runtime.call("delete", "--force", container.id)
-        container.stdout.close()
-    leaks = before.leaks()
+    problems = [problem for container in reversed(runtime.containers) if (problem := _remove(container))]
+    problems += before.leaks()
     before.clean()
     shutil.rmtree(root, ignore_errors=True)
-    if leaks and not _known_to_leak(request):
-        pytest.fail("left behind: " + "; ".join(leaks), pytrace=False)
+    if problems and not _known_to_leak(request):
+        pytest.fail("left behind: " + "; ".join(problems), pytrace=False)
+
+
+def _remove(container: Container) -> str:
+    """Delete a container that the test has left; give what went wrong."""
+    runtime = container.runtime
+    result = None
+    try:
+        if (runtime.root / container.id).exists():
+            result = runtime.call("delete", "--force", container.id)
+    except AssertionError as error:
+        return str(error)
+    finally:
+        container.stdout.close()
+        reap()
+    return "" if result is None or result.status == 0 else repr(result)
 
 
 def _known_to_leak(request: pytest.FixtureRequest) -> bool:

@@ -386,11 +386,13 @@ def test_later_mounts_of_the_host_stay_out(runtime, bundle, tree):
 def test_slave_sees_later_mounts_of_the_host(runtime, bundle, tree):
     bundle.linux["rootfsPropagation"] = "slave"
     bundle.mount("/x", type="bind", source=str(tree), options=["rbind", "rslave"])
+    mount("none", tree, flags=MS_REC | MS_SHARED)
     container = runtime.waiting(bundle)
     mount("late", tree / "sub", "tmpfs")
     (tree / "sub/late").write_text("x")
     found = container.exec(["stat", "/x/sub/late"]).lines[0]["errno"]
     unmount(tree / "sub")
+    mount("none", tree, flags=MS_REC | MS_PRIVATE)
     assert found == 0
 
 

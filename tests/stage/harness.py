@@ -306,8 +306,9 @@ class Mount(NamedTuple):
         mount, parent, _, root, point, options, *tags = left.split(" ")
         kind, source, data = right.split(" ")
         point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), point)
-        tags = {tag.partition(":")[0] for tag in tags}
-        return cls(int(mount), int(parent), root, point, set(options.split(",")), tags, kind, source, set(data.split(",")))
+        kinds = {tag.partition(":")[0] for tag in tags}
+        attributes = set(options.split(","))
+        return cls(int(mount), int(parent), root, point, attributes, kinds, kind, source, set(data.split(",")))
 
 
 def bind(source: Path | str, target: Path | str) -> None:

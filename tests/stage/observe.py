@@ -54,6 +54,11 @@ def is_alive(pidfd: int) -> bool:
     return not poll.poll(0)
 
 
+def is_hidden(pid: int) -> bool:
+    """Whether a process of another user cannot be traced by him: not dumpable, its files in /proc are root's."""
+    return Path(f"/proc/{pid}/environ").stat().st_uid == 0
+
+
 @contextlib.contextmanager
 def holder(*options: str) -> Iterator[int]:
     """A process that lives in new namespaces (options of unshare(1)); gives its pid."""

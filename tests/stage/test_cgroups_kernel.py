@@ -18,7 +18,7 @@ from pyoci.native import lib
 
 DEADLINE = 20
 VIEWS: dict[str, Callable[[str], bool]] = {
-    "hybrid": lambda key: True,
+    "hybrid": lambda _key: True,
     "v1": lambda key: key != "",
     "v2": lambda key: key == "",
 }
@@ -131,7 +131,7 @@ def test_create_journals_first_and_delete_removes_what_it_made(place: Place) -> 
 def test_undo_removes_all_that_was_journalled(place: Place) -> None:
     cgroup = place.create("/a/b")
     other = place.plan("/a/other")
-    other.create(lambda path: None)
+    other.create(lambda _path: None)
     undo([*place.journal, "/sys/fs/cgroup/never/made"])
     assert (exists(cgroup), exists(other)) == ({False}, {True})
     undo(place.journal)
@@ -340,7 +340,7 @@ def test_a_program_that_the_verifier_refuses_is_explained(
     v2_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cgroup = v2_place.create()
-    monkeypatch.setattr("pyoci.cgroups.devices.v2_program", lambda rules: bytes([0x95]) + bytes(7))
+    monkeypatch.setattr("pyoci.cgroups.devices.v2_program", lambda _rules: bytes([0x95]) + bytes(7))
     with pytest.raises(KernelError, match="R0 !read_ok") as caught:
         cgroup.apply(None)
     assert caught.value.origin == "/linux/resources/devices"
@@ -390,6 +390,57 @@ def test_v1_limits_and_their_update(v1_place: Place) -> None:
         "1000",
         "1500",
     ]
+
+
+def needs_v2(cgroup: Cgroup, *controllers: str) -> Path:
+    directory = Path(cgroup.paths()[""])
+    for controller in controllers:
+        if controller not in (directory / "cgroup.controllers").read_text().split():
+            pytest.skip(f"requires the v2 controller {controller}")
+    return directory
+
+
+def test_v2_limits_and_their_update(v2_place: Place) -> None:
+    cgroup = v2_place.create("/a/b")
+    directory = needs_v2(cgroup, "memory", "cpu", "pids")
+    mib = 1 << 20
+    cgroup.apply(
+        Resources(
+            memory=Memory(limit=64 * mib, swap=96 * mib, reservation=32 * mib),
+            cpu=CPU(shares=512, quota=80000, period=100000, burst=70000),
+            pids=Pids(limit=99),
+            unified={"memory.high": str(60 * mib)},
+        )
+    )
+
+    def now(*files: str) -> list[str]:
+        return [(directory / file).read_text().strip() for file in files]
+
+    assert now("memory.max", "memory.low", "memory.high") == [str(size * mib) for size in (64, 32, 60)]
+    assert now("cpu.weight", "cpu.max", "cpu.max.burst", "pids.max") == ["59", "80000 100000", "70000", "99"]
+    if (directory / "memory.swap.max").exists():
+        assert now("memory.swap.max") == [str(32 * mib)]
+    cgroup.apply(Resources(cpu=CPU(period=200000)), update=True)
+    assert now("cpu.max") == ["80000 200000"]
+    cgroup.apply(Resources(cpu=CPU(quota=2000, burst=1000), memory=Memory(limit=-1)), update=True)
+    assert now("cpu.max", "cpu.max.burst", "memory.max", "pids.max") == ["2000 200000", "1000", "max", "99"]
+
+
+def test_v2_refuses_a_limit_below_the_usage_when_asked_to_check(v2_place: Place) -> None:
+    """config-linux.md#memory: checkBeforeUpdate."""
+    cgroup = v2_place.create()
+    directory = needs_v2(cgroup, "memory")
+    assert v2_place.finish("head -c 1000000 /dev/zero | tail -c 1000000 | wc -c", cgroup) == (0, "1000000\n")
+    child = v2_place.run("echo started; sleep 1000")
+    cgroup.add(child.pid)
+    assert child.stdin and child.stdout
+    child.stdin.write("go\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == "started\n"
+    with pytest.raises(KernelError, match="bytes are in use") as caught:
+        cgroup.apply(Resources(memory=Memory(limit=1, checkBeforeUpdate=True)), update=True)
+    assert (caught.value.number, caught.value.origin) == (errno.EBUSY, "/linux/resources/memory/limit")
+    assert (directory / "memory.max").read_text() == "max\n"
 
 
 def test_a_limit_that_v2_has_no_controller_for_is_an_error_with_its_place(v2_place: Place) -> None:
@@ -465,7 +516,7 @@ def nobody() -> Iterator[None]:
 
 def test_without_permission_and_without_limits_there_is_no_cgroup(nobody: None) -> None:
     cgroup = plan_cgroup(None, f"pyoci-test-{os.getpid()}", detect(), "cgroupfs")
-    cgroup.create(lambda path: None, Resources(memory=Memory(limit=0), devices=(DeviceCgroup(allow=False),)))
+    cgroup.create(lambda _path: None, Resources(memory=Memory(limit=0), devices=(DeviceCgroup(allow=False),)))
     assert cgroup.paths() == {}
     cgroup.apply(Resources())
 
@@ -478,5 +529,5 @@ def test_without_permission_a_limit_or_a_path_is_an_error(
 ) -> None:
     cgroup = plan_cgroup(path, f"pyoci-test-{os.getpid()}", detect(), "cgroupfs")
     with pytest.raises(KernelError) as caught:
-        cgroup.create(lambda path: None, resources)
+        cgroup.create(lambda _path: None, resources)
     assert caught.value.number == errno.EACCES

@@ -2,13 +2,28 @@
 
 import contextlib
 import os
+import signal
 import socket
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, Plan, Stage, number
-from .observe import CAP_SYS_ADMIN, holder, inside, is_alive, namespace, opened, own_capabilities, read_all, status, stdio, wait_readable
+from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, Plan, Stage, describe, number
+from .observe import (
+    CAP_SYS_ADMIN,
+    holder,
+    inside,
+    is_alive,
+    is_hidden,
+    namespace,
+    opened,
+    own_capabilities,
+    read_all,
+    status,
+    stdio,
+    wait_readable,
+)
 
 CLONE_NEWTIME, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x80, 0x4000000, 0x8000000, 0x40000000
 EPERM, ENOENT, ENOTTY, EINVAL = 1, 2, 25, 22
@@ -18,6 +33,33 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces as r
 
 def open_namespaces(stack: contextlib.ExitStack, pid: int, *kinds: str) -> tuple[int, ...]:
     return tuple(stack.enter_context(opened(f"/proc/{pid}/ns/{kind}")) for kind in kinds)
+
+
+class Child:
+    """The process in which a stage goes on behind OP_FORK."""
+
+    def __init__(self, stage: Stage) -> None:
+        report = stage.report()
+        assert report is not None
+        assert report.kind == number("REPORT_CHILD"), describe(report)
+        self.pidfd = report.fd
+        self.pid = int(Path(f"/proc/self/fdinfo/{self.pidfd}").read_text().partition("Pid:")[2].split()[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGKILL)
+        os.close(self.pidfd)
+
+    def end(self, number: int = 0) -> int:
+        """Send a signal if one is given, and wait; the exit status, or minus the signal."""
+        if not hasattr(self, "status"):
+            if number:
+                os.kill(self.pid, number)
+            wait_readable(self.pidfd)
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status
 
 
 def test_join_enters_every_namespace_that_is_given() -> None:
@@ -73,32 +115,18 @@ def test_join_process_enters_its_root(tmp_path: Path) -> None:
 
 def test_fork_goes_on_as_process_1_and_the_parent_hears_of_it_first() -> None:
     plan = Plan().step("OP_UNSHARE", n=CLONE_NEWPID).step("OP_FORK").pause()
-    with Stage(plan) as stage:
-        report = stage.report()
-        assert report is not None
-        assert report.kind == number("REPORT_CHILD")
-        child = int(Path(f"/proc/self/fdinfo/{report.fd}").read_text().partition("Pid:")[2].split()[0])
-        try:
-            stage.built()
-            assert stage.status() == 0
-            assert status(child, "NSpid").split()[-1] == "1"
-            assert status(child, "PPid") == str(os.getpid())
-        finally:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-            os.close(report.fd)
+    with Stage(plan) as stage, Child(stage) as child:
+        stage.built()
+        assert stage.status() == 0
+        assert status(child.pid, "NSpid").split()[-1] == "1"
+        assert status(child.pid, "PPid") == str(os.getpid())
 
 
 def test_forks_child_dies_with_the_talk() -> None:
-    with Stage(Plan().step("OP_FORK").pause()) as stage:
-        report = stage.report()
-        assert report is not None
-        child = int(Path(f"/proc/self/fdinfo/{report.fd}").read_text().partition("Pid:")[2].split()[0])
+    with Stage(Plan().step("OP_FORK").pause()) as stage, Child(stage) as child:
         stage.built()
         stage.channel.shutdown(socket.SHUT_RDWR)
-        wait_readable(report.fd)
-        os.close(report.fd)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        assert child.end() == 1
 
 
 def test_time_namespace_is_entered_with_its_offsets() -> None:
@@ -179,13 +207,17 @@ def test_sysctl_that_cannot_be_set_fails(name: str, value: str, err: int | None)
 
 
 def test_become_root_takes_the_ids_of_the_user_namespace() -> None:
-    plan = Plan().step("OP_BECOME_ROOT").pause()
-    with Stage(plan, namespaces=CLONE_NEWNS | CLONE_NEWUSER, maps="0 1000 10") as stage:
+    plan = Plan().step("OP_FORK", n=CLONE_NEWUSER).step("OP_BARRIER", a=number("BARRIER_MAPS"))
+    plan.step("OP_BECOME_ROOT").step("OP_UNSHARE", n=CLONE_NEWUTS).pause()
+    with Stage(plan) as stage, Child(stage) as child:
         stage.built()
-        assert status(stage.pid, "Uid") == "1000 1000 1000 1000"
-        assert status(stage.pid, "Gid") == "1000 1000 1000 1000"
-        assert status(stage.pid, "Groups") == ""
-        assert Path(f"/proc/{stage.pid}").stat().st_uid == 0, "it can be traced: dumpable is not 0"
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{child.pid}/{name}").write_text("0 1000 10")
+        stage.go()
+        stage.built()
+        assert status(child.pid, "Uid") == status(child.pid, "Gid") == "1000 1000 1000 1000"
+        assert status(child.pid, "Groups") == ""
+        assert is_hidden(child.pid)
 
 
 def test_parent_death_kills_a_busy_stage_also_after_a_change_of_user(tmp_path: Path) -> None:

@@ -1,0 +1,240 @@
+"""The build, the installation and its launcher: what root can trust, from anywhere, under any environment."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.source.tree import TREE
+
+PROBE = r"""
+#include <stdio.h>
+#include <sys/stat.h>
+int main(int argc, char **argv, char **env)
+{
+    (void)argc;
+    for (; *argv; argv++)
+        printf("arg %s\n", *argv);
+    for (; *env; env++)
+        printf("env %s\n", *env);
+    printf("umask %o\n", umask(0));
+    return 0;
+}
+"""
+
+
+def install(prefix: Path) -> Path:
+    """Install into a prefix; give the launcher."""
+    command = [sys.executable, "native/install.py", str(prefix)]
+    subprocess.run(command, cwd=TREE, check=True, timeout=120)
+    return prefix / "bin" / "pyoci"
+
+
+def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a command and take what it says."""
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(tmp_path_factory.mktemp("install") / "prefix")
+
+
+@pytest.fixture
+def own(launcher: Path, tmp_path: Path) -> Path:
+    """Give a copy that a test may spoil; it also shows that an installation can be moved."""
+    shutil.copytree(launcher.parent.parent, tmp_path / "own")
+    return tmp_path / "own" / "bin" / "pyoci"
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Iterator[Path]:
+    """Give a directory whose Python modules all leave a mark when they run."""
+    directory = tmp_path / "hostile"
+    mark = tmp_path / "mark"
+    for name in (
+        "pyoci",
+        "encodings",
+        "site",
+        "sitecustomize",
+        "usercustomize",
+        "os",
+        "codecs",
+        "_cffi_backend",
+    ):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "__init__.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    (directory / "x.pth").write_text(f"import sys; open({str(mark)!r}, 'w').close()\n")
+    (directory / "pyvenv.cfg").write_text(f"home = {directory}\n")
+    yield directory
+    assert not mark.exists(), "a foreign module was run"
+
+
+def test_works_from_anywhere_with_an_empty_environment(launcher: Path) -> None:
+    shown = run(launcher, "--version", env={}, cwd="/")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("pyoci version ")
+
+
+def test_foreign_modules_and_variables_have_no_effect(own: Path, hostile: Path) -> None:
+    wanted = run(own, "--version", env={}).stdout
+    environment = {
+        name: str(hostile) for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "GCONV_PATH", "LOCPATH")
+    }
+    environment |= {
+        "PYTHONSTARTUP": str(hostile / "site" / "__init__.py"),
+        "LD_PRELOAD": "/nonexistent.so",
+        "LD_LIBRARY_PATH": str(hostile),
+        "PYTHONINSPECT": "1",
+        "PYTHONVERBOSE": "1",
+        "LC_ALL": "nonsense",
+    }
+    for place in (own.parent, own.parent.parent):
+        shutil.copy(hostile / "pyvenv.cfg", place)
+    shown = run(own, "--version", env=environment, cwd=hostile)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, wanted, "")
+
+
+def test_works_through_a_symlink(launcher: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(launcher)
+    assert run(tmp_path / "link", "--version", env={}).returncode == 0
+
+
+def test_closed_descriptors_are_filled(launcher: Path, tmp_path: Path) -> None:
+    """Else the log would be descriptor 2 and would hold the message twice."""
+    log = tmp_path / "log"
+    shown = run(
+        "sh",
+        "-c",
+        'exec "$@" <&- >&- 2>&-',
+        "sh",
+        launcher,
+        "--root",
+        tmp_path,
+        "--log",
+        log,
+        "state",
+        "missing",
+    )
+    assert shown.returncode == 1
+    assert log.read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("spoiled", ["lib/pyoci", "lib/pyoci/pyoci", "lib/pyoci/pyoci/cli.py", "lib", "."])
+@pytest.mark.parametrize("bit", [0o020, 0o002])
+def test_refuses_code_that_others_can_write(own: Path, spoiled: str, bit: int) -> None:
+    path = own.parent.parent / spoiled
+    path.chmod(path.stat().st_mode | bit)
+    shown = run(own, "--version")
+    assert shown.returncode == 1
+    assert shown.stdout == ""
+    assert shown.stderr.count("\n") == 1
+    assert path.name in shown.stderr
+    assert "others can write it" in shown.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
+@pytest.mark.parametrize("given", ["lib/pyoci/pyoci/errors.py", "lib/pyoci", "."])
+def test_refuses_code_of_another_user(own: Path, given: str) -> None:
+    os.chown(own.parent.parent / given, 12345, 0)
+    shown = run(own, "--version")
+    assert shown.returncode == 1
+    assert "belongs to another user" in shown.stderr
+
+
+def test_refuses_a_symlink_among_the_modules(own: Path, hostile: Path) -> None:
+    (own.parent.parent / "lib" / "pyoci" / "site").symlink_to(hostile / "site")
+    shown = run(own, "--version")
+    assert shown.returncode == 1
+    assert "site" in shown.stderr
+
+
+def test_a_sticky_directory_above_is_fine(own: Path) -> None:
+    above = own.parent.parent.parent
+    above.chmod(0o1777)
+    assert run(own, "--version").returncode == 0
+
+
+def test_what_reaches_the_interpreter(launcher: Path, tmp_path: Path) -> None:
+    """The launcher is compiled for a program that shows its arguments, environment and umask."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "lib" / "pyoci").mkdir(parents=True)
+    for directory in ("bin", "lib", "lib/pyoci"):
+        (tmp_path / directory).chmod(0o755)
+    (tmp_path / "probe.c").write_text(PROBE)
+    probe = tmp_path / "probe"
+    built = tmp_path / "bin" / "pyoci"
+    subprocess.run(["cc", "-o", probe, tmp_path / "probe.c"], check=True, timeout=60)
+    probe.chmod(0o755)
+    defines = [f'-DPYOCI_INTERPRETER="{probe}"', f'-DPYOCI_STDLIB="{tmp_path}"']
+    subprocess.run(["cc", *defines, "-o", built, TREE / "native" / "launcher.c"], check=True, timeout=60)
+    kept = {
+        "XDG_RUNTIME_DIR": "",
+        "LISTEN_FDS": "1",
+        "PATH": "/p",
+        "HOME": "/h",
+        "TERM": "t",
+        "NOTIFY_SOCKET": "/n",
+    }
+    dropped = {"PYTHONPATH": "/x", "LD_PRELOAD": "", "_OCI_SYNCPIPE": "3", "PATHS": "/x", "LC_ALL": "de_DE"}
+    shown = run(built, "create", "", "--x", env=kept | dropped, umask=0o137)
+    lines = shown.stdout.splitlines()
+    arguments = [line[4:] for line in lines if line.startswith("arg ")]
+    assert arguments[:7] == [str(probe), "-I", "-S", "-B", "-X", "utf8", "-c"], shown.stderr
+    assert arguments[-4:] == [str(tmp_path / "lib" / "pyoci"), "create", "", "--x"]
+    assert {line[4:] for line in lines if line.startswith("env ")} == {
+        f"{k}={v}" for k, v in kept.items()
+    } | {"LC_ALL=POSIX"}
+    assert lines[-1] == "umask 137"
+
+
+def test_destdir(tmp_path: Path) -> None:
+    command = [sys.executable, "native/install.py", "/usr", "--destdir", str(tmp_path)]
+    subprocess.run(command, cwd=TREE, check=True, timeout=120)
+    assert run(tmp_path / "usr" / "bin" / "pyoci", "--version", env={}).returncode == 0
+
+
+def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("native", "pyoci"):
+        shutil.copytree(TREE / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    subprocess.run([sys.executable, tmp_path / "native" / "build.py"], check=True, timeout=300, cwd="/")
+    ours = TREE / "pyoci" / "_native.abi3.so"
+    assert (tmp_path / "pyoci" / ours.name).read_bytes() == ours.read_bytes(), (
+        "or the tree's build is stale: run make"
+    )
+
+
+def test_pip_builds_a_wheel(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    ignored = shutil.ignore_patterns(
+        "build", ".git", "*.so", "rootfs", "__pycache__", "*.egg-info", ".*_cache"
+    )
+    shutil.copytree(TREE, copy, ignore=ignored, symlinks=True)
+    shown = run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-build-isolation",
+        "--no-deps",
+        "-w",
+        tmp_path,
+        copy,
+    )
+    assert shown.returncode == 0, shown.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "-cp311-abi3-linux_" in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (entry,) = (archive.read(name).decode() for name in names if name.endswith("entry_points.txt"))
+    assert "pyoci/_native.abi3.so" in names
+    assert not [name for name in names if name.startswith(("tests/", "native/"))]
+    assert "pyoci = pyoci.__main__:entry" in entry
