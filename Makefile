@@ -64,5 +64,5 @@ bench: all $(VENV)/test
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf build pyoci/_native.abi3.so
+	rm -rf build dist bundles/*/rootfs pyoci/_native.abi3.so
 	find pyoci tests -name __pycache__ -prune -exec rm -rf {} +

@@ -78,10 +78,17 @@ def compile_objects(compiler: list[str], sources: list[Path], directory: Path) -
     """Compile each source that changed, two at a time, and give all objects."""
     directory.mkdir(parents=True, exist_ok=True)
     objects = [directory / (source.stem + ".o") for source in sources]
+    for leftover in set(directory.glob("*.o")) - set(objects):
+        leftover.unlink()
     stale = [(s, o) for s, o in zip(sources, objects, strict=True) if newer(o, [s, *headers()])]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda pair: run([*compiler, "-c", str(pair[0]), "-o", str(pair[1])]), stale))
     return objects
+
+
+def with_directories(objects: list[Path]) -> list[Path]:
+    """Add the directories, whose times tell that an object was taken away."""
+    return [*objects, *{path.parent for path in objects}]
 
 
 def compiler() -> str:
@@ -103,7 +110,7 @@ def build_stage() -> Path:
     target = WORK / "pyoci-stage"
     command = [*static_compiler(), *COMMON, *WARNINGS, *HARDENING, *STAGE]
     objects = compile_objects(command, sorted((NATIVE / "stage").glob("*.c")), WORK / "stage")
-    if newer(target, objects):
+    if newer(target, with_directories(objects)):
         run([*command, "-static", "-no-pie", *LINK, *map(str, objects), "-o", str(target)])
     return target
 
@@ -179,7 +186,7 @@ def build(target: Path) -> None:
         *compile_objects([*command, *WARNINGS], steps, WORK / "steps"),
         *compile_objects(command, [bindings()], WORK / "bindings"),
     ]
-    if newer(target, objects):
+    if newer(target, with_directories(objects)):
         run([*command, "-shared", *LINK, *map(str, objects), *libseccomp(), "-o", str(target)])
 
 

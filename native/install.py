@@ -29,26 +29,24 @@ def launcher(target: Path, development: bool) -> None:
     interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     stdlib = Path(sysconfig.get_path("stdlib")).resolve()
     WORK.mkdir(parents=True, exist_ok=True)
-    fresh = WORK / "launcher"
-    run(
-        [
-            *static_compiler(),
-            *COMMON,
-            *WARNINGS,
-            *HARDENING,
-            *STAGE,
-            "-static",
-            "-no-pie",
-            *LINK,
-            f'-DPYOCI_INTERPRETER="{interpreter}"',
-            f'-DPYOCI_STDLIB="{stdlib}"',
-            *(["-DPYOCI_DEVELOPMENT"] if development else []),
-            str(NATIVE / "launcher.c"),
-            "-o",
-            str(fresh),
-        ]
-    )
+    fresh = WORK / f"launcher.{os.getpid()}"
+    defines = [f'-DPYOCI_INTERPRETER="{interpreter}"', f'-DPYOCI_STDLIB="{stdlib}"']
+    if development:
+        defines.append("-DPYOCI_DEVELOPMENT")
+    command = [
+        *static_compiler(),
+        *COMMON,
+        *WARNINGS,
+        *HARDENING,
+        *STAGE,
+        *defines,
+        "-static",
+        "-no-pie",
+        *LINK,
+    ]
+    run([*command, str(NATIVE / "launcher.c"), "-o", str(fresh)])
     place(fresh, target, 0o755)
+    fresh.unlink()
 
 
 def place(source: Path, target: Path, mode: int) -> None:
@@ -61,8 +59,7 @@ def place(source: Path, target: Path, mode: int) -> None:
 
 def library(target: Path) -> None:
     """Make PREFIX/lib/pyoci anew and put it where the old one was."""
-    fresh = target.with_name(".pyoci.new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh = target.with_name(f".pyoci.new.{os.getpid()}")
     for source in sorted((TREE / "pyoci").rglob("*")):
         if source.suffix not in (".py", ".so"):
             continue
@@ -79,8 +76,7 @@ def library(target: Path) -> None:
             doraise=True,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
-    old = target.with_name(".pyoci.old")
-    shutil.rmtree(old, ignore_errors=True)
+    old = target.with_name(f".pyoci.old.{os.getpid()}")
     if target.exists():
         target.rename(old)
     fresh.rename(target)

@@ -63,8 +63,9 @@ class Document:
     def _read(self) -> None:
         """Fill the slots with what stands in the text, and build the values in them."""
         text = self._text
-        slots = lib.json_slots(text, len(text))
-        decoded = allocate("char[]", len(text) + 1)
+        size = min(len(text), lib.JSON_MAX_BYTES)
+        slots = size // 2 + 1
+        decoded = allocate("char[]", size + 1)
         patches = allocate("struct json_patch[]", slots)
         stack = allocate("struct json_item[]", slots)
         self._places = allocate("uint32_t[]", slots)

@@ -218,7 +218,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "cgroup_v1": lambda: _version(1),
     "cgroup_v2": lambda: _version(2),
     "freezer": lambda: "" if _version(2) == "" or "freezer" in controllers() else "no freezer",
-    "cgroup_kill": lambda: _version(2),
+    "device_rules": lambda: "" if _version(2) == "" or "devices" in controllers() else "no way to enforce device rules",
     "keyrings": lambda: _exists("/proc/keys"),
     "seccomp": lambda: _exists("/proc/sys/kernel/seccomp/actions_avail"),
     "mqueue": lambda: _file_system("mqueue"),

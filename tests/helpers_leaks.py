@@ -43,11 +43,16 @@ def describe(pid: int) -> str:
         return f"process {pid}"
 
 
-def reap() -> None:
-    """Collect every zombie among our children."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def reap(but: int = 0) -> None:
+    """Collect every zombie among our children, as a good init does; not the one with pid *but*.
+
+    The kernel ends a pid namespace only when the zombies in it are collected, so who deletes a container waits for us.
+    """
+    for task in Path("/proc/self/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            if child != but and not alive(child):
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(child, os.WNOHANG)
 
 
 def cgroups(token: str) -> list[Path]:
@@ -73,8 +78,10 @@ class Snapshot:
         """Compare with now."""
         reap()
         found = [describe(pid) for pid in descendants() if pid not in self.processes and alive(pid)]
-        found += [f"mount {line}" for line in _mount_lines() if line not in self.mounts]
-        found += [f"mount gone: {line}" for line in self.mounts if line not in _mount_lines()]
+        now_mounted = _mount_lines()
+        found += [f"mount {line}" for line in now_mounted if line not in self.mounts]
+        # Somebody else who removes the directory below a mount of his takes it out of our namespace too.
+        found += [f"mount gone: {line}" for line in self.mounts if line not in now_mounted and _point(line).exists()]
         found += [f"cgroup {path}" for path in cgroups(self.token)]
         if self.root.exists():
             found += [f"state {name}" for name in os.listdir(self.root) if name not in NOT_OURS]
@@ -122,6 +129,10 @@ def _empty_cgroup(path: Path) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def _point(line: str) -> Path:
+    return Path(mounts_of(line)[0].point)
 
 
 def _mount_lines() -> list[str]:

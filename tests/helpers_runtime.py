@@ -119,6 +119,7 @@ class Runtime:
         """Take the command words and the directory for ``--root``."""
         self.command, self.root = command, root
         self.containers: list[Container] = []
+        self.calls: list[subprocess.Popen[bytes]] = []
 
     def words(self, *args: Any, options: tuple[str, ...] = ()) -> list[str]:
         """Give the whole command line of a call."""
@@ -135,40 +136,51 @@ class Runtime:
             popen["preexec_fn"] = lambda: [os.dup2(source, target) for target, source in high]
             popen["close_fds"] = False
         try:
-            return subprocess.Popen(self.words(*args, options=options), **popen)  # noqa: SIM115
+            self.calls.append(subprocess.Popen(self.words(*args, options=options), **popen))
+            return self.calls[-1]
         finally:
             for _, source in high if fds else []:
                 os.close(source)
 
     def call(
-        self, *args: Any, stdin: str | int | None = None, timeout: float = DEADLINE, out: Stream | None = None, **popen: Any
+        self,
+        *args: Any,
+        stdin: str | int | None = None,
+        timeout: float = DEADLINE,
+        out: Stream | None = None,
+        meanwhile: Callable[[int], None] | None = None,
+        **popen: Any,
     ) -> Result:
-        """Run one call to its end."""
+        """Run one call to its end; *meanwhile* is called over and over with its pid."""
         stdout, stderr = out or Stream("stdout"), Stream("stderr")
-        if isinstance(stdin, str):
-            source = Stream("stdin")
-            os.write(source.fd, stdin.encode())
+        source = Stream("stdin") if isinstance(stdin, str) else None
+        if source:
+            os.write(source.fd, str(stdin).encode())
             os.lseek(source.fd, 0, os.SEEK_SET)
-        popen["stdin"] = source.fd if isinstance(stdin, str) else subprocess.DEVNULL if stdin is None else stdin
+            stdin = source.fd
+        popen["stdin"] = subprocess.DEVNULL if stdin is None else stdin
         popen.setdefault("stdout", stdout.fd)
         popen.setdefault("stderr", stderr.fd)
         process = self.spawn(*args, **popen)
         try:
-            process.wait(timeout)
+            _wait(process, timeout, meanwhile)
+            return Result(process.args, process.returncode, stdout.text(), stderr.text())
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(
-                f"no end within {timeout} s: {shlex.join(process.args)}\n{stdout.text()}\n{stderr.text()}"
-            ) from None
+            said = f"{stdout.text()}\n{stderr.text()}"
+            raise AssertionError(f"no end within {timeout} s: {shlex.join(process.args)}\n{said}") from None
         finally:
-            if isinstance(stdin, str):
-                source.close()
-        result = Result(process.args, process.returncode, stdout.text(), stderr.text())
-        if out is None:
-            stdout.close()
-        stderr.close()
-        return result
+            for stream in (source, stderr, None if out else stdout):
+                if stream:
+                    stream.close()
+
+    def end_calls(self) -> None:
+        """Kill the calls that a failed test has left running."""
+        for call in self.calls:
+            if call.poll() is None:
+                call.kill()
+                call.wait()
 
     def container(self, bundle: Bundle) -> "Container":
         """Give the container of a bundle, not created yet."""
@@ -313,6 +325,18 @@ class Container:
         file = self.bundle.path / "process.json"
         file.write_text(json.dumps(process))
         return self.runtime.call("exec", "--process", file, *options, self.id, **call)
+
+
+def _wait(process: "subprocess.Popen[bytes]", timeout: float, meanwhile: Callable[[int], None] | None) -> None:
+    if meanwhile is None:
+        process.wait(timeout)
+        return
+    end = time.monotonic() + timeout
+    while process.poll() is None:
+        if time.monotonic() > end:
+            raise subprocess.TimeoutExpired(process.args, timeout)
+        meanwhile(process.pid)
+        time.sleep(0.005)
 
 
 def _above(descriptor: int, least: int) -> int:

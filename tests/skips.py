@@ -1,12 +1,13 @@
 """A pytest plugin: skips in continuous integration must be expected ones.
 
-The runs that must be complete set `CI=true`. There a skip fails the run unless `tests/skips-allowed.txt` lists it.
+The runs that must be complete set `CI=true`. There a skip fails the run unless `tests/skips-allowed.txt` lists
+it.
 A line of that file has four parts, separated by ` | `:
 
     PLACE | TEST | REASON | WHY
 
-PLACE is where the suite runs (`host`, `uml`, `v2view`, from $PYOCI_TEST_PLACE, or `*`), TEST a pattern for the test's
-node id and REASON one for the text of the skip, both as in a shell. WHY says why that machine cannot run the test.
+PLACE is where the suite runs (`host`, `uml`, `v2view`, from $PYOCI_TEST_PLACE, or `*`), TEST a pattern for the
+test's node id and REASON one for the text of the skip, both as in a shell. WHY says why that machine cannot run the test.
 """
 
 import os
@@ -91,7 +92,9 @@ class SkipGuard:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say which skips were not expected."""
         if self.unexpected:
-            terminalreporter.section(f"skips that {ALLOWED.name} does not allow here ({self.place})", red=True)
+            terminalreporter.section(
+                f"skips that {ALLOWED.name} does not allow here ({self.place})", red=True
+            )
         for test, reason in self.unexpected:
             terminalreporter.line(f"{test}: {reason}")
 
@@ -104,4 +107,6 @@ def pytest_configure(config: pytest.Config) -> None:
         entries = parse(ALLOWED.read_text())
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
-    config.pluginmanager.register(SkipGuard(entries, os.environ.get("PYOCI_TEST_PLACE", "host")), "skip-guard")
+    config.pluginmanager.register(
+        SkipGuard(entries, os.environ.get("PYOCI_TEST_PLACE", "host")), "skip-guard"
+    )

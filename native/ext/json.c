@@ -5,9 +5,9 @@
  * how neighbours in a container become neighbours on the tape.  Strings are checked when they are
  * read and decoded when they leave, so the second time nothing can be wrong with them.
  *
- * No array can overflow.  Every value and name but the first stands behind its own '[', '{', ',' or ':',
- * which is what json_slots counts.  In the tape's text a string loses two quotes and gains a NUL; a number's
- * NUL takes the place of what is behind it; no escape is shorter than what it means.
+ * No array can overflow.  Every value and name but the first has two bytes of the document for itself: its
+ * last one, and the '[', '{', ',' or ':' before its first.  In the tape's text a string loses two quotes and
+ * gains a NUL; a number's NUL takes the place of what is behind it; no escape is shorter than what it means.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -40,9 +40,11 @@ static unsigned char peek(const struct reader *r)
 
 static unsigned char skip_space(struct reader *r)
 {
-    while (peek(r) == ' ' || peek(r) == '\n' || peek(r) == '\t' || peek(r) == '\r')
+    unsigned char c;
+
+    for (c = peek(r); c == ' ' || c == '\n' || c == '\t' || c == '\r'; c = peek(r))
         r->at++;
-    return peek(r);
+    return c;
 }
 
 static void push(struct reader *r, enum json_kind kind, uint32_t place, uint32_t first, uint32_t end)
@@ -165,8 +167,11 @@ static int read_string(struct reader *r)
     int error;
 
     for (;;) {
-        while (is_plain(peek(r)))
-            r->at++;
+        uint32_t at = r->at;
+
+        while (at < r->size && is_plain(r->text[at]))
+            at++;
+        r->at = at;
         if (r->at == r->size)
             return fail(r, JSON_BAD_STRING, place);
         if (r->text[r->at] == '"')
@@ -386,15 +391,6 @@ static int read_value(struct reader *r)
     if (is_letter(c))
         return read_literal(r);
     return fail(r, JSON_BAD_VALUE, r->at);
-}
-
-uint32_t json_slots(const char *document, size_t size)
-{
-    uint32_t slots = 1;
-
-    for (size_t i = 0; i < size && size <= JSON_MAX_BYTES; i++)
-        slots += document[i] == '[' || document[i] == '{' || document[i] == ',' || document[i] == ':';
-    return slots;
 }
 
 int json_read(const char *document, size_t size, struct json_tape *tape)

@@ -73,8 +73,8 @@ struct json_item {
     uint32_t end;                   /* without a string's quotes */
 };
 
-/* The arrays are the caller's: text of size + 1 bytes, the others of json_slots() elements.  The numbers
- * are the reader's: how much it has used, or where the error is. */
+/* The arrays are the caller's: for a document of size bytes, text of size + 1 bytes and the others of
+ * size / 2 + 1 elements.  The numbers are the reader's: how much it has used, or where the error is. */
 struct json_tape {
     char *text;
     uint32_t *places;
@@ -86,8 +86,5 @@ struct json_tape {
     uint32_t error_at;              /* byte offset in the document */
 };
 
-/* How many slots a document of these bytes has at most. */
-uint32_t json_slots(const char *document, size_t size);
-
-/* Read a document; gives an enum json_error. */
+/* Read a document; gives an enum json_error.  One that is too large leaves the arrays untouched. */
 int json_read(const char *document, size_t size, struct json_tape *tape);

@@ -73,7 +73,7 @@ static void *exact(const void *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *document = exact(data, size);
-    size_t slots = json_slots(document, size);
+    size_t slots = size / 2 + 1;
     struct json_tape tape = {
         .text = exact(NULL, size + 1),
         .places = exact(NULL, slots * sizeof(uint32_t)),

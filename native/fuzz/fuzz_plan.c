@@ -4,10 +4,10 @@
  * Without it:         gcc -g -fsanitize=address,undefined -DFUZZ_MAIN fuzz_plan.c ../stage/check.c
  *     ./a.out ROUNDS [SEED]       check that many plans made by chance
  *
- * plan_check must accept or refuse any bytes without a fault, and all that the steps of an accepted plan name must be
- * there: this file knows from the text of plan.h, not from check.c, which operand of which operation names what, and reads
- * every byte of it.  The plan is in memory of exactly its size, so the sanitizer sees a byte too many.
- */
+ * plan_check must accept or refuse any bytes without a fault, and all that the steps of an accepted plan
+ * name must be there: this file knows from the text of plan.h, not from check.c, which operand of which
+ * operation names what, and reads every byte of it.  The plan is in memory of exactly its size, so the
+ * sanitizer sees a byte too many. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,9 +84,9 @@ static void read_slots(const struct reader *reader, const struct step *step)
 static void read_texts(const struct reader *reader, const struct step *step)
 {
     switch (step->op) {
-    case OP_TIME_OFFSETS: case OP_HOSTNAME: case OP_DOMAINNAME: case OP_OOM_SCORE: case OP_OPEN_TREE: case OP_COPY_UP:
-    case OP_ATTACH: case OP_PROPAGATE: case OP_MKDIR: case OP_DEVICE: case OP_READONLY_PATH: case OP_MASK_PATH:
-    case OP_CHDIR: case OP_APPARMOR: case OP_SELINUX:
+    case OP_TIME_OFFSETS: case OP_HOSTNAME: case OP_DOMAINNAME: case OP_OOM_SCORE: case OP_OPEN_TREE:
+    case OP_COPY_UP: case OP_ATTACH: case OP_PROPAGATE: case OP_MKDIR: case OP_DEVICE: case OP_READONLY_PATH:
+    case OP_MASK_PATH: case OP_CHDIR: case OP_APPARMOR: case OP_SELINUX:
         read_strings(reader, step->a, 1);
         break;
     case OP_KEYRING: case OP_SYSCTL: case OP_SYMLINK:
@@ -171,12 +171,14 @@ static uint32_t operand(void)
 /* A plan that is nearly right, so that many are accepted and the others fail in the last check. */
 static size_t make_plan(unsigned char *bytes)
 {
-    struct plan plan = { PLAN_MAGIC, PLAN_VERSION, chance(MAX_STEPS + 1), 1 + chance(MAX_STRINGS), chance(6), 0 };
+    struct plan plan = { PLAN_MAGIC, PLAN_VERSION, 0, 1 + chance(MAX_STRINGS), chance(6), 0 };
+    plan.nsteps = chance(MAX_STEPS + 1);
     size_t size = sizeof plan;
     for (uint32_t i = 0; i < plan.nsteps; i++) {
         struct step step = {
             (uint16_t)chance(OP_COUNT + (chance(8) == 0)), (uint16_t)(chance(4) ? 0 : chance(32)),
-            (int32_t)(chance(4) ? chance(4) : operand()), operand(), operand(), operand(), operand(), operand(), 0
+            (int32_t)(chance(4) ? chance(4) : operand()), operand(), operand(), operand(), operand(),
+            operand(), 0
         };
         memcpy(bytes + size, &step, sizeof step);
         size += sizeof step;

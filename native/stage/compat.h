@@ -103,7 +103,8 @@ static inline int k_open_tree(int dir, const char *path, unsigned flags)
 /* Attach the mount behind one descriptor on the file behind another. */
 static inline int k_move_mount(int mount, int target)
 {
-    return sys(syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+    unsigned flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    return sys(syscall(SYS_move_mount, mount, "", target, "", flags));
 }
 
 static inline int k_fsopen(const char *type)

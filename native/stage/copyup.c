@@ -1,7 +1,7 @@
 /* tmpcopyup: a tmpfs begins with what the directory below it holds.
  *
- * The tmpfs is still detached, so nobody else writes into it.  The directory belongs to the image: nothing in it is
- * followed, and only what fstat of the opened file confirms as regular is read. */
+ * The tmpfs is still detached, so nobody else writes into it.  The directory belongs to the image: nothing
+ * in it is followed, and only what fstat of the opened file confirms as regular is read. */
 #include "compat.h"
 
 #include <errno.h>

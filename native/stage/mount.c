@@ -1,5 +1,5 @@
-/* Mounts.  Each is made detached, gets its attributes while nobody can reach it, and is attached by descriptor to a
- * target that was resolved once. */
+/* Mounts.  Each is made detached, gets its attributes while nobody can reach it, and is attached by
+ * descriptor to a target that was resolved once. */
 #include "compat.h"
 
 #include <errno.h>
@@ -161,25 +161,39 @@ static const char *joined_options(const struct stage *stage, const struct step *
     return text;
 }
 
-/* mount(2) on the stage's own copy of the host's "/proc", taken off again as a detached clone.  The container's root is
- * not touched, and OP_PROPAGATION has cut the copy off from the host; without a parent there is no such copy. */
+/* mount(2) on the stage's own copy of the host's "/proc", taken off again as a detached clone.  The
+ * container's root is not touched.  That mount is made private first: nothing reaches the host, whatever
+ * the plan did before. */
+static int mount_aside(struct stage *stage, const struct step *step, const char *options)
+{
+    int result = k_mount(NULL, "/proc", NULL, MS_PRIVATE, NULL);
+    if (result >= 0)
+        result = k_mount(string_at(stage, step->d), "/proc", string_at(stage, step->a), 0, options);
+    if (result < 0)
+        return result;
+    int mount = k_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE);
+    result = k_umount("/proc", MNT_DETACH | UMOUNT_NOFOLLOW);
+    if (mount >= 0 && result < 0)
+        close(mount);
+    return result < 0 ? result : mount;
+}
+
 static int mount_long(struct stage *stage, const struct step *step)
 {
     const char *options = joined_options(stage, step);
-    if (options == NULL || stage->pivoted || stage->channel < 0)
-        return fail(stage, DETAIL_CREATE, options == NULL ? ENOMEM : EPERM);
-    int result = k_mount(string_at(stage, step->d), "/proc", string_at(stage, step->a), 0, options);
-    if (result < 0)
-        return fail(stage, DETAIL_CREATE, result);
-    int mount = k_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE);
-    result = k_umount("/proc", MNT_DETACH | UMOUNT_NOFOLLOW);
-    if (mount < 0 || result < 0)
-        return fail(stage, DETAIL_CREATE, mount < 0 ? mount : result);
-    struct mount_attr attr = { .attr_set = step->n, .attr_clr = step->n & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0 };
-    result = k_mount_setattr(mount, 0, &attr);
-    if (result < 0)
-        return fail(stage, DETAIL_ATTRIBUTES, result);
-    return slot_fill(stage, step->slot, mount);
+    if (options == NULL)
+        return fail(stage, DETAIL_CREATE, ENOMEM);
+    if (stage->pivoted || stage->channel < 0)       /* "/proc" would be the container's, or the host's own */
+        return fail(stage, DETAIL_CREATE, EPERM);
+    int mount = mount_aside(stage, step, options);
+    if (mount < 0)
+        return fail(stage, DETAIL_CREATE, mount);
+    slot_fill(stage, step->slot, mount);
+    struct mount_attr attr = { .attr_set = step->n };
+    if (step->n & MOUNT_ATTR__ATIME)
+        attr.attr_clr = MOUNT_ATTR__ATIME;
+    int result = k_mount_setattr(mount, 0, &attr);
+    return result < 0 ? fail(stage, DETAIL_ATTRIBUTES, result) : 0;
 }
 
 int op_fsmount(struct stage *stage, const struct step *step)
@@ -263,8 +277,8 @@ int op_propagate(struct stage *stage, const struct step *step)
 
 /* ---- attaching ---- */
 
-/* A target in procfs could shadow what the runtime or the container trusts.  Only procfs itself may be put over its
- * root again, and what the builder has found in the allow-list. */
+/* A target in procfs could shadow what the runtime or the container trusts.  Only procfs itself may be put
+ * over its root again, and what the builder has found in the allow-list. */
 static int proc_target_allowed(int target, unsigned flags)
 {
     struct statfs fs;
@@ -287,6 +301,11 @@ static int same_device(int target, int mount)
     return (there.st_mode & S_IFMT) == (wanted.st_mode & S_IFMT) && there.st_rdev == wanted.st_rdev;
 }
 
+static uint32_t target_detail(int err, int also)
+{
+    return err == -ENOTDIR || err == also ? DETAIL_NOT_DIRECTORY : DETAIL_TARGET;
+}
+
 static int find_target(struct stage *stage, const struct step *step, int directory)
 {
     const char *path = string_at(stage, step->a);
@@ -294,12 +313,10 @@ static int find_target(struct stage *stage, const struct step *step, int directo
     if (!(step->flags & ATTACH_LITERAL)) {
         int nofollow = step->flags & (ATTACH_NOFOLLOW | ATTACH_DEVICE);
         int target = path_ensure(stage, path, directory, mode, nofollow != 0);
-        return target < 0 ? fail(stage, target == -ENOTDIR ? DETAIL_NOT_DIRECTORY : DETAIL_TARGET, target) : target;
+        return target < 0 ? fail(stage, target_detail(target, -ENOTDIR), target) : target;
     }
     int target = path_mkdir_literal(stage, path, mode);
-    if (target == -ELOOP || target == -ENOTDIR)
-        return fail(stage, DETAIL_NOT_DIRECTORY, target);
-    return target < 0 ? fail(stage, DETAIL_TARGET, target) : target;
+    return target < 0 ? fail(stage, target_detail(target, -ELOOP), target) : target;
 }
 
 static int is_root(const struct stage *stage, int target)

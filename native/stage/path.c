@@ -1,9 +1,8 @@
 /* Paths in the container's root.  The only file that resolves them.
  *
- * The kernel resolves (openat2, RESOLVE_IN_ROOT), so whoever renames directories meanwhile can neither lead out of the
- * root nor through a magic link.  What is missing is made one component at a time, each under the descriptor of the one
- * before and without following it.
- */
+ * The kernel resolves (openat2, RESOLVE_IN_ROOT), so whoever renames directories meanwhile can neither
+ * lead out of the root nor through a magic link.  What is missing is made one component at a time, each
+ * under the descriptor of the one before and without following it. */
 #include "compat.h"
 
 #include <errno.h>
@@ -47,14 +46,16 @@ int64_t mount_id(int fd)
 
 /* ---- making what is missing ---- */
 
-/* A path in work: text[done] is where the part begins that fd, the directory before it, does not cover yet. */
+/* A path in work: text[done] is where the part begins that fd, the directory before it, does not cover
+ * yet. */
 struct walk {
     char text[PATH_MAX];
     size_t done;
     int fd;
 };
 
-/* Make an entry of directory dir with exactly this type and mode, whatever the umask; open what is there then. */
+/* Make an entry of directory dir with exactly this type and mode, whatever the umask; open what is there
+ * then. */
 static int make_entry(int dir, const char *name, mode_t mode)
 {
     mode_t mask = umask(0);
@@ -68,11 +69,12 @@ static int make_entry(int dir, const char *name, mode_t mode)
 /* Find the longest prefix of the text that exists. */
 static int walk_existing(struct stage *stage, struct walk *walk, int flags)
 {
+    uint64_t how = flags & LITERAL ? RESOLVE_NO_SYMLINKS : 0;
     size_t end = strlen(walk->text);
     for (;;) {
         char kept = walk->text[end];
         walk->text[end] = '\0';
-        walk->fd = resolve(stage, end > 0 ? walk->text : "/", O_PATH, flags & LITERAL ? RESOLVE_NO_SYMLINKS : 0);
+        walk->fd = resolve(stage, end > 0 ? walk->text : "/", O_PATH, how);
         walk->text[end] = kept;
         walk->done = end;
         if (walk->fd != -ENOENT || end == 0)
@@ -84,7 +86,8 @@ static int walk_existing(struct stage *stage, struct walk *walk, int flags)
     }
 }
 
-/* The next component to make, copied to name.  Gives 0 at the end of the text, 1 otherwise; "." is skipped. */
+/* The next component to make, copied to name.  Gives 0 at the end of the text, 1 otherwise; "." is
+ * skipped. */
 static int next_component(struct walk *walk, char name[NAME_MAX + 1])
 {
     size_t length;
@@ -102,7 +105,8 @@ static int next_component(struct walk *walk, char name[NAME_MAX + 1])
     return strcmp(name, "..") == 0 ? -ENOENT : 1;
 }
 
-/* The component of that length before text[done] is a dangling link: put its target into the text in its place. */
+/* The component of that length before text[done] is a dangling link: put its target into the text in its
+ * place. */
 static int expand_link(struct walk *walk, int link, size_t length)
 {
     char target[PATH_MAX], rest[PATH_MAX];
@@ -144,14 +148,14 @@ static int walk_make(struct walk *walk, mode_t mode, int flags)
     return more < 0 ? more : 1;
 }
 
-/* Make path, and the directories above it (0755), as far as they are missing.  mode has the type in it: S_IFDIR or
- * S_IFREG.  O_PATH of the last. */
+/* Make path, and the directories above it (0755), as far as they are missing.  mode has the type in it:
+ * S_IFDIR or S_IFREG.  O_PATH of the last. */
 static int make(struct stage *stage, const char *path, mode_t mode, int flags)
 {
     struct walk walk;
     size_t length = strlen(path);
-    if (length >= sizeof walk.text)
-        return -ENAMETOOLONG;
+    if (length == 0 || length >= sizeof walk.text)
+        return length == 0 ? -ENOENT : -ENAMETOOLONG;
     memcpy(walk.text, path, length + 1);
     for (int links = 0; links < MAX_LINKS; links++) {
         int result = walk_existing(stage, &walk, flags);

@@ -1,5 +1,5 @@
-/* The private procfs: a mount of our own that no path leads to, so nobody can put something over what is read or
- * written through it.  Labels, sysctls and oom scores must land in procfs, or fail. */
+/* The private procfs: a mount of our own that no path leads to, so nobody can put something over what is
+ * read or written through it.  Labels, sysctls and oom scores must land in procfs, or fail. */
 #include "compat.h"
 
 #include <errno.h>
@@ -29,8 +29,8 @@ static int new_procfs(int pids_only)
     return result;
 }
 
-/* A clone of the host's /proc, for a user namespace that may not make one: alone, or with all that is mounted below
- * where the kernel keeps these together (proc_open never crosses into them). */
+/* A clone of the host's /proc, for a user namespace that may not make one: alone, or with all that is
+ * mounted below where the kernel keeps these together (proc_open never crosses into them). */
 static int clone_procfs(const struct stage *stage)
 {
     if (stage->pivoted)

@@ -1,4 +1,5 @@
-/* What the root file system gets besides its mounts: directories, links, devices, hidden and read-only paths. */
+/* What the root file system gets besides its mounts: directories, links, devices, hidden and read-only
+ * paths. */
 #include "compat.h"
 
 #include <errno.h>
@@ -142,8 +143,8 @@ int op_readonly_path(struct stage *stage, const struct step *step)
     return result;
 }
 
-/* Attach a copy of mount.  Before Linux 6.15 a detached mount cannot be cloned: there the first target gets the
- * mount itself, and once it is attached it can be cloned for the others. */
+/* Attach a copy of mount.  Before Linux 6.15 a detached mount cannot be cloned: there the first target
+ * gets the mount itself, and once it is attached it can be cloned for the others. */
 static int attach_copy(int mount, int target)
 {
     int copy = k_open_tree(mount, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);

@@ -69,6 +69,7 @@ class Cgroup:
         self._roots = dict(roots or {})
         self._explicit = explicit
         self._made = list(made or ())
+        self._fresh = False
 
     def paths(self) -> "dict[str, str]":
         """Give the absolute directory for each controller, "" is v2."""
@@ -130,6 +131,7 @@ class Cgroup:
             made = make_directories(directory, root, journal)
             if directory in made:
                 self._made.append(directory)
+                self._fresh = True
             elif pids := processes(directory):
                 raise StateError(f"the cgroup {directory} is not empty: processes {' '.join(map(str, pids))}")
             if not key:
@@ -168,7 +170,8 @@ class Cgroup:
             return  # no cgroup was wanted, or create has found that none is needed
         from pyoci.cgroups import limits
 
-        limits.apply(self, resources, update, fresh=bool(self._made))
+        limits.apply(self, resources, update, fresh=self._fresh)
+        self._fresh = False
 
     def hand_over(self, uid: int) -> None:
         """Give the cgroup to *uid* (host), so that the container can have cgroups of its own; v2 only.

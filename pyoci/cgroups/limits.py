@@ -43,7 +43,7 @@ def asked(resources: "Resources | None") -> bool:
 
 
 def apply(cgroup: "Cgroup", resources: "Resources | None", update: bool, fresh: bool) -> None:
-    """Write everything; see Cgroup.apply.  fresh tells that the cgroup was made by this very create."""
+    """Write everything; see Cgroup.apply.  fresh tells that nothing has been applied to it yet."""
     paths = cgroup.paths()
     given = resources or Resources()
     if not update:

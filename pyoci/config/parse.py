@@ -10,6 +10,7 @@ from pyoci.config.check import check_config
 from pyoci.config.check_parts import check_process, check_resources
 from pyoci.config.readers import (
     boolean,
+    expected,
     integer,
     list_of,
     map_of,
@@ -99,7 +100,9 @@ def is_bandwidth(value: str) -> bool:
 
 def no_entries(value: "Any", at: "Place", findings: "Findings") -> "Any":
     """Read an array of words of which none exists yet."""
-    if list_of(string)(value, at, findings):
+    if type(value) is not list:
+        findings.append((at, expected("an array", value)))
+    elif value:
         findings.append((at, "no flag is supported"))
     return ()
 

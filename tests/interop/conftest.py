@@ -23,7 +23,9 @@ DEVIATIONS = Path(__file__).parent / "deviations.tsv"
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Expect a peer to fail where deviations.tsv says so. No line there excuses pyoci."""
     mine = [item for item in items if item.path.parent == DEVIATIONS.parent]
-    rows = [line.split("\t") for line in DEVIATIONS.read_text().splitlines() if line and not line.startswith("#")]
+    rows = [
+        line.split("\t") for line in DEVIATIONS.read_text().splitlines() if line and not line.startswith("#")
+    ]
     name = runtime_name(runtime_command(config)) if mine else ""
     for item in mine:
         for peers, pattern, reason in rows:
@@ -76,7 +78,7 @@ def image_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cgroup_directories() -> set[str]:
     """Return every cgroup directory of this machine that a caller or a runtime made under a name of theirs."""
-    found = set()
+    found: set[str] = set()
     for root, names, _ in os.walk("/sys/fs/cgroup"):
         found.update(os.path.join(root, name) for name in names)
     return found
@@ -114,12 +116,14 @@ def podman_store(runtime_path: Path, image_archive: Path) -> Iterator[Podman]:
     before = mount_points(), cgroup_directories()
     base = Path(tempfile.mkdtemp(prefix="pyoci-podman-"))
     podman = Podman(base, runtime_path)
-    podman.ok("pull", "--quiet", f"oci-archive:{image_archive}")
-    yield podman
-    podman.remove_all()
-    left = eventually_gone(base)
-    podman.destroy()
-    remove_cgroups(("libpod_parent",))
+    try:
+        podman.ok("pull", "--quiet", f"oci-archive:{image_archive}")
+        yield podman
+        podman.remove_all()
+    finally:
+        left = eventually_gone(base)
+        shutil.rmtree(base, ignore_errors=True)
+        remove_cgroups(("libpod_parent",))
     assert not left, f"processes left: {left}"
     assert mount_points() == before[0]
     mine = {path for path in cgroup_directories() - before[1] if "libpod" in path}
@@ -133,14 +137,18 @@ def podman(podman_store: Podman) -> Iterator[Podman]:
     ids = podman_store.ok("ps", "--all", "--quiet", "--no-trunc").split()
     podman_store.remove_all()
     listed = subprocess.run(
-        [podman_store.runtime, "list", "-q"], capture_output=True, text=True, timeout=30, check=True,
+        [podman_store.runtime, "list", "-q"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     ).stdout.split()
     assert not set(ids) & set(listed), "the runtime still lists a removed container"
 
 
 @pytest.fixture(scope="session")
 def containerd(runtime_path: Path, image_archive: Path) -> Iterator[Containerd]:
-    """Give a private containerd with the busybox image; fail when it leaves a process, mount or cgroup behind."""
+    """Give a private containerd with the busybox image; fail when it leaves processes, mounts or cgroups."""
     need_root()
     need_program("containerd", "ctr", "containerd-shim-runc-v2")
     before = mount_points(), cgroup_directories()
@@ -153,9 +161,9 @@ def containerd(runtime_path: Path, image_archive: Path) -> Iterator[Containerd]:
         daemon.remove_all()
     finally:
         daemon.stop()
-    left = eventually_gone(base)
-    shutil.rmtree(base, ignore_errors=True)
-    remove_cgroups((daemon.namespace,))
+        left = eventually_gone(base)
+        shutil.rmtree(base, ignore_errors=True)
+        remove_cgroups((daemon.namespace,))
     assert not left, f"processes left: {left}"
     assert mount_points() == before[0]
     mine = {path for path in cgroup_directories() - before[1] if daemon.namespace in path}

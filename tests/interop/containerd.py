@@ -31,7 +31,7 @@ class Containerd:
 
     def __init__(self, base: Path, runtime: Path) -> None:
         self.base = base
-        self.namespace = base.name
+        self.namespace = f"pyoci-test-{os.getpid()}"
         self.config = base / "config.toml"
         self.config.write_text(CONFIG.format(base=base))
         self.log = base / "containerd.log"
@@ -44,7 +44,11 @@ class Containerd:
         with self.log.open("wb") as log:
             self.daemon = subprocess.Popen(
                 ["containerd", "--config", str(self.config)],
-                env=self.environ, cwd=self.base, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.environ,
+                cwd=self.base,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         end = time.monotonic() + DEADLINE
         while self("version", deadline=10).returncode != 0:
@@ -67,12 +71,21 @@ class Containerd:
         return ["ctr", "--address", f"{self.base}/containerd.sock", "--namespace", self.namespace, *args]
 
     def __call__(
-        self, *args: str, stdin: str | None = None, deadline: float = DEADLINE,
+        self,
+        *args: str,
+        stdin: str | None = None,
+        deadline: float = DEADLINE,
     ) -> "subprocess.CompletedProcess[str]":
         """Run one ctr command; its standard input is empty unless `stdin` is given."""
         return subprocess.run(
-            self.command(*args), env=self.environ, cwd=self.base, text=True, timeout=deadline, check=False,
-            capture_output=True, input=stdin or "",
+            self.command(*args),
+            env=self.environ,
+            cwd=self.base,
+            text=True,
+            timeout=deadline,
+            check=False,
+            capture_output=True,
+            input=stdin or "",
         )
 
     def ok(self, *args: str, stdin: str | None = None) -> str:
@@ -87,7 +100,11 @@ class Containerd:
         return ["run", *common, *options, NAME, name, *command]
 
     def run(
-        self, name: str, *command: str, options: tuple[str, ...] = (), stdin: str | None = None,
+        self,
+        name: str,
+        *command: str,
+        options: tuple[str, ...] = (),
+        stdin: str | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Run a container in the foreground and remove it."""
         return self(*self.run_args(name, *command, options=("--rm", *options)), stdin=stdin)
@@ -98,7 +115,9 @@ class Containerd:
 
     def exec(self, name: str, exec_id: str, *command: str, options: tuple[str, ...] = ()) -> str:
         """Return what a command prints that runs in a running container."""
-        return self.ok("task", "exec", "--fifo-dir", f"{self.base}/fifo", "--exec-id", exec_id, *options, name, *command)
+        return self.ok(
+            "task", "exec", "--fifo-dir", f"{self.base}/fifo", "--exec-id", exec_id, *options, name, *command
+        )
 
     def pid(self, name: str) -> int:
         """Return the host pid of a container's init."""

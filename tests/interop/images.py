@@ -12,11 +12,70 @@ NAME = "localhost/busybox:test"
 # What the tests look for inside the image.
 USERS = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/sh\napp:x:1000:1000:app:/home/app:/bin/sh\n"
 GROUPS = "root:x:0:\ndaemon:x:1:\napp:x:1000:\nextra:x:2000:app\n"
-APPLETS = """
-    ash awk basename cat chgrp chmod chown cp cut date dd df dirname echo env expr false find grep head hostname id
-    kill ln ls mkdir mkfifo mknod mount mv nproc printf ps pwd readlink rm rmdir sed seq setsid sh sleep sort stat stty
-    sync tail tee test timeout touch tr true tty umount uname wc which whoami xargs yes [
-""".split()
+APPLETS = (
+    "ash",
+    "awk",
+    "basename",
+    "cat",
+    "chgrp",
+    "chmod",
+    "chown",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "dirname",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "find",
+    "grep",
+    "head",
+    "hostname",
+    "id",
+    "kill",
+    "ln",
+    "ls",
+    "mkdir",
+    "mkfifo",
+    "mknod",
+    "mount",
+    "mv",
+    "nproc",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "rm",
+    "rmdir",
+    "sed",
+    "seq",
+    "setsid",
+    "sh",
+    "sleep",
+    "sort",
+    "stat",
+    "stty",
+    "sync",
+    "tail",
+    "tee",
+    "test",
+    "timeout",
+    "touch",
+    "tr",
+    "true",
+    "tty",
+    "umount",
+    "uname",
+    "wc",
+    "which",
+    "whoami",
+    "xargs",
+    "yes",
+    "[",
+)
 LINK_TEXT = "busybox"
 
 
@@ -85,19 +144,25 @@ def write_archive(path: Path) -> Path:
     data = layer()
     prefix = "application/vnd.oci.image."
     layer_entry = archive.blob(prefix + "layer.v1.tar", data)
-    config = archive.document(prefix + "config.v1+json", {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Env": ["PATH=/usr/bin:/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/"},
-        "history": [{"created_by": "tests/interop/images.py"}],
-        "rootfs": {"type": "layers", "diff_ids": [layer_entry["digest"]]},
-    })
-    manifest = archive.document(prefix + "manifest.v1+json", {
-        "schemaVersion": 2,
-        "mediaType": prefix + "manifest.v1+json",
-        "config": config,
-        "layers": [layer_entry],
-    })
+    config = archive.document(
+        prefix + "config.v1+json",
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Env": ["PATH=/usr/bin:/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/"},
+            "history": [{"created_by": "tests/interop/images.py"}],
+            "rootfs": {"type": "layers", "diff_ids": [layer_entry["digest"]]},
+        },
+    )
+    manifest = archive.document(
+        prefix + "manifest.v1+json",
+        {
+            "schemaVersion": 2,
+            "mediaType": prefix + "manifest.v1+json",
+            "config": config,
+            "layers": [layer_entry],
+        },
+    )
     manifest["annotations"] = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": NAME}
     manifest["platform"] = {"architecture": "amd64", "os": "linux"}
     index = {"schemaVersion": 2, "manifests": [manifest]}

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -54,8 +53,19 @@ class Podman:
         conf.write_text(CONTAINERS_CONF.format(runtime=runtime, hooks=self.hooks))
         storage.write_text(STORAGE_CONF.format(base=base))
         self.command = [
-            "podman", "--root", f"{base}/storage", "--runroot", f"{base}/run", "--tmpdir", f"{base}/tmp",
-            "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file",
+            "podman",
+            "--root",
+            f"{base}/storage",
+            "--runroot",
+            f"{base}/run",
+            "--tmpdir",
+            f"{base}/tmp",
+            "--storage-driver",
+            "vfs",
+            "--cgroup-manager",
+            "cgroupfs",
+            "--events-backend",
+            "file",
         ]
         self.environ = {
             "PATH": os.environ["PATH"],
@@ -67,12 +77,21 @@ class Podman:
         }
 
     def __call__(
-        self, *args: str, stdin: str | None = None, deadline: float = DEADLINE,
+        self,
+        *args: str,
+        stdin: str | None = None,
+        deadline: float = DEADLINE,
     ) -> "subprocess.CompletedProcess[str]":
         """Run one podman command; its standard input is empty unless `stdin` is given."""
         return subprocess.run(
-            [*self.command, *args], env=self.environ, cwd=self.base, text=True, timeout=deadline, check=False,
-            capture_output=True, input=stdin or "",
+            [*self.command, *args],
+            env=self.environ,
+            cwd=self.base,
+            text=True,
+            timeout=deadline,
+            check=False,
+            capture_output=True,
+            input=stdin or "",
         )
 
     def ok(self, *args: str, stdin: str | None = None, deadline: float = DEADLINE) -> str:
@@ -91,15 +110,34 @@ class Podman:
 
     def remove_all(self) -> None:
         """Remove every container and pod of the private store."""
-        # The order of --all does not follow dependencies, so the first round may leave one that others needed.
-        self("rm", "--all", "--force", "--time", "0")
-        self.ok("pod", "rm", "--all", "--force", "--time", "0")
-        self.ok("rm", "--all", "--force", "--time", "0")
+        # --all works in parallel and not in the order of dependencies: a round may fail but removes something.
+        commands = [
+            ["pod", "rm", "--all", "--force", "--time", "0"],
+            ["rm", "--all", "--force", "--time", "0"],
+        ]
+        for _ in range(5):
+            done = [self(*command) for command in commands]
+            if not any(each.returncode for each in done):
+                return
+        raise AssertionError(f"containers cannot be removed: {[each.stderr for each in done]}")
 
-    def destroy(self) -> None:
-        """Remove the store itself."""
-        self.remove_all()
-        shutil.rmtree(self.base, ignore_errors=True)
+
+def sleeper(podman: Podman, *options: str) -> str:
+    """Start a sleeping container in the background and return its id."""
+    return podman.ok("run", "--detach", *options, NAME, "sleep", "1000")
+
+
+def pid_of(podman: Podman, name: str) -> int:
+    """Return the host pid of a container's init."""
+    return int(podman.inspect(name, ".State.Pid"))
+
+
+def namespaces(pid: int) -> dict[str, str]:
+    """Return the namespace links of a process."""
+    return {
+        name: os.readlink(f"/proc/{pid}/ns/{name}")
+        for name in ("net", "uts", "ipc", "pid", "mnt", "cgroup", "user")
+    }
 
 
 def own_processes(base: Path) -> list[str]:

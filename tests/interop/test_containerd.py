@@ -39,7 +39,9 @@ def test_same_id_can_be_used_again_at_once(ctr: Containerd) -> None:
 
 
 def test_image_environment_and_cwd_reach_the_process(ctr: Containerd) -> None:
-    done = ctr.run("c2", "sh", "-c", "echo $FROM_IMAGE $ASKED; pwd", options=("--env", "ASKED=too", "--cwd", "/tmp"))
+    done = ctr.run(
+        "c2", "sh", "-c", "echo $FROM_IMAGE $ASKED; pwd", options=("--env", "ASKED=too", "--cwd", "/tmp")
+    )
     assert done.stdout == "yes too\n/tmp\n", done.stderr
 
 
@@ -47,7 +49,12 @@ def test_stdin_is_passed_and_its_end_too(ctr: Containerd) -> None:
     # ctr forgets an end of file that comes before the task exists, so the input ends after it was echoed.
     command = ctr.command(*ctr.run_args("c3", "cat", options=("--rm",)))
     with subprocess.Popen(
-        command, env=ctr.environ, cwd=ctr.base, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        command,
+        env=ctr.environ,
+        cwd=ctr.base,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as child:
         assert child.stdin and child.stdout
         child.stdin.write("one\n")
@@ -111,7 +118,13 @@ def cgroup_procs(ctr: Containerd, name: str) -> list[str]:
 
 def test_exec_runs_in_the_container(ctr: Containerd) -> None:
     ctr.start_detached("c8", *SLEEP)
-    shown = ctr.exec("c8", "e1", "sh", "-c", "cat /proc/1/comm; for n in uts mnt pid ipc; do readlink /proc/self/ns/$n; done")
+    shown = ctr.exec(
+        "c8",
+        "e1",
+        "sh",
+        "-c",
+        "cat /proc/1/comm; for n in uts mnt pid ipc; do readlink /proc/self/ns/$n; done",
+    )
     pid = ctr.pid("c8")
     assert shown.splitlines() == ["sleep", *(os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES)]
 
@@ -119,7 +132,9 @@ def test_exec_runs_in_the_container(ctr: Containerd) -> None:
 def test_exec_passes_the_exit_status(ctr: Containerd) -> None:
     ctr.start_detached("c9", *SLEEP)
     fifo = f"{ctr.base}/fifo"
-    assert ctr("task", "exec", "--fifo-dir", fifo, "--exec-id", "e1", "c9", "sh", "-c", "exit 9").returncode == 9
+    assert (
+        ctr("task", "exec", "--fifo-dir", fifo, "--exec-id", "e1", "c9", "sh", "-c", "exit 9").returncode == 9
+    )
 
 
 def test_exec_of_a_missing_command_fails_and_leaves_the_container(ctr: Containerd) -> None:
@@ -161,7 +176,9 @@ def test_paused_container_ends_by_sigkill(ctr: Containerd) -> None:
 
 
 def test_terminal_of_a_container(ctr: Containerd) -> None:
-    command = ctr.command(*ctr.run_args("c15", "sh", "-c", "tty; stty size; exit 3", options=("--rm", "--tty")))
+    command = ctr.command(
+        *ctr.run_args("c15", "sh", "-c", "tty; stty size; exit 3", options=("--rm", "--tty"))
+    )
     status, shown = terminal.run(command, env=ctr.environ, cwd=ctr.base)
     lines = shown.splitlines()
     assert status == 3, shown
@@ -172,7 +189,17 @@ def test_terminal_of_a_container(ctr: Containerd) -> None:
 def test_terminal_of_an_exec(ctr: Containerd) -> None:
     ctr.start_detached("c16", *SLEEP)
     command = ctr.command(
-        "task", "exec", "--tty", "--fifo-dir", f"{ctr.base}/fifo", "--exec-id", "e1", "c16", "sh", "-c", "tty; exit 5",
+        "task",
+        "exec",
+        "--tty",
+        "--fifo-dir",
+        f"{ctr.base}/fifo",
+        "--exec-id",
+        "e1",
+        "c16",
+        "sh",
+        "-c",
+        "tty; exit 5",
     )
     status, shown = terminal.run(command, env=ctr.environ, cwd=ctr.base)
     assert (status, shown.split()[0]) == (5, "/dev/pts/0")
@@ -181,7 +208,8 @@ def test_terminal_of_an_exec(ctr: Containerd) -> None:
 def test_privileged_has_all_capabilities_of_the_caller(ctr: Containerd) -> None:
     done = ctr.run("c17", "grep", "CapBnd", "/proc/self/status", options=("--privileged",))
     mine = re.search(r"^CapBnd:\s+(\w+)", Path("/proc/self/status").read_text(), re.M)
-    assert mine and done.stdout.split()[1] == mine[1], done.stderr
+    assert done.returncode == 0, done.stderr
+    assert mine and done.stdout.split()[1] == mine[1]
 
 
 def test_read_only_root(ctr: Containerd) -> None:
@@ -207,7 +235,9 @@ def test_default_seccomp_profile_is_accepted(ctr: Containerd) -> None:
 def test_memory_limit_is_set(ctr: Containerd) -> None:
     ctr.start_detached("c21", *SLEEP, options=("--memory-limit", "67108864"))
     limits = [
-        Path(path).parent / name for path in cgroup_procs(ctr, "c21") for name in ("memory.max", "memory.limit_in_bytes")
+        Path(path).parent / name
+        for path in cgroup_procs(ctr, "c21")
+        for name in ("memory.max", "memory.limit_in_bytes")
     ]
     assert [path.read_text() for path in limits if path.exists()] == ["67108864\n"]
 

@@ -1,5 +1,6 @@
 """Strategies for configurations, made from spec/*.schema.json, and the validator to compare with."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -7,12 +8,15 @@ from typing import Any
 
 import jsonschema
 from hypothesis import strategies as st
-from referencing import Registry, Resource
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 SPEC = Path(__file__).resolve().parents[2] / "spec"
 SCHEMAS = {path.name: json.loads(path.read_text()) for path in SPEC.glob("*.schema.json")}
+# With $schema in place, jsonschema would follow it back to its own, lenient validator.
+DIALECTS = {schema.pop("$schema") for schema in SCHEMAS.values()}
 REGISTRY: Any = Registry().with_resources(
-    (name, Resource.from_contents(schema)) for name, schema in SCHEMAS.items()
+    (name, DRAFT202012.create_resource(schema)) for name, schema in SCHEMAS.items()
 )
 
 EDGES = (
@@ -200,7 +204,7 @@ odd_values = st.one_of(
 @st.composite
 def mutations(draw: st.DrawFn, documents: st.SearchStrategy[Any]) -> Any:
     """Make a strategy of documents of which one value was changed, one member taken out or one added."""
-    document = draw(documents)
+    document = copy.deepcopy(draw(documents))
     places = list(containers(document))
     holder = draw(st.sampled_from(places))
     keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))

@@ -364,6 +364,22 @@ def test_propagation(runtime, bundle, tree, option, found, recursive):
     mount("none", tree, flags=MS_REC | MS_PRIVATE)
 
 
+@pytest.mark.parametrize("option", ["rshared", "rslave", "rprivate"])
+def test_only_a_shared_bind_carries_the_containers_mounts_out(runtime, bundle, tree, option):
+    mount("none", tree, flags=MS_REC | MS_SHARED)
+    bundle.linux["rootfsPropagation"] = "shared" if option == "rshared" else "slave"
+    bundle.capabilities("CAP_SYS_ADMIN")
+    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option])
+    before = host_mounts().count(f" {tree}/sub ")
+    container = runtime.waiting(bundle, before=(["mount", "inside", "/x/sub", "tmpfs", "0"],))
+    after = host_mounts().count(f" {tree}/sub ")
+    if after > before:
+        unmount(tree / "sub")
+    mount("none", tree, flags=MS_REC | MS_PRIVATE)
+    assert container.lines[0]["errno"] == 0
+    assert after - before == (1 if option == "rshared" else 0)
+
+
 def test_mounts_of_the_container_stay_in_it(runtime, bundle, source):
     """The host's tree is shared here (see conftest): nothing may come back."""
     bundle.mount("/x", type="bind", source=str(source), options=["bind"])

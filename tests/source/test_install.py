@@ -12,18 +12,26 @@ import pytest
 
 from tests.source.tree import TREE
 
+# Stands in for the interpreter: writes what it was given into the file that its last argument names.
 PROBE = r"""
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 int main(int argc, char **argv, char **env)
 {
-    (void)argc;
+    char name[32], target[64] = "";
+    FILE *out = fopen(argv[argc - 1], "we");
     for (; *argv; argv++)
-        printf("arg %s\n", *argv);
+        fprintf(out, "arg %s\n", *argv);
     for (; *env; env++)
-        printf("env %s\n", *env);
-    printf("umask %o\n", umask(0));
-    return 0;
+        fprintf(out, "env %s\n", *env);
+    for (int fd = 0; fd <= 2; fd++) {
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(name, target, sizeof target - 1);
+        fprintf(out, "fd %d %.*s\n", fd, length < 0 ? 0 : (int)length, target);
+    }
+    fprintf(out, "umask %o\n", umask(0));
+    return fclose(out);
 }
 """
 
@@ -107,26 +115,6 @@ def test_works_through_a_symlink(launcher: Path, tmp_path: Path) -> None:
     assert run(tmp_path / "link", "--version", env={}).returncode == 0
 
 
-def test_closed_descriptors_are_filled(launcher: Path, tmp_path: Path) -> None:
-    """Else the log would be descriptor 2 and would hold the message twice."""
-    log = tmp_path / "log"
-    shown = run(
-        "sh",
-        "-c",
-        'exec "$@" <&- >&- 2>&-',
-        "sh",
-        launcher,
-        "--root",
-        tmp_path,
-        "--log",
-        log,
-        "state",
-        "missing",
-    )
-    assert shown.returncode == 1
-    assert log.read_text().count("\n") == 1
-
-
 @pytest.mark.parametrize("spoiled", ["lib/pyoci", "lib/pyoci/pyoci", "lib/pyoci/pyoci/cli.py", "lib", "."])
 @pytest.mark.parametrize("bit", [0o020, 0o002])
 def test_refuses_code_that_others_can_write(own: Path, spoiled: str, bit: int) -> None:
@@ -162,19 +150,21 @@ def test_a_sticky_directory_above_is_fine(own: Path) -> None:
     assert run(own, "--version").returncode == 0
 
 
-def test_what_reaches_the_interpreter(launcher: Path, tmp_path: Path) -> None:
-    """The launcher is compiled for a program that shows its arguments, environment and umask."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "lib" / "pyoci").mkdir(parents=True)
-    for directory in ("bin", "lib", "lib/pyoci"):
-        (tmp_path / directory).chmod(0o755)
-    (tmp_path / "probe.c").write_text(PROBE)
-    probe = tmp_path / "probe"
-    built = tmp_path / "bin" / "pyoci"
-    subprocess.run(["cc", "-o", probe, tmp_path / "probe.c"], check=True, timeout=60)
-    probe.chmod(0o755)
-    defines = [f'-DPYOCI_INTERPRETER="{probe}"', f'-DPYOCI_STDLIB="{tmp_path}"']
-    subprocess.run(["cc", *defines, "-o", built, TREE / "native" / "launcher.c"], check=True, timeout=60)
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the launcher for PROBE as its interpreter."""
+    directory = tmp_path_factory.mktemp("probed")
+    for name in ("bin", "lib", "lib/pyoci"):
+        (directory / name).mkdir(mode=0o755)
+    (directory / "probe.c").write_text(PROBE)
+    subprocess.run(["cc", "-o", directory / "probe", directory / "probe.c"], check=True, timeout=60)
+    defines = [f'-DPYOCI_INTERPRETER="{directory}/probe"', f'-DPYOCI_STDLIB="{directory}"']
+    launcher = directory / "bin" / "pyoci"
+    subprocess.run(["cc", *defines, "-o", launcher, TREE / "native" / "launcher.c"], check=True, timeout=60)
+    return launcher
+
+
+def test_what_reaches_the_interpreter(probed: Path, tmp_path: Path) -> None:
     kept = {
         "XDG_RUNTIME_DIR": "",
         "LISTEN_FDS": "1",
@@ -184,15 +174,25 @@ def test_what_reaches_the_interpreter(launcher: Path, tmp_path: Path) -> None:
         "NOTIFY_SOCKET": "/n",
     }
     dropped = {"PYTHONPATH": "/x", "LD_PRELOAD": "", "_OCI_SYNCPIPE": "3", "PATHS": "/x", "LC_ALL": "de_DE"}
-    shown = run(built, "create", "", "--x", env=kept | dropped, umask=0o137)
-    lines = shown.stdout.splitlines()
+    out = tmp_path / "out"
+    shown = run(probed, "create", "", "--x", out, env=kept | dropped, umask=0o137)
+    assert shown.returncode == 0, shown.stderr
+    lines = out.read_text().splitlines()
     arguments = [line[4:] for line in lines if line.startswith("arg ")]
-    assert arguments[:7] == [str(probe), "-I", "-S", "-B", "-X", "utf8", "-c"], shown.stderr
-    assert arguments[-4:] == [str(tmp_path / "lib" / "pyoci"), "create", "", "--x"]
-    assert {line[4:] for line in lines if line.startswith("env ")} == {
-        f"{k}={v}" for k, v in kept.items()
-    } | {"LC_ALL=POSIX"}
+    prefix = probed.parent.parent
+    assert arguments[:7] == [str(prefix / "probe"), "-I", "-S", "-B", "-X", "utf8", "-c"]
+    assert arguments[-5:] == [str(prefix / "lib" / "pyoci"), "create", "", "--x", str(out)]
+    passed = {line[4:] for line in lines if line.startswith("env ")}
+    assert passed == {f"{name}={value}" for name, value in kept.items()} | {"LC_ALL=POSIX"}
     assert lines[-1] == "umask 137"
+
+
+def test_closed_descriptors_are_filled(probed: Path, tmp_path: Path) -> None:
+    """Else the next file that is opened becomes the standard error output, and messages land in it."""
+    out = tmp_path / "out"
+    assert run("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", probed, out).returncode == 0
+    lines = out.read_text().splitlines()
+    assert [line for line in lines if line.startswith("fd ")] == [f"fd {fd} /dev/null" for fd in range(3)]
 
 
 def test_destdir(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@
 It has its own encoder, so that a mistake in pyoci's cannot hide one in the decoder. Numbers come from native/plan.h.
 """
 
+import atexit
 import contextlib
 import ctypes
 import errno
@@ -23,6 +24,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -31,7 +33,7 @@ from typing import NamedTuple, Self
 NATIVE = Path(__file__).parents[2] / "native"
 DEADLINE = 20.0
 
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x4000000, 0x10000000, 0x20000000
 MS_BIND = 1 << 12
 MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 14, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 RDONLY, NOSUID, NODEV, NOEXEC, NOATIME = 1, 2, 4, 8, 0x10
@@ -40,7 +42,7 @@ STEP = struct.Struct("=HHiIIIIQQ")
 HEAD = struct.Struct("=6I")
 REPORT = struct.Struct("=IIiII")
 
-SYS_CLONE3, SYS_CLOSE_RANGE = 435, 436
+SYS_OPEN_TREE, SYS_CLONE3, SYS_CLOSE_RANGE = 428, 435, 436
 CLOSE_RANGE_CLOEXEC = 4
 F_ADD_SEALS, ALL_SEALS = 1033, 15
 
@@ -73,6 +75,7 @@ def stage_binary() -> Path:
     if given := os.environ.get("PYOCI_STAGE"):
         return Path(given)
     directory = Path(tempfile.mkdtemp(prefix="pyoci-stage-"))
+    atexit.register(shutil.rmtree, directory)
     target = directory / "stage"
     compiler = ["gcc"]
     if shutil.which("musl-gcc"):
@@ -318,8 +321,17 @@ def bind(source: Path | str, target: Path | str) -> None:
             raise OSError(ctypes.get_errno(), "mount")
 
 
+def detached(path: Path) -> int:
+    """A detached clone of what is mounted at a path (open_tree(2)), as the host side hands it to the stage."""
+    fd = int(_libc.syscall(SYS_OPEN_TREE, -100, os.fsencode(path), 1 | os.O_CLOEXEC))
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "open_tree")
+    return fd
+
+
 def _clone(namespaces: int) -> int:
-    """fork(2) into new namespaces (clone3 with the flags and SIGCHLD)."""
+    """fork(2) into new namespaces (clone3 with the flags and SIGCHLD). The caller must have one thread only."""
+    assert threading.active_count() == 1
     arguments = (ctypes.c_uint64 * 8)(namespaces, 0, 0, 0, signal.SIGCHLD)
     pid = int(_libc.syscall(SYS_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))
     if pid < 0:

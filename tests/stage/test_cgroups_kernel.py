@@ -306,7 +306,8 @@ def test_device_rules_of_the_configuration(place: Place) -> None:
 def test_an_update_leaves_device_rules_alone(place: Place) -> None:
     cgroup = place.create()
     cgroup.apply(None)
-    cgroup.apply(Resources(devices=(DeviceCgroup(allow=True, access="rwm"),)), update=True)
+    kmsg = DeviceCgroup(allow=True, type="c", major=1, minor=11, access="rwm")
+    cgroup.apply(Resources(devices=(kmsg,)), update=True)
     assert place.finish(OPEN_KMSG, cgroup)[0] != 0
 
 
@@ -322,6 +323,7 @@ def test_the_device_program_is_replaced(v2_place: Place) -> None:
     cgroup.apply(None)
     cgroup.apply(Resources(devices=(DeviceCgroup(allow=True, access="rwm"),)))
     assert device_programs(cgroup) == 1
+    assert v2_place.finish(OPEN_KMSG, cgroup) == (0, "")
     cgroup.apply(None)
     assert device_programs(cgroup) == 1
     assert v2_place.finish(OPEN_KMSG, cgroup)[0] != 0
@@ -379,7 +381,7 @@ def test_v1_limits_and_their_update(v1_place: Place) -> None:
     for size in (128, 32, 256):
         cgroup.apply(Resources(memory=Memory(limit=size * mib, swap=size * mib)), update=True)
         assert content(cgroup, "memory.limit_in_bytes") == str(size * mib)
-    cgroup.apply(Resources(memory=Memory(limit=-1)), update=True)
+    from_state(cgroup.saved()).apply(Resources(memory=Memory(limit=-1)), update=True)
     assert int(content(cgroup, "memory.memsw.limit_in_bytes")) > 1 << 60
     assert (content(cgroup, "cpu.shares"), content(cgroup, "pids.max")) == ("512", "99")
     # The kernel refuses a burst above the quota, so growing needs the one order and shrinking the other.

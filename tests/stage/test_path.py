@@ -3,12 +3,21 @@
 import errno
 import os
 import stat
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.stage.harness import MS_PRIVATE, MS_REC, Plan, Stage, number
+
+EXCHANGE = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+where = os.open(sys.argv[1], os.O_RDONLY)
+while True:
+    libc.renameat2(where, b"dir", where, b"link", 2)
+"""
 
 
 def in_root() -> Plan:
@@ -123,10 +132,7 @@ def test_a_directory_swapped_with_a_link_never_leads_out(rootfs: Path, canary: P
         plan.step("OP_MKDIR", a=f"/vol/dir/{i}/x", n=0o755)
         plan.step("OP_DEVICE", a=f"/vol/dir/{i}/p", m=stat.S_IFIFO, b=0o600)
     inside = rootfs / str(canary).lstrip("/")
-    done = threading.Event()
-    swaps = threading.Thread(target=exchange, args=(rootfs / "vol", done))
-    swaps.start()
-    try:
+    with subprocess.Popen([sys.executable, "-c", EXCHANGE, rootfs / "vol"]) as swaps:
         for _ in range(20):
             met_both = inside.exists() and any((rootfs / "vol" / name / "0").exists() for name in ("dir", "link"))
             if met_both:
@@ -136,18 +142,6 @@ def test_a_directory_swapped_with_a_link_never_leads_out(rootfs: Path, canary: P
                 assert report is not None
             # A look-up may fail (a link where a directory was): never lead out.
             assert report.kind == number("REPORT_BARRIER") or report.err in (errno.ENOTDIR, errno.ENOENT, errno.ELOOP)
-    finally:
-        done.set()
-        swaps.join()
+        swaps.kill()
     assert met_both, "the exchange was never seen: the test has shown nothing"
     assert tree(canary) == []
-
-
-def exchange(where: Path, done: threading.Event) -> None:
-    import ctypes
-
-    libc = ctypes.CDLL(None)
-    fd = os.open(where, os.O_RDONLY)
-    while not done.is_set():
-        libc.renameat2(fd, b"dir", fd, b"link", 2)
-    os.close(fd)

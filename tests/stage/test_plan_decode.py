@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stage.harness import ALL_SEALS, HEAD, STEP, Plan, Stage, number
+from tests.stage.harness import ALL_SEALS, HEAD, MS_PRIVATE, MS_REC, STEP, Plan, Stage, detached, number
 
 EMPTY = Plan().encode()
 
@@ -129,18 +129,20 @@ def test_the_plan_must_be_sealed_and_of_the_size_announced() -> None:
             assert stage.failed().err == err, arguments
 
 
-def test_many_inputs_arrive_in_several_messages_and_in_order(tmp_path: Path) -> None:
-    files = []
+def test_many_inputs_arrive_in_several_messages_and_in_order(rootfs: Path) -> None:
+    trees = []
     for i in range(300):
-        (tmp_path / str(i)).touch()
-        files.append(os.open(tmp_path / str(i), os.O_RDONLY))
-    with Stage(Plan().pause(), namespaces=0, inputs=tuple(files)) as stage:
+        (rootfs / f"s{i}").touch()
+        trees.append(detached(rootfs / f"s{i}"))
+    plan = Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=300)
+    chosen = (0, 251, 252, 299)
+    for i in chosen:
+        plan.step("OP_ATTACH", slot=i, a=f"/t{i}")
+    with Stage(plan.pause(), rootfs, inputs=tuple(trees)) as stage:
         stage.built()
-        names = {int(fd.name): os.readlink(fd) for fd in Path(f"/proc/{stage.pid}/fd").iterdir()}
-    for fd in files:
+        assert [stage.mount(f"{rootfs}/t{i}").root.rpartition("/")[2] for i in chosen] == [f"s{i}" for i in chosen]
+    for fd in trees:
         os.close(fd)
-    got = [name for _, name in sorted(names.items()) if name.startswith(str(tmp_path))]
-    assert sorted(got) == sorted(str(tmp_path / str(i)) for i in range(300))
 
 
 def test_the_stage_ends_when_its_parent_is_gone() -> None:

@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 # config.md#linux-mount-options: what a runtime must implement, and what it should.
 REQUIRED = """
 async atime bind defaults dev diratime dirsync exec iversion lazytime loud noatime nodev nodiratime noexec
-noiversion nolazytime norelatime nostrictatime nosuid private rbind relatime remount ro rprivate rshared rslave
-runbindable rw shared silent slave strictatime suid sync unbindable"""
+noiversion nolazytime norelatime nostrictatime nosuid private rbind relatime remount ro rprivate rshared
+rslave runbindable rw shared silent slave strictatime suid sync unbindable"""
 RECOMMENDED = """
-nosymfollow symfollow ratime rdev rdiratime rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime
-rnosuid rnosymfollow rrelatime rro rrw rstrictatime rsuid rsymfollow idmap ridmap"""
+nosymfollow symfollow ratime rdev rdiratime rexec rnoatime rnodev rnodiratime rnoexec rnorelatime
+rnostrictatime rnosuid rnosymfollow rrelatime rro rrw rstrictatime rsuid rsymfollow idmap ridmap"""
 
 
 def test_the_tables_are_not_stale() -> None:

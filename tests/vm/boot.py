@@ -1,8 +1,8 @@
 """Boot User-Mode Linux, run one command in it, and give its output and exit status back.
 
-As a program: `python -m tests.vm.boot [--lsm apparmor] [--deadline SECONDS] COMMAND …`. The machine is Debian's package
-`user-mode-linux`: a kernel that runs as an ordinary process, with all capabilities, pure cgroup v2 with the cpu, io,
-memory and pids controllers, and a choice of security modules. Its root is the host's, read-only.
+As a program: `python -m tests.vm.boot [--lsm apparmor] [--deadline SECONDS] COMMAND …`. The machine is Debian's
+package `user-mode-linux`: a kernel that runs as an ordinary process, with all capabilities, pure cgroup v2 with
+the cpu, io, memory and pids controllers, and a choice of security modules. Its root is the host's, read-only.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class Unavailable(Exception):
 
 
 class Outcome(NamedTuple):
-    """What a command in the virtual machine gave; `status` is None when the machine ended or was ended before it."""
+    """What a command in the virtual machine gave; `status` is None when the machine ended before it."""
 
     status: int | None
     output: str
@@ -39,36 +39,59 @@ def check_available() -> None:
     """Raise Unavailable when a program is missing."""
     missing = [name for name in (KERNEL, "cc", "busybox") if shutil.which(name) is None]
     if missing:
-        raise Unavailable(f"needs the program {' and '.join(missing)} (packages user-mode-linux, gcc, busybox-static)")
+        raise Unavailable(
+            f"needs the program {' and '.join(missing)} (packages user-mode-linux, gcc, busybox-static)"
+        )
 
 
-def needed_directories() -> list[Path]:
-    """Return the directories of the host that Python and the tests are read from."""
-    prefixes = {TREE, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
-    runtime = shutil.which(os.environ.get("OCI_RUNTIME", "").split(" ")[0] or "true")
-    if runtime:
-        prefixes.add(Path(runtime).resolve().parent)
-    return sorted(prefixes)
+def needed_directories(runtime: str) -> list[Path]:
+    """Return the directories of the host that Python, the tests and the runtime's command line are read from."""
+    needed = {TREE, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
+    for word in shlex.split(runtime):
+        found = shutil.which(word)
+        if found:  # an installation is a prefix with bin and lib below it
+            needed.add(Path(found).resolve().parent.parent)
+    return sorted(needed)
 
 
 def _write_parameters(work: Path, command: list[str], env: dict[str, str]) -> None:
     settings = {"PATH": PATH, "HOME": "/root", "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8", **env}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
-    (work / "command").write_text("\n".join([*lines, f"cd {shlex.quote(str(TREE))}", f"exec {shlex.join(command)}", ""]))
-    (work / "needed").write_text("".join(f"{path}\n" for path in needed_directories()))
+    (work / "command").write_text(
+        "\n".join([*lines, f"cd {shlex.quote(str(TREE))}", f"exec {shlex.join(command)}", ""])
+    )
+    (work / "needed").write_text(
+        "".join(f"{path}\n" for path in needed_directories(env.get("OCI_RUNTIME", "")))
+    )
+    with (work / "disk").open("wb") as disk:
+        disk.truncate(16 << 20)
     script = work / "init"
     shutil.copyfile(HERE / "init.sh", script)
     script.chmod(0o755)
     subprocess.run(
-        ["cc", "-O2", "-shared", "-fPIC", "-o", str(work / "xstate.so"), str(HERE / "xstate.c")], check=True, timeout=60,
+        ["cc", "-O2", "-shared", "-fPIC", "-o", str(work / "xstate.so"), str(HERE / "xstate.c")],
+        check=True,
+        timeout=60,
     )
 
 
 def _kernel_arguments(work: Path, memory: str, lsm: str | None) -> list[str]:
     security = [f"lsm={lsm}", f"security={lsm}", f"{lsm}=1"] if lsm else []
     return [
-        KERNEL, f"mem={memory}", "rootfstype=hostfs", "rootflags=/", "ro", f"init={work}/init", f"uml_dir={work}",
-        "umid=vm", "con=null", "con0=null,fd:1", "quiet", "panic=-1", *security,
+        KERNEL,
+        f"mem={memory}",
+        "rootfstype=hostfs",
+        "rootflags=/",
+        "ro",
+        f"init={work}/init",
+        f"uml_dir={work}",
+        "umid=vm",
+        f"ubd0={work}/disk",  # a block device, for limits of block I/O
+        "con=null",
+        "con0=null,fd:1",
+        "quiet",
+        "panic=-1",
+        *security,
     ]
 
 
@@ -78,7 +101,13 @@ def _run_kernel(arguments: list[str], work: Path, deadline: float) -> str:
     console = work / "console"
     with console.open("wb") as out:
         child = subprocess.Popen(
-            arguments, env=env, cwd=work, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            arguments,
+            env=env,
+            cwd=work,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
         try:
             child.wait(deadline)
@@ -93,7 +122,11 @@ def _run_kernel(arguments: list[str], work: Path, deadline: float) -> str:
 
 
 def boot(
-    command: list[str], *, env: dict[str, str] | None = None, deadline: float = 600, memory: str = "1024M",
+    command: list[str],
+    *,
+    env: dict[str, str] | None = None,
+    deadline: float = 600,
+    memory: str = "1024M",
     lsm: str | None = None,
 ) -> Outcome:
     """Run `command` in a fresh virtual machine, in the tree's directory.

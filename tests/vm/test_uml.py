@@ -6,12 +6,19 @@ from tests.vm import boot, tier
 
 
 def run_inside(
-    request: pytest.FixtureRequest, capture: pytest.CaptureFixture[str], *tests: str, lsm: str | None, deadline: float,
+    request: pytest.FixtureRequest,
+    capture: pytest.CaptureFixture[str],
+    *tests: str,
+    lsm: str | None,
+    deadline: float,
 ) -> None:
     """Boot the virtual machine, run tests of this tree in it, and judge them."""
     try:
         outcome = boot.boot(
-            tier.command(*tests), env=tier.environment(request.config, "uml"), lsm=lsm, deadline=deadline,
+            tier.command(*tests),
+            env=tier.environment(request.config, "uml"),
+            lsm=lsm,
+            deadline=deadline,
         )
     except boot.Unavailable as error:
         pytest.skip(str(error))
@@ -30,7 +37,7 @@ def test_status_and_output_come_back() -> None:
 
 
 def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, "tests/runtime", "tests/vm/inside", lsm=None, deadline=1200)
+    run_inside(request, capsys, "tests/runtime", lsm=None, deadline=1200)
 
 
 def test_apparmor(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,13 @@ DEADLINE = 900
 def test_view_is_pure_v2() -> None:
     need_root()
     done = subprocess.run(
-        v2view.command_line(["sh", "-c", "stat -f -c %t /sys/fs/cgroup; grep -c /sys/fs/cgroup /proc/self/mountinfo"]),
-        capture_output=True, text=True, timeout=30, check=True,
+        v2view.command_line(
+            ["sh", "-c", "stat -f -c %t /sys/fs/cgroup; grep -c /sys/fs/cgroup /proc/self/mountinfo"]
+        ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     assert done.stdout.split() == ["63677270", "1"]  # CGROUP2_SUPER_MAGIC
 
@@ -23,8 +28,15 @@ def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixt
     need_root()
     env = {**os.environ, **tier.environment(request.config, "v2view")}
     done = subprocess.run(
-        v2view.command_line(tier.command("tests/runtime")), cwd=tier.TREE, env=env, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=DEADLINE, check=False,
+        v2view.command_line(tier.command("tests/runtime")),
+        cwd=tier.TREE,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
     )
     tier.judge(done.returncode, done.stdout, capsys, "v2view")
 

@@ -29,10 +29,11 @@ def command(*tests: str) -> list[str]:
 
 
 def judge(status: int | None, output: str, capture: pytest.CaptureFixture[str], place: str) -> None:
-    """Print the inner run's closing lines; fail with all its output when it failed or ran nothing."""
+    """Print the inner run's closing line; fail, with all its output captured, when it failed or ran nothing."""
     found = SUMMARY.findall(output)
     closing = found[-1] if found else "no summary"
     with capture.disabled():
         print(f"\n    [{place}] {closing}")
+    print(output)
     if status != 0 or not re.search(r"[1-9]\d* passed", closing):
-        pytest.fail(f"status {status} in {place}\n{output}", pytrace=False)
+        pytest.fail(f"status {status} in {place}: {closing}", pytrace=False)

@@ -1,0 +1,387 @@
+"""config-linux.md, control groups: where the container is, and that limits hold, for the hierarchy at hand."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.helpers_host import block_device, controllers, hierarchies, mounts_of
+from tests.helpers_leaks import cgroups
+
+pytestmark = pytest.mark.requires("root")
+MIB = 1 << 20
+
+
+def membership(pid):
+    """Directory of the process in each hierarchy, by controller; "" is version 2."""
+    found = {}
+    mounted = mounts_of(Path("/proc/self/mountinfo").read_text())
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            for m in mounted:
+                if (name == "" and m.type == "cgroup2") or (m.type == "cgroup" and name in m.data):
+                    found[name.removeprefix("name=")] = Path(m.point) / path.lstrip("/")
+    return found
+
+
+def value(pid, controller, version1, version2):
+    """Content of a controller's file for the hierarchy that has the controller."""
+    directory = membership(pid)
+    number, _ = controllers()[controller]
+    file = directory[controller] / version1 if number == 1 else directory[""] / version2
+    return file.read_text().strip()
+
+
+def resources(bundle, **members):
+    """Set linux.resources."""
+    bundle.linux["resources"] = members
+    return bundle
+
+
+def test_absolute_path_in_every_hierarchy(runtime, bundle):
+    container = runtime.create(bundle)
+    for controller, path in membership(container.init).items():
+        assert path.name == bundle.id, controller
+
+
+def test_path_unset(runtime, bundle):
+    del bundle.linux["cgroupsPath"]
+    container = runtime.create(bundle)
+    assert all(bundle.id in str(path) for path in membership(container.init).values())
+
+
+def test_same_path_same_place(runtime, bundle):
+    container = runtime.create(bundle)
+    first = membership(container.init)
+    container.delete().ok()
+    assert membership(runtime.create(bundle).init) == first
+
+
+def test_nested_path(runtime, bundle):
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}/deep/er"
+    container = runtime.create(bundle)
+    assert all(path.parts[-3:] == (bundle.id, "deep", "er") for path in membership(container.init).values())
+    container.delete().ok()
+    for path in cgroups(bundle.id):
+        path.rmdir()  # parents are left alone by peers; if they are, they must be empty
+
+
+@pytest.mark.parametrize("path", ["/../../{}", "/a/../../../{}", "../../{}"])
+def test_path_cannot_leave_the_hierarchy(runtime, bundle, path):
+    bundle.linux["cgroupsPath"] = path.format(bundle.id)
+    container = runtime.container(bundle)
+    if container.create().status == 0:
+        roots = hierarchies()
+        for place in membership(container.init).values():
+            assert any(root in place.resolve().parents for root in roots)
+        container.delete("--force").ok()
+    for left in cgroups(bundle.id):
+        left.rmdir()
+
+
+def test_delete_removes_the_cgroup(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    container.delete().ok()
+    assert not cgroups(bundle.id)
+
+
+def test_cgroup_that_was_there_is_left_there(runtime, bundle):
+    """Delete never removes what create did not make."""
+    made = [root / bundle.id for root in hierarchies()]
+    for path in made:
+        path.mkdir()
+        _fill_cpuset(path)
+    container = runtime.create(bundle)
+    container.delete().ok()
+    left = [path for path in made if path.exists()]
+    for path in left:
+        path.rmdir()
+    assert left == made
+
+
+def _fill_cpuset(path):
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        file = path / name
+        if file.exists() and not file.read_text().strip():
+            file.write_text((path.parent / name).read_text())
+
+
+def test_manager_disabled(runtime, bundle):
+    before = membership(os.getpid())
+    container = runtime.container(bundle)
+    runtime.call(
+        "create", "--bundle", bundle.write(), bundle.id, options=("--cgroup-manager", "disabled"), out=container.stdout
+    ).ok()
+    assert membership(container.pid) == before
+    assert not cgroups(bundle.id)
+
+
+def test_every_process_is_inside(runtime, bundle):
+    container = runtime.waiting(bundle, before=("spawn", ["spawn", "session"]))
+    paths = set(membership(container.init).values())
+    for path in paths:
+        assert len((path / "cgroup.procs").read_text().split()) == 3, path
+
+
+# ---- limits
+
+
+@pytest.mark.requires("memory")
+def test_memory_limit(runtime, bundle):
+    container = runtime.create(resources(bundle, memory={"limit": 64 * MIB}))
+    assert value(container.init, "memory", "memory.limit_in_bytes", "memory.max") == str(64 * MIB)
+
+
+@pytest.mark.requires("memory")
+def test_memory_limit_holds(runtime, bundle):
+    bundle.process["oomScoreAdj"] = 1000
+    container = runtime.start(resources(bundle.args(["memory", 200 * MIB]), memory={"limit": 32 * MIB, "swap": 32 * MIB}))
+    assert container.wait() == 137
+
+
+@pytest.mark.requires("memory")
+@pytest.mark.parametrize("limit", [2 * MIB, 6 * MIB])
+def test_small_memory_limit_still_starts(runtime, bundle, limit):
+    assert runtime.run(resources(bundle.args(["echo", "small"]), memory={"limit": limit})).ok().out == "small\n"
+
+
+@pytest.mark.requires("memory")
+def test_memory_reservation(runtime, bundle):
+    container = runtime.create(resources(bundle, memory={"reservation": 16 * MIB, "limit": -1}))
+    assert value(container.init, "memory", "memory.soft_limit_in_bytes", "memory.low") == str(16 * MIB)
+
+
+@pytest.mark.requires("pids")
+@pytest.mark.parametrize(("limit", "text"), [(7, "7"), (-1, "max")])
+def test_pids_limit(runtime, bundle, limit, text):
+    container = runtime.create(resources(bundle, pids={"limit": limit}))
+    assert value(container.init, "pids", "pids.max", "pids.max") == text
+
+
+@pytest.mark.requires("pids")
+def test_pids_limit_holds(runtime, bundle):
+    found = runtime.probe(resources(bundle, pids={"limit": 5}), ["forks", 20])[0]
+    assert (found["forked"], found["errno"]) == (4, errno.EAGAIN)
+
+
+@pytest.mark.requires("pids")
+def test_pids_limit_of_one_starts(runtime, bundle):
+    assert runtime.run(resources(bundle.args(["echo", "alone"]), pids={"limit": 1})).ok().out == "alone\n"
+
+
+@pytest.mark.requires("cpu")
+def test_cpu_shares(runtime, bundle):
+    container = runtime.create(resources(bundle, cpu={"shares": 1024}))
+    number, _ = controllers()["cpu"]
+    assert value(container.init, "cpu", "cpu.shares", "cpu.weight") == ("1024" if number == 1 else "100")
+
+
+@pytest.mark.requires("cpu")
+def test_cpu_quota(runtime, bundle):
+    container = runtime.create(resources(bundle, cpu={"quota": 20000, "period": 50000}))
+    if controllers()["cpu"][0] == 2:
+        assert value(container.init, "cpu", "", "cpu.max") == "20000 50000"
+    else:
+        assert value(container.init, "cpu", "cpu.cfs_quota_us", "") == "20000"
+        assert value(container.init, "cpu", "cpu.cfs_period_us", "") == "50000"
+
+
+@pytest.mark.requires("cpuset")
+def test_cpuset(runtime, bundle):
+    bundle = resources(bundle, cpu={"cpus": "0", "mems": "0"})
+    report = runtime.report(bundle)
+    assert report["affinity"] == [0]
+
+
+@pytest.mark.requires("block_device")
+def test_block_io_throttle(runtime, bundle):
+    if not {"blkio", "io"} & controllers().keys():
+        pytest.skip("no block I/O controller in any cgroup hierarchy")
+    major, minor = map(int, block_device().split(":"))
+    container = runtime.create(
+        resources(bundle, blockIO={"throttleReadBpsDevice": [{"major": major, "minor": minor, "rate": 1048576}]})
+    )
+    name = "io" if "io" in controllers() else "blkio"
+    text = value(container.init, name, "blkio.throttle.read_bps_device", "io.max")
+    assert f"{major}:{minor}" in text and "1048576" in text
+
+
+@pytest.mark.requires("cgroup_v2", "pids")
+def test_unified(runtime, bundle):
+    container = runtime.create(resources(bundle, unified={"pids.max": "11"}))
+    assert value(container.init, "pids", "", "pids.max") == "11"
+
+
+@pytest.mark.requires("cgroup_v2")
+@pytest.mark.parametrize("name", ["no_such.file", "../cgroup.procs", "memory/max"])
+def test_wrong_unified(runtime, bundle, name):
+    runtime.refuses(resources(bundle, unified={name: "1"}))
+
+
+@pytest.mark.requires("memory", "cgroup_v2")
+@pytest.mark.parametrize("member", [{"kernel": MIB}, {"swappiness": 10}, {"disableOOMKiller": True}])
+def test_what_version_2_cannot_express_is_an_error(runtime, bundle, member):
+    runtime.refuses(resources(bundle, memory={"limit": 64 * MIB, **member}), "/linux/resources/memory")
+
+
+# ---- devices
+
+
+def device_rules(bundle, *rules):
+    """Allow CAP_MKNOD, deny all devices, then *rules*."""
+    bundle.capabilities("CAP_MKNOD", "CAP_SYS_ADMIN")
+    bundle.linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}, *rules]}
+    return bundle
+
+
+@pytest.mark.requires("devices")
+def test_devices_denied(runtime, bundle):
+    _devices_denied(runtime, bundle)
+
+
+@pytest.mark.requires("cgroup_v2")
+def test_devices_denied_by_a_program(runtime, bundle):
+    _devices_denied(runtime, bundle)
+
+
+def _devices_denied(runtime, bundle):
+    made, opened, null, full = runtime.probe(
+        device_rules(bundle), ["mknod", "/tmp/disk", "b", "7", "0"], ["open", "/tmp/disk"], ["open", "/dev/null", "rw"],
+        ["open", "/dev/full", "rw"],
+    )  # fmt: skip
+    assert made["errno"] == 0, "making nodes is always allowed"
+    assert opened["errno"] == errno.EPERM
+    assert null["errno"] == full["errno"] == 0
+
+
+@pytest.mark.requires("device_rules")
+@pytest.mark.parametrize("last", ["allowed", "denied"])
+def test_device_rules_in_listed_order(runtime, bundle, last):
+    rules = [
+        {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rw"},
+        {"allow": False, "type": "c", "major": 1, "minor": 11, "access": "w"},
+    ]
+    if last == "allowed":
+        rules.reverse()
+    made, reading, writing = runtime.probe(
+        device_rules(bundle, *rules), ["mknod", "/tmp/kmsg", "c", "1", "11"], ["open", "/tmp/kmsg", "r"],
+        ["open", "/tmp/kmsg", "w"],
+    )  # fmt: skip
+    assert made["errno"] == 0
+    assert writing["errno"] == (errno.EPERM if last == "denied" else 0)
+    assert reading["errno"] in (0, errno.EPERM)  # the kernel may forbid it by itself (dmesg_restrict)
+
+
+@pytest.mark.requires("device_rules")
+def test_device_rule_for_one_access(runtime, bundle):
+    rule = {"allow": True, "type": "c", "major": 7, "minor": 1, "access": "r"}
+    made, reading, writing = runtime.probe(
+        device_rules(bundle, rule), ["mknod", "/tmp/vcs1", "c", "7", "1"], ["open", "/tmp/vcs1", "r"],
+        ["open", "/tmp/vcs1", "w"],
+    )  # fmt: skip
+    assert made["errno"] == 0
+    assert reading["errno"] != errno.EPERM
+    assert writing["errno"] == errno.EPERM
+
+
+# ---- pause, update, small print
+
+
+@pytest.mark.requires("freezer")
+def test_pause_and_resume(runtime, bundle):
+    container = runtime.waiting(bundle)
+    container.call("pause").ok()
+    container.kill("USR1")
+    assert container.signals() == []
+    assert container.status == "paused"
+    container.call("pause").failed()
+    container.call("resume").ok()
+    container.until(container.signals, "the signal comes after the thaw")
+    container.call("resume").failed()
+
+
+@pytest.mark.requires("freezer")
+@pytest.mark.parametrize("how", ["kill", "delete"])
+def test_paused_can_be_killed(runtime, bundle, how):
+    container = runtime.waiting(bundle)
+    container.call("pause").ok()
+    if how == "kill":
+        container.kill("KILL")
+        assert container.wait() == 137
+    else:
+        container.delete("--force").ok()
+
+
+@pytest.mark.requires("freezer")
+def test_pause_of_stopped(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    container.call("pause").failed()
+
+
+@pytest.mark.requires("memory", "pids")
+@pytest.mark.parametrize("way", ["options", "file", "stdin"])
+def test_update(runtime, bundle, way):
+    container = runtime.waiting(resources(bundle, memory={"limit": 64 * MIB}, pids={"limit": 50}))
+    text = '{"memory": {"limit": 33554432}, "pids": {"limit": 9}}'
+    if way == "options":
+        runtime.call("update", "--memory", "32m", "--pids-limit", "9", container.id).ok()
+    elif way == "stdin":
+        runtime.call("update", "--resources=-", container.id, stdin=text).ok()
+    else:
+        (bundle.path / "resources.json").write_text(text)
+        runtime.call("update", "-r", bundle.path / "resources.json", container.id).ok()
+    assert value(container.init, "memory", "memory.limit_in_bytes", "memory.max") == str(32 * MIB)
+    assert value(container.init, "pids", "pids.max", "pids.max") == "9"
+
+
+@pytest.mark.requires("memory", "pids")
+def test_update_leaves_the_rest(runtime, bundle):
+    container = runtime.waiting(resources(bundle, memory={"limit": 64 * MIB}, pids={"limit": 50}))
+    runtime.call("update", "--pids-limit", "60", container.id).ok()
+    assert value(container.init, "memory", "memory.limit_in_bytes", "memory.max") == str(64 * MIB)
+
+
+@pytest.mark.requires("memory")
+@pytest.mark.parametrize("text", ["{", "[]", '{"memory": {"limit": "x"}}', '{"memory": {"limit": 1e400}}', ""])
+def test_wrong_update(runtime, bundle, text):
+    container = runtime.waiting(resources(bundle, memory={"limit": 64 * MIB}))
+    runtime.call("update", "--resources", "-", container.id, stdin=text).failed()
+    assert value(container.init, "memory", "memory.limit_in_bytes", "memory.max") == str(64 * MIB)
+
+
+@pytest.mark.requires("pids")
+@pytest.mark.parametrize("text", ["x", "1.5", "", "9999999999999999999999"])
+def test_wrong_update_option(runtime, bundle, text):
+    container = runtime.waiting(bundle)
+    runtime.call("update", "--pids-limit", text, container.id).failed()
+
+
+def test_update_of_stopped(runtime, bundle):
+    container = runtime.start(bundle.args("true"))
+    container.wait()
+    runtime.call("update", "--pids-limit", "9", container.id).failed()
+
+
+@pytest.mark.requires("freezer")
+def test_create_in_a_frozen_cgroup_does_not_hang(runtime, bundle):
+    frozen = []
+    for root in hierarchies():
+        path = root / bundle.id
+        for name, text in (("freezer.state", "FROZEN"), ("cgroup.freeze", "1")):
+            path.mkdir(exist_ok=True)
+            _fill_cpuset(path)
+            if (path / name).exists():
+                (path / name).write_text(text)
+                frozen.append((path / name, {"FROZEN": "THAWED", "1": "0"}[text]))
+    try:
+        assert runtime.container(bundle).create(timeout=10).status == 1
+    finally:
+        for file, text in frozen:
+            file.write_text(text)
+        for root in hierarchies():
+            if (root / bundle.id).exists():
+                (root / bundle.id).rmdir()
