@@ -18,17 +18,24 @@ def main(argv: "list[str]") -> int:
     """Run one command; gives the exit status of the process."""
     verb = ""
     try:
-        command = cli.parse(argv)
-        verb = command.verb
-        general = command.globals
-        log.open(str(general["log"]), str(general["log-format"]), str(general["log-level"]), debug=bool(general["debug"]))
-        return find(verb)(command)
+        general, rest = cli.parse_globals(argv)
+        log.open(
+            str(general["log"]),
+            str(general["log-format"]),
+            str(general["log-level"]),
+            debug=bool(general["debug"]),
+        )
+        verb = rest[0] if rest else ""
+        command = cli.parse_verb(general, rest)
+        return find(command.verb)(command)
     except Error as failure:
         error(str(failure))
         return EXEC_FAILURE if verb == "exec" else failure.exit_status
     except KeyboardInterrupt:
         return 130
-    except BaseException as failure:  # a defect of pyoci: still one line for the caller, the rest into the log
+    except (
+        BaseException
+    ) as failure:  # a defect of pyoci: still one line for the caller, the rest into the log
         error(f"internal error: {type(failure).__name__}: {' '.join(str(failure).split())}")
         debug(traceback_text(failure))
         return EXEC_FAILURE if verb == "exec" else 1

@@ -48,7 +48,12 @@ def load(path: str, config_file: str = "") -> Bundle:
         raise wrap(f"reading {file}", error, hint=hint) from error
     config = parse_config(codec.loads(text, "config.json"))
     root = config.root.path
-    return Bundle(path=directory, rootfs=root if root.startswith("/") else f"{directory}/{root}", text=text, config=config)
+    return Bundle(
+        path=directory,
+        rootfs=root if root.startswith("/") else f"{directory}/{root}",
+        text=text,
+        config=config,
+    )
 
 
 def open_rootfs(rootfs: str) -> int:
@@ -60,6 +65,8 @@ def open_rootfs(rootfs: str) -> int:
     try:
         return posix.open(rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except NotADirectoryError:
-        raise Error(f"the root file system {rootfs} is not a directory (ENOTDIR) [config.json: /root/path]") from None
+        raise Error(
+            f"the root file system {rootfs} is not a directory (ENOTDIR) [config.json: /root/path]"
+        ) from None
     except OSError as error:
         raise wrap(f"opening the root file system {rootfs}", error, "/root/path") from error

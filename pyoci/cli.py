@@ -10,7 +10,7 @@ from pyoci.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     Value = bool | int | str | list[str]
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Option(Record):
     """One option: its names without dashes, what its value is called ("" for a boolean), what it does.
 
-    many options may be repeated and collect a list.  ignored ones are accepted for the callers' sake.
+    many options may be repeated and collect a list; filled ones refuse an empty value.
     """
 
     names: "tuple[str, ...]"
@@ -26,6 +26,7 @@ class Option(Record):
     text: str = ""
     number: bool = False
     many: bool = False
+    filled: bool = False
 
     @property
     def key(self) -> str:
@@ -122,38 +123,92 @@ LIMITS = (
 
 VERBS = {
     "create": Verb(summary="make a container, whose program waits for start", words="ID", options=MAKE),
-    "delete": Verb(summary="remove a stopped container", words="ID", options=(
-        flag("force f", "kill it first; silent when there is none"), REGEX)),
-    "exec": Verb(summary="run one more program in a container", words="ID [COMMAND [ARG...]]", most=-1, command=True, options=(
-        value("process p", "FILE", "a process object as in config.json"), CONSOLE, PIDFD, PID_FILE, PRESERVE, DETACH,
-        flag("tty t", "give the program a terminal"),
-        value("cwd", "DIR", "working directory"),
-        value("env e", "NAME=VALUE", "add to the environment", many=True),
-        value("user u", "UID[:GID]", "user, by number"),
-        value("additional-gids g", "GID", "additional group, by number", many=True),
-        value("cap c", "CAP", "add a capability", many=True),
-        flag("no-new-privs", "set no_new_privs"),
-        value("process-label", "LABEL", "SELinux label"),
-        value("apparmor", "PROFILE", "AppArmor profile"),
-        value("cgroup", "PATH", "cgroup below the container's", many=True),
-        flag("ignore-paused", "also in a paused container; it runs once that is resumed"), NO_SUBREAPER)),
-    "kill": Verb(summary="send a signal (default TERM)", words="ID [SIGNAL]", most=2, command=True, options=(
-        flag("all a", "to every process of the container"), REGEX)),
-    "list": Verb(summary="list the containers", words="", least=0, most=0, options=(
-        FORMAT, flag("quiet q", "ids only"))),
+    "delete": Verb(
+        summary="remove a stopped container",
+        words="ID",
+        options=(flag("force f", "kill it first; silent when there is none"), REGEX),
+    ),
+    "exec": Verb(
+        summary="run one more program in a container",
+        words="ID [COMMAND [ARG...]]",
+        most=-1,
+        command=True,
+        options=(
+            value("process p", "FILE", "a process object as in config.json"),
+            CONSOLE,
+            PIDFD,
+            PID_FILE,
+            PRESERVE,
+            DETACH,
+            flag("tty t", "give the program a terminal"),
+            value("cwd", "DIR", "working directory"),
+            value("env e", "NAME=VALUE", "add to the environment", many=True),
+            Option(names=("user", "u"), value="UID[:GID]", text="user, by number", filled=True),
+            value("additional-gids g", "GID", "additional group, by number", many=True),
+            value("cap c", "CAP", "add a capability", many=True),
+            flag("no-new-privs", "set no_new_privs"),
+            value("process-label", "LABEL", "SELinux label"),
+            value("apparmor", "PROFILE", "AppArmor profile"),
+            value("cgroup", "PATH", "cgroup below the container's", many=True),
+            flag("ignore-paused", "also in a paused container; it runs once that is resumed"),
+            NO_SUBREAPER,
+        ),
+    ),
+    "kill": Verb(
+        summary="send a signal (default TERM)",
+        words="ID [SIGNAL]",
+        most=2,
+        command=True,
+        options=(flag("all a", "to every process of the container"), REGEX),
+    ),
+    "list": Verb(
+        summary="list the containers",
+        words="",
+        least=0,
+        most=0,
+        options=(FORMAT, flag("quiet q", "ids only")),
+    ),
     "pause": Verb(summary="freeze all processes of a container", words="ID"),
-    "plan": Verb(summary="show the steps that would make a container, touching nothing", words="[ID]", least=0, options=(
-        *MAKE, flag("json", "as JSON"))),
-    "ps": Verb(summary="list the processes of a container", words="ID [PS-OPTION...]", most=-1, command=True, options=(FORMAT,)),
+    "plan": Verb(
+        summary="show the steps that would make a container, touching nothing",
+        words="[ID]",
+        least=0,
+        options=(*MAKE, flag("json", "as JSON")),
+    ),
+    "ps": Verb(
+        summary="list the processes of a container",
+        words="ID [PS-OPTION...]",
+        most=-1,
+        command=True,
+        options=(FORMAT,),
+    ),
     "resume": Verb(summary="let a paused container run on", words="ID"),
-    "run": Verb(summary="create, start, wait and delete", words="ID", options=(
-        *MAKE, flag("keep", "do not delete the container at its end"))),
-    "spec": Verb(summary="write a config.json to begin with", words="", least=0, most=0, options=(
-        BUNDLE, value("file f", "FILE", "write to this file"), flag("rootless", "for a user without privileges"))),
+    "run": Verb(
+        summary="create, start, wait and delete",
+        words="ID",
+        options=(*MAKE, flag("keep", "do not delete the container at its end")),
+    ),
+    "spec": Verb(
+        summary="write a config.json to begin with",
+        words="",
+        least=0,
+        most=0,
+        options=(
+            BUNDLE,
+            value("file f", "FILE", "write to this file"),
+            flag("rootless", "for a user without privileges"),
+        ),
+    ),
     "start": Verb(summary="let the program of a created container run", words="ID"),
     "state": Verb(summary="print the state of a container", words="ID"),
-    "update": Verb(summary="change the limits of a container", words="ID", options=(
-        value("resources r", "FILE", "a resources object as in config.json; - is standard input"), *LIMITS)),
+    "update": Verb(
+        summary="change the limits of a container",
+        words="ID",
+        options=(
+            value("resources r", "FILE", "a resources object as in config.json; - is standard input"),
+            *LIMITS,
+        ),
+    ),
 }
 
 TRUE, FALSE = ("true", "1", "t", "T", "TRUE", "True"), ("false", "0", "f", "F", "FALSE", "False")
@@ -167,11 +222,22 @@ def parse(argv: "list[str]") -> Command:
     Raises:
         UsageError: an unknown verb or option, a missing or malformed value, too few or too many words.
     """
-    general, rest = read_options(argv, GLOBALS, "", stop=True)
+    return parse_verb(*parse_globals(argv))
+
+
+def parse_globals(argv: "list[str]") -> "tuple[dict[str, Value], list[str]]":
+    """Read the options in front of the verb; gives them and the rest."""
+    return read_options(argv, GLOBALS, "", stop=True)
+
+
+def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
+    """Read the verb and what follows it; see parse."""
     if general["version"]:
         return Command(verb="version", globals=general, options={}, words=[])
     if general["help"] or not rest or rest[0] == "help":
-        return Command(verb="help", globals=general, options={}, words=rest[1:] if rest[:1] == ["help"] else [])
+        return Command(
+            verb="help", globals=general, options={}, words=rest[1:] if rest[:1] == ["help"] else []
+        )
     name = rest[0]
     verb = VERBS.get(name)
     if verb is None:
@@ -206,7 +272,9 @@ def read_options(
     return values, words
 
 
-def _read_option(word, rest, known, values, verb):  # type: ignore[no-untyped-def]
+def _read_option(
+    word: str, rest: "Iterator[str]", known: "dict[str, Option]", values: "dict[str, Value]", verb: str
+) -> None:
     """Read one option, and the next word when that is its value."""
     name, equals, text = word.lstrip("-").partition("=")
     option = known.get(name) if len(word) - len(word.lstrip("-")) <= 2 else None
@@ -218,15 +286,20 @@ def _read_option(word, rest, known, values, verb):  # type: ignore[no-untyped-de
         values[option.key] = not equals or text in TRUE
         return
     if not equals:
-        text = next(rest, None)
-        if text is None:
+        following = next(rest, None)
+        if following is None:
             raise UsageError(f"flag needs an argument: {word}")
+        text = following
+    if not text and option.filled:
+        raise UsageError(f"{word.partition('=')[0]} needs a value")
     if option.number:
         if not text.isascii() or not text.isdigit() or len(text) > 9:
             raise UsageError(f'{word.partition("=")[0]} needs a number, not "{printable(text)}"')
-        text = int(text)
-    if option.many:
-        values[option.key] = [*values[option.key], text]
+        values[option.key] = int(text)
+        return
+    collected = values[option.key]
+    if isinstance(collected, list):
+        collected.append(text)
     else:
         values[option.key] = text
 
@@ -243,20 +316,51 @@ def usage(verb: str = "") -> str:
         UsageError: there is no such verb.
     """
     if not verb:
-        lines = ["usage: pyoci [OPTION...] COMMAND [OPTION...] [ID] [...]", "", "An OCI container runtime.", "", "commands:"]
+        lines = [
+            "usage: pyoci [OPTION...] COMMAND [OPTION...] [ID] [...]",
+            "",
+            "An OCI container runtime.",
+            "",
+            "commands:",
+        ]
         lines += [f"  {name:<8} {each.summary}" for name, each in VERBS.items()]
-        return "\n".join([*lines, "", "options:", *_option_lines(GLOBALS), "", "pyoci COMMAND --help explains a command."]) + "\n"
+        return (
+            "\n".join(
+                [
+                    *lines,
+                    "",
+                    "options:",
+                    *_option_lines(GLOBALS),
+                    "",
+                    "pyoci COMMAND --help explains a command.",
+                ]
+            )
+            + "\n"
+        )
     found = VERBS.get(verb)
     if found is None:
         raise UsageError(f'unknown command "{printable(verb)}"; see pyoci --help')
     head = f"usage: pyoci {verb} [OPTION...] {found.words}".rstrip()
-    return "\n".join([head, "", f"{found.summary[0].upper()}{found.summary[1:]}.", "", "options:",
-                      *_option_lines((*found.options, GLOBALS[-1]))]) + "\n"
+    return (
+        "\n".join(
+            [
+                head,
+                "",
+                f"{found.summary[0].upper()}{found.summary[1:]}.",
+                "",
+                "options:",
+                *_option_lines((*found.options, GLOBALS[-1])),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _option_lines(options: "tuple[Option, ...]") -> "list[str]":
     lines = []
     for option in options:
-        names = ", ".join(f"-{name}" if len(name) == 1 else f"--{name}" for name in sorted(option.names, key=len))
+        names = ", ".join(
+            f"-{name}" if len(name) == 1 else f"--{name}" for name in sorted(option.names, key=len)
+        )
         lines.append(f"  {names + (' ' + option.value if option.value else ''):<34} {option.text}")
     return lines

@@ -1,26 +1,25 @@
 """A container and the verbs of its lifecycle; also what a Python program uses.
 
-    create ──> created ──start──> running ──(exit)──> stopped ──delete──> gone
-                                  │    ▲
-                               pause  resume
-                                  ▼    │
-                                  paused
+create ──> created ──start──> running ──(exit)──> stopped ──delete──> gone
+                              │    ▲
+                           pause  resume
+                              ▼    │
+                              paused
 """
 
 import errno
-import fcntl
 import posix
 import select
-import time
 
 from pyoci import bundle as bundles
 from pyoci import codec, native
 from pyoci.cgroups import from_state
 from pyoci.creation import Creation, public_state
-from pyoci.errors import Error, StateError, wrap
+from pyoci.errors import Error, HookError, StateError, wrap
 from pyoci.host.console import Foreground
 from pyoci.host.console import check as check_console
-from pyoci.state import Directory, State, is_alive, read_file, require, stat_fields
+from pyoci.remains import break_lock, half_made, is_locked
+from pyoci.state import Directory, State, is_alive, read_file, require
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +46,9 @@ def check_id(container_id: str) -> None:
         shown = ascii(container_id)
         raise StateError(f"invalid container id {shown}: letters, digits and _ + - . only, and not . or ..")
     if len(container_id) > NAME_MAX:
-        raise StateError(f"invalid container id: {len(container_id)} characters, at most {NAME_MAX} are possible")
+        raise StateError(
+            f"invalid container id: {len(container_id)} characters, at most {NAME_MAX} are possible"
+        )
 
 
 class Container:
@@ -97,7 +98,9 @@ class Container:
     def _waits_at_gate(self) -> bool:
         """Tell whether the stage still has the gate open for reading; only then can it be opened for writing."""
         try:
-            posix.close(posix.open(f"{self.directory.path}/gate", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC))
+            posix.close(
+                posix.open(f"{self.directory.path}/gate", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+            )
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ENOENT):
                 return False
@@ -159,9 +162,14 @@ class Container:
         assert creation.talk is not None
         stage, master = creation.talk.stage, creation.talk.console
         try:
+            if foreground is not None:
+                foreground.begin(master)
             container.start()
         except BaseException:
-            container.destroy()
+            if foreground is not None:
+                foreground.end()
+            if container.directory.is_current():
+                container.destroy()
             raise
         if foreground is None:
             return 0
@@ -190,7 +198,11 @@ class Container:
             posix.close(gate)
         except OSError as error:
             raise wrap("opening the start gate", error) from error
-        self._await_program(reports)
+        try:
+            self._await_program(reports)
+        except HookError:
+            self.destroy()
+            raise
         for name in ("gate", "status"):
             posix.unlink(name, dir_fd=self.directory.fd)
         if "poststart" in self.state.hooks:
@@ -208,8 +220,9 @@ class Container:
                 if report is None:
                     break
                 if report.kind == lib.REPORT_FAILED:
-                    step = next((late[1:] for late in self.state.late if late[0] == report.step), ("", "starting", "", {}))
-                    raise native.failure(report, tuple(step))
+                    found = [late[1:] for late in self.state.late if late[0] == report.step]
+                    op, what, origin, hints = found[0] if found else ("", "starting the container", "", {})
+                    raise native.failure(report, (op, what, origin, hints))
                 executing = executing or report.kind == lib.REPORT_EXECUTING
         finally:
             posix.close(reports)
@@ -328,7 +341,7 @@ class Container:
         container.destroy()
 
     def destroy(self) -> None:
-        """Kill what still runs, remove all that create has made, run the poststop hooks; works from any prefix of a create."""
+        """Kill what still runs, remove all that create has made (or a prefix of it), run the poststop hooks."""
         config = self.config() if "poststop" in self.state.hooks else None
         self._end_process()
         if self.state.cgroup:
@@ -377,57 +390,6 @@ class Container:
                 leaf = Cgroup({"": path} if "/freezer/" not in path else {"freezer": path}, explicit=True)
                 leaf.kill(SIGKILL)
         undo(paths)
-
-
-def half_made(directory: Directory, container_id: str) -> State:
-    """Piece together from the journal what is known of a container whose create has not ended; version is 0."""
-    known: dict[str, Any] = {"bundle": "", "pid": 0, "startTime": 0}
-    for entry in directory.journal():
-        known.update({key: value for key, value in entry.items() if key in known})
-    return State(
-        id=container_id, ociVersion="1.0.0", bundle=known["bundle"], rootfs="", created="1970-01-01T00:00:00Z",
-        owner="", pid=known["pid"], startTime=known["startTime"], version=0,
-    )
-
-
-def is_locked(directory: Directory) -> bool:
-    """Tell whether somebody else holds the lock; for readers, who take none."""
-    probe = posix.open(directory.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    try:
-        fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        posix.close(probe)
-    return False
-
-
-def break_lock(directory: Directory) -> None:
-    """Take the lock from a create that hangs in a hook: give it a moment, then kill pyoci and the stage it has started."""
-    deadline = time.monotonic() + 1.0
-    while is_locked(directory):
-        if time.monotonic() < deadline:
-            select.poll().poll(5)
-            continue
-        for entry in directory.journal():
-            for pid, start in (("owner", "ownerStartTime"), ("pid", "startTime")):
-                if pid in entry and is_alive(entry[pid], entry[start]):
-                    kill_exactly(entry[pid], entry[start])
-        return
-
-
-def kill_exactly(pid: int, start_time: int) -> None:
-    """Kill a process if it is still the one that was recorded."""
-    try:
-        pidfd = posix.pidfd_open(pid, 0)
-    except OSError:
-        return
-    try:
-        found = stat_fields(pid)
-        if found and found[1] == start_time:
-            lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
-    finally:
-        posix.close(pidfd)
 
 
 def listing(root: str) -> "list[dict[str, Any]]":

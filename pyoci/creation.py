@@ -7,16 +7,27 @@ for a create that was killed.
 import posix
 
 from pyoci import codec, native
+from pyoci.bundle import open_rootfs
 from pyoci.cgroups.files import undo as undo_cgroups
-from pyoci.cgroups.layout import detect, plan_cgroup
+from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
+from pyoci.config.model import Resources
+from pyoci.config.tables import CAPABILITIES
 from pyoci.errors import Error, wrap
 from pyoci.host import console, hooks, idmap
-from pyoci.host.conversation import BARRIER_HOOKS, BARRIER_MAPS, BARRIER_READY, Conversation, inner_pid, step_words
+from pyoci.host.conversation import (
+    BARRIER_HOOKS,
+    BARRIER_MAPS,
+    BARRIER_READY,
+    Conversation,
+    inner_pid,
+    step_words,
+)
 from pyoci.host.inputs import Inputs
-from pyoci.bundle import open_rootfs
 from pyoci.host.passwd import home_directory
+from pyoci.log import warning
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
+from pyoci.record import replace
 from pyoci.state import Directory, State, now, stat_fields, user_name, write_all, write_file
 
 TYPE_CHECKING = False
@@ -43,7 +54,9 @@ class Creation:
     master when nobody else took it, else -1) are set.
     """
 
-    def __init__(self, directory: Directory, bundle: "Bundle", options: "CreateOptions", container_id: str) -> None:
+    def __init__(
+        self, directory: Directory, bundle: "Bundle", options: "CreateOptions", container_id: str
+    ) -> None:
         """Prepare; nothing happens yet."""
         self.directory = directory
         self.bundle = bundle
@@ -70,14 +83,19 @@ class Creation:
     def _run(self) -> State:
         directory, bundle = self.directory, self.bundle
         self._record_config()
+        self._warn()
         layout = detect()
         self.cgroup = self._make_cgroup(layout)
         plan = self._plan(Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout))
         given = self.inputs.open(plan)
         encoded = native.encode(plan)
         talk = self._spawn(plan)
+        self._fill_hook_state(talk, "creating")
         talk.stage.send(encoded, given)
         self._through_barriers(talk)
+        resources = bundle.config.linux.resources
+        if resources and resources.pids:
+            self.cgroup.apply(Resources(pids=resources.pids), update=True)
         self.state = self._make_state(plan, talk)
         self._hand_over(talk)
         directory.save(self.state)
@@ -87,13 +105,27 @@ class Creation:
 
     # ---- before the stage ----
 
+    def _warn(self) -> None:
+        """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process)."""
+        process = self.bundle.config.process
+        sets = process.capabilities if process else None
+        for name in sets._fields if sets else ():
+            for unknown in [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]:
+                warning(
+                    f"ignoring the unknown capability {unknown} [config.json: /process/capabilities/{name}]"
+                )
+
     def _record_config(self) -> None:
         """Keep the configuration as it is now: later edits must not touch the container (runtime.md#lifecycle)."""
         path = self.directory.path
         owner = stat_fields(posix.getpid())
-        self.directory.note(bundle=self.bundle.path, owner=posix.getpid(), ownerStartTime=owner[1] if owner else 0)
+        self.directory.note(
+            bundle=self.bundle.path, owner=posix.getpid(), ownerStartTime=owner[1] if owner else 0
+        )
         try:
-            fd = posix.open(f"{path}/config.json", posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+            fd = posix.open(
+                f"{path}/config.json", posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600
+            )
             try:
                 write_all(fd, self.bundle.text)
             finally:
@@ -108,7 +140,12 @@ class Creation:
         cgroup = plan_cgroup(linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
         self.cgroup = cgroup
         cgroup.create(self._note_cgroup, linux.resources)
-        cgroup.apply(linux.resources)
+        resources = linux.resources
+        # A limit of tasks counts the stage and the hooks, too: it comes into force when they have done their work.
+        cgroup.apply(replace(resources, pids=None) if resources and resources.pids else resources)
+        mapped = [m.hostID for m in linux.uidMappings if m.containerID == 0]
+        if mapped and ownership_wanted(linux.namespaces, self.bundle.config.mounts):
+            cgroup.hand_over(mapped[0])
         return cgroup
 
     def _note_cgroup(self, path: str) -> None:
@@ -117,8 +154,8 @@ class Creation:
 
     def _plan(self, facts: Facts) -> "Plan":
         assert self.cgroup is not None
-        request = make_request(self.bundle, self.options, self.id, self.cgroup.paths())
-        return build.create(self.bundle.config, request, facts)
+        self.request = make_request(self.bundle, self.options, self.id, self.cgroup.paths())
+        return build.create(self.bundle.config, self.request, facts)
 
     # ---- the stage is alive ----
 
@@ -130,7 +167,7 @@ class Creation:
         back = posix.open(".", posix.O_PATH | posix.O_CLOEXEC)
         try:
             posix.fchdir(rootfs)
-            stage = native.Stage.spawn(plan.clone_flags, cgroup, self.options.preserve_fds)
+            stage = native.Stage.spawn(plan.clone_flags, cgroup, self.request.preserveFds)
         finally:
             posix.fchdir(back)
             for fd in (rootfs, back, *([cgroup] if cgroup is not None else [])):
@@ -145,6 +182,8 @@ class Creation:
     def _note_process(self, pid: int) -> None:
         found = stat_fields(pid)
         self.directory.note(pid=pid, startTime=found[1] if found else 0)
+        if self.talk is not None and self.inputs.fds:
+            self._fill_hook_state(self.talk, "creating")
 
     def _write_maps(self, pid: int) -> None:
         linux = self.bundle.config.linux
@@ -184,7 +223,9 @@ class Creation:
         from pyoci.host import seccomp_agent  # only filters with SCMP_ACT_NOTIFY need it
 
         assert self.talk is not None
-        seccomp_agent.send(self.bundle.config, self._hook_state("creating", self.talk.stage.pid), self.talk.stage, number)
+        seccomp_agent.send(
+            self.bundle.config, self._hook_state("creating", self.talk.stage.pid), self.talk.stage, number
+        )
 
     def _make_state(self, plan: "Plan", talk: Conversation) -> State:
         assert self.cgroup is not None
@@ -236,24 +277,44 @@ class Creation:
             undo_cgroups(self.cgroup_directories)
         self.directory.remove()
         if pid:
-            for _ in hooks.failures(self.bundle.config, "poststop", self._hook_state("stopped", 0)):
-                pass
+            for failure in hooks.failures(self.bundle.config, "poststop", self._hook_state("stopped", 0)):
+                warning(str(failure))
         if pid and self.options.pid_file:
             remove_pid_file(self.options.pid_file, pid)
 
 
-def make_request(bundle: "Bundle", options: "CreateOptions", container_id: str, paths: "dict[str, str]") -> Request:
-    """Collect what the plan needs to know of the command line."""
+def make_request(
+    bundle: "Bundle", options: "CreateOptions", container_id: str, paths: "dict[str, str]"
+) -> Request:
+    """Collect what the plan needs to know of the command line, and of sockets that the caller passes on.
+
+    LISTEN_FDS counts only when LISTEN_PID says that it is meant for this process; sd_listen_fds(3).
+    """
+    passed = listen_fds()
+    environment = home_directory(bundle.config.process, bundle.rootfs) if bundle.config.process else []
+    if passed:
+        names = posix.environ.get(b"LISTEN_FDNAMES", b"").decode("utf-8", "surrogateescape")
+        environment += [
+            f"LISTEN_FDS={passed}",
+            "LISTEN_PID=1",
+            *([f"LISTEN_FDNAMES={names}"] if names else []),
+        ]
     return Request(
         id=container_id,
         bundle=bundle.path,
         rootfs=bundle.rootfs,
         noPivot=options.no_pivot,
         noNewKeyring=options.no_new_keyring,
-        preserveFds=options.preserve_fds,
-        extraEnv=home_directory(bundle.config.process, bundle.rootfs) if bundle.config.process else [],
+        preserveFds=options.preserve_fds + passed,
+        extraEnv=environment,
         cgroupPaths=paths,
     )
+
+
+def listen_fds() -> int:
+    """Give the number of sockets that service managers have put behind descriptor 2 for this process."""
+    count, pid = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID", b"")
+    return int(count) if count.isdigit() and len(count) < 5 and pid == b"%d" % posix.getpid() else 0
 
 
 def public_state(

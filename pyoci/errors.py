@@ -48,7 +48,8 @@ class Problem(Record):
 
     def __str__(self) -> str:
         """Give ``/mounts/3/type: message`` as the user reads it."""
-        return f"{self.pointer}: {self.message}" if self.pointer else self.message
+        text = f"{self.pointer}: {self.message}" if self.pointer else self.message
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class ConfigError(Error):

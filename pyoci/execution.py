@@ -50,10 +50,24 @@ class Execution:
         try:
             self.inputs.given["container"] = pidfd
             kinds = differing_namespaces(state.pid)
-            request = Request(id=state.id, bundle=state.bundle, rootfs=state.rootfs, preserveFds=options.preserve_fds,
-                              extraEnv=home_directory(config.process, f"/proc/{state.pid}/root"))
-            plan = build.execute(config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=Layout()), kinds)
-            talk = self._start(Conversation(self._spawn(), plan))
+            request = Request(
+                id=state.id,
+                bundle=state.bundle,
+                rootfs=state.rootfs,
+                preserveFds=options.preserve_fds,
+                extraEnv=home_directory(config.process, f"/proc/{state.pid}/root"),
+            )
+            plan = build.execute(
+                config,
+                request,
+                Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=Layout()),
+                kinds,
+            )
+            talk = self._start(Conversation(self._spawn(), plan), foreground)
+        except BaseException:
+            if foreground is not None:
+                foreground.end()
+            raise
         finally:
             posix.close(pidfd)
             self.inputs.close()
@@ -97,7 +111,7 @@ class Execution:
             raise
         return stage
 
-    def _start(self, talk: Conversation) -> Conversation:
+    def _start(self, talk: Conversation, foreground: "console.Foreground | None") -> Conversation:
         """Lead the stage to its program.
 
         Raises:
@@ -113,6 +127,8 @@ class Execution:
                 talk.console = -1
             if options.pidfd_socket:
                 console.send_fd(options.pidfd_socket, talk.stage.pidfd, b"pidfd")
+            if foreground is not None:
+                foreground.begin(talk.console)
             talk.stage.go()
             if talk.barrier() is not None:
                 raise Error("the stage waits where it should run the program")
@@ -176,5 +192,9 @@ class Execution:
         if not added:
             return base
         base = base or Capabilities()
-        return replace(base, bounding=base.bounding + added, effective=base.effective + added,
-                       permitted=base.permitted + added)
+        return replace(
+            base,
+            bounding=base.bounding + added,
+            effective=base.effective + added,
+            permitted=base.permitted + added,
+        )

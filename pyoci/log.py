@@ -66,7 +66,7 @@ def error(message: str) -> None:
 
 
 def warning(message: str) -> None:
-    """Note something that does not alter the flow; only where warnings are wanted, for output of callers must stay clean."""
+    """Note what does not alter the flow; only where warnings are wanted, for callers read the output."""
     log.record("warning", message)
     if log.level >= 1:
         write_quietly(2, f"pyoci: warning: {message}\n")

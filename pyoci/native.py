@@ -7,8 +7,10 @@ and wraps the few kernel calls that ``posix`` lacks.
 import posix
 import select
 import time
+from errno import errorcode
 
-from pyoci._native import ffi, lib
+from pyoci._native import ffi as ffi
+from pyoci._native import lib as lib
 from pyoci.errors import Error, HookError, KernelError, errno_text
 
 TYPE_CHECKING = False
@@ -91,7 +93,7 @@ def _fill(record: "Any", step: "Step", strings: Strings, slots: "dict[str, int]"
     record.flags = step.flags
     record.slot = slots[step.slot] if step.slot else -1
     for field, slot in step.slots.items():
-        setattr(record, field, slots[slot])
+        setattr(record, field, slots[slot] + (step.op == "OP_SETATTR"))  # there 0 says "no user namespace"
     for field, text in step.strings.items():
         if isinstance(text, str):
             setattr(record, field, strings.add(text))
@@ -147,7 +149,9 @@ class Stage:
         """Hand over the encoded plan and the descriptors of its inputs, which stay open here."""
         memfd = check(lib.pyoci_memfd(b"pyoci-plan", plan, len(plan), 1), "making the plan's memfd")
         try:
-            result = lib.pyoci_send_plan(self.channel, memfd, len(plan), ffi.new("int[]", inputs), len(inputs))
+            result = lib.pyoci_send_plan(
+                self.channel, memfd, len(plan), ffi.new("int[]", inputs), len(inputs)
+            )
         finally:
             posix.close(memfd)
         check(result, "sending the plan to the stage")
@@ -190,15 +194,15 @@ def memfd(name: str) -> int:
     return check(lib.pyoci_memfd(_cstring(name), b"", 0, 0), "making a memfd")
 
 
-def run_steps(plan: "Plan") -> "list[int]":
-    """Run a plan in this process; gives the descriptors that its steps opened, in order of their slots."""
+def run_steps(plan: "Plan", inputs: "list[int]") -> "list[int]":
+    """Run a plan in this process; gives the descriptors of all its slots, those of the inputs first."""
     block = encode(plan)
     count = len({step.slot for step in plan.steps if step.slot} | {given.slot for given in plan.inputs})
-    slots = ffi.new("int[]", [-1] * count)
+    slots = ffi.new("int[]", inputs + [-1] * (count - len(inputs)))
     failed, detail = ffi.new("uint32_t *"), ffi.new("uint32_t *")
     result = lib.pyoci_run_steps(block, len(block), slots, count, failed, detail)
     if result < 0:
-        for fd in slots:
+        for fd in slots[len(inputs) : count]:
             if fd >= 0:
                 posix.close(fd)
         step = plan.steps[failed[0]]
@@ -266,7 +270,8 @@ def _exec_failure(report: Report, name: str, origin: str) -> str:
     place = f" [config.json: {origin}]" if origin else ""
     if report.detail == lib.DETAIL_NOT_FOUND and "/" not in name:
         return f'exec: "{name}": executable file not found in $PATH: {errno_text(report.err)}{place}'
-    return f'exec: "{name}": {errno_text(report.err).lower()}{place}'
+    words = posix.strerror(report.err).lower()
+    return f'exec: "{name}": {words} ({errorcode.get(report.err, report.err)}){place}'
 
 
 def _hook_failure(report: Report, what: str, origin: str) -> HookError:
@@ -289,7 +294,9 @@ def _printed(text: str) -> str:
 
 def _one_line(text: str) -> str:
     """Fold a text into one line that a terminal can show."""
-    return " | ".join("".join(c if c.isprintable() else " " for c in line).strip() for line in text.strip().splitlines())
+    return " | ".join(
+        "".join(c if c.isprintable() else " " for c in line).strip() for line in text.strip().splitlines()
+    )
 
 
 class ProgramTimeout(Exception):
@@ -313,7 +320,9 @@ def run_program(
     pidfd = ffi.new("int *")
     pid = -EINTR
     try:
-        pid = lib.pyoci_execute(_cstring(path), _packed(argv), len(argv), _packed(env), len(env), memfd, write_end, -1, pidfd)
+        pid = lib.pyoci_execute(
+            _cstring(path), _packed(argv), len(argv), _packed(env), len(env), memfd, write_end, -1, pidfd
+        )
     finally:
         posix.close(memfd)
         posix.close(write_end)

@@ -108,6 +108,12 @@ def parse_size(text: str, what: str) -> int:
     if digits and digits[-1] in SUFFIXES:
         factor = 1024 ** (SUFFIXES.index(digits[-1]) + 1)
         digits = digits[:-1]
-    if not digits or not digits.isascii() or not digits.isdigit() or len(digits) > 19 or int(digits) * factor >= 2**63:
+    if (
+        not digits
+        or not digits.isascii()
+        or not digits.isdigit()
+        or len(digits) > 19
+        or int(digits) * factor >= 2**63
+    ):
         raise UsageError(f"{what} needs a number of bytes, not {ascii(text)}")
     return int(digits) * factor

@@ -54,7 +54,7 @@ static const struct shape {
     [OP_MASK_PATH] = { SLOT | A | B_SLOT, 0 },
     [OP_CONSOLE] = { SLOT, CONSOLE_BIND },
     [OP_CONTROLLING_TTY] = { SLOT, 0 },
-    [OP_PIVOT] = { 0, PIVOT_MOVE },
+    [OP_PIVOT] = { 0, PIVOT_MOVE | PIVOT_CHROOT },
     [OP_SCHEDULER] = { BC_BYTES, 0 },
     [OP_CHDIR] = { A, CHDIR_CREATE | CHDIR_RETRY },
     [OP_GROUPS] = { AB_U32, GROUPS_KEEP },

@@ -143,8 +143,25 @@ static int root_is_ours(const struct stage *stage)
     return same;
 }
 
+/* Without a mount namespace there is nothing to detach: only the root directory of this process changes. */
+static int change_root(struct stage *stage)
+{
+    int result = sys(chroot("."));
+
+    if (result >= 0)
+        result = sys(chdir("/"));
+    if (result >= 0)
+        result = stage->root = sys(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (result < 0)
+        return fail(stage, DETAIL_ATTACH, result);
+    stage->pivoted = 1;
+    return 0;
+}
+
 int op_pivot(struct stage *stage, const struct step *step)
 {
+    if (step->flags & PIVOT_CHROOT)
+        return change_root(stage);
     int result = proc_root(stage);  /* while the host's /proc is there to fall back to */
     if (result < 0)
         return result;

@@ -22,6 +22,7 @@ from pyoci.cgroups.files import (
     read_or,
     remove_tree,
     undo,
+    unprivileged,
     write,
 )
 from pyoci.errors import Error, KernelError, StateError, wrap
@@ -43,7 +44,6 @@ DELETE_SECONDS = 10.0
 MOVE_SECONDS = 0.5
 DELEGATED_FILES = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
-WHOLE_ID_MAP = ["0", "0", "4294967295"]
 
 
 class Cgroup:
@@ -346,13 +346,6 @@ class Cgroup:
 def from_state(saved: "Mapping[str, Any]") -> Cgroup:
     """Rebuild the cgroup from what its saved() gave; an empty mapping is a container without cgroups."""
     return Cgroup(saved.get("paths", {}), made=saved.get("made", []))
-
-
-def unprivileged() -> bool:
-    """Tell whether we are not root, or only root of a user namespace."""
-    if posix.geteuid() != 0:
-        return True
-    return read_or("/proc/self/uid_map", " ".join(WHOLE_ID_MAP)).split() != WHOLE_ID_MAP
 
 
 def _move(pid: int, directory: str) -> None:

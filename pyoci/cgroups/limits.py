@@ -7,8 +7,8 @@ and ``unified`` reaches the controllers that v2 has kept.
 import errno
 import posix
 
-from pyoci.cgroups import devices, unprivileged, v2
-from pyoci.cgroups.files import Write, perform, read, read_or
+from pyoci.cgroups import devices, v2
+from pyoci.cgroups.files import Write, perform, read, read_or, unprivileged
 from pyoci.config.model import Resources
 from pyoci.errors import ConfigError, KernelError, Problem, wrap
 

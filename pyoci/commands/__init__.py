@@ -1,0 +1,1 @@
+"""One verb, one module; they never import each other."""

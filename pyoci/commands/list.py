@@ -35,5 +35,8 @@ def row(state: "dict[str, Any]") -> "tuple[str, ...]":
 def table(rows: "list[tuple[str, ...]]") -> str:
     """Put columns under each other, the last one as it is."""
     widths = [max(len(line[column]) for line in rows) for column in range(len(rows[0]))]
-    lines = ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
+    lines = [
+        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in rows
+    ]
     return "\n".join(lines) + "\n"

@@ -23,11 +23,18 @@ def run(command: "Command") -> int:
     layout = detect()
     cgroup = plan_cgroup(bundle.config.linux.cgroupsPath, container_id, layout, options.cgroup_manager)
     request = make_request(bundle, options, container_id, cgroup.paths())
-    plan = build.create(bundle.config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout))
+    plan = build.create(
+        bundle.config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout)
+    )
     if command.options["json"]:
-        steps = [{"op": s.op.removeprefix("OP_").lower(), "what": s.what, "origin": s.origin} for s in plan.steps]
+        steps = [
+            {"op": s.op.removeprefix("OP_").lower(), "what": s.what, "origin": s.origin} for s in plan.steps
+        ]
         inputs = [{"slot": i.slot, "kind": i.kind, "path": i.path, "origin": i.origin} for i in plan.inputs]
-        return show(codec.dumps({"cloneFlags": plan.clone_flags, "inputs": inputs, "steps": steps}, indent="  ") + "\n")
+        return show(
+            codec.dumps({"cloneFlags": plan.clone_flags, "inputs": inputs, "steps": steps}, indent="  ")
+            + "\n"
+        )
     lines = [f"{'':>4}  opening {i.path or i.slot} for {i.slot}{place(i.origin)}" for i in plan.inputs]
     lines += [f"{number:>4}  {what}{place(origin)}" for number, (what, origin) in enumerate(plan.describe())]
     return show("\n".join(lines) + "\n")

@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from pyoci.cli import Command
 
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
-MASKED = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-          "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"]
+MASKED = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/sys/firmware",
+    "/proc/scsi",
+]
 READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
@@ -99,10 +109,17 @@ def rootless_mounts(mounts: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     """Change what a user namespace cannot have: group 5 is not mapped, sysfs needs the network namespace."""
     changed = []
     for mount in mounts:
-        kept = {**mount, "options": [text for text in mount.get("options", ()) if not text.startswith("gid=")]}
+        kept = {
+            **mount,
+            "options": [text for text in mount.get("options", ()) if not text.startswith("gid=")],
+        }
         if mount["type"] == "sysfs":
-            kept = {"destination": "/sys", "type": "none", "source": "/sys",
-                    "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]}
+            kept = {
+                "destination": "/sys",
+                "type": "none",
+                "source": "/sys",
+                "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
+            }
         if kept["options"] or "options" in mount:
             changed.append(kept)
         else:

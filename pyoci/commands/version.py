@@ -11,8 +11,12 @@ if TYPE_CHECKING:
 SPEC_VERSION = "1.3.0"
 
 
-def run(_command: "Command") -> int:
+def run(command: "Command") -> int:
     """Print the version, and what pyoci was built with; callers read the first line and the one with ``spec:``."""
+    del command  # it has nothing to say here
     number = lib.pyoci_seccomp_version()
     seccomp = f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
-    return show(f"pyoci version {__version__}\nspec: {SPEC_VERSION}\n+CGROUPS +SECCOMP +APPARMOR +SELINUX\nlibseccomp: {seccomp}\n")
+    return show(
+        f"pyoci version {__version__}\nspec: {SPEC_VERSION}\n"
+        f"+CGROUPS +SECCOMP +APPARMOR +SELINUX\nlibseccomp: {seccomp}\n"
+    )

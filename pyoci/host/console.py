@@ -20,7 +20,9 @@ def send_fd(path: str, fd: int, text: bytes) -> None:
     """
     sock = native.check(lib.pyoci_connect_unix(path.encode()), f"connecting to the console socket {path}")
     try:
-        native.check(lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), f"sending to {path}")
+        native.check(
+            lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), f"sending to {path}"
+        )
     finally:
         posix.close(sock)
 
@@ -32,8 +34,10 @@ def check(terminal: bool, socket: str, detach: bool) -> None:
         Error: terminal and console socket do not fit.
     """
     if terminal and detach and not socket:
-        raise Error("cannot allocate a terminal for a detached container without --console-socket"
-                    " [config.json: /process/terminal]")
+        raise Error(
+            "cannot allocate a terminal for a detached container without --console-socket"
+            " [config.json: /process/terminal]"
+        )
     if not terminal and socket:
         raise Error("--console-socket needs a process with a terminal [config.json: /process/terminal]")
 
@@ -56,24 +60,26 @@ class Foreground:
     def wait(self, pidfd: int, master: int) -> int:
         """Stay until the process ends; gives its exit status, or 128 + n for signal n.
 
-        master is the terminal's, or -1.  pidfd must be a child's.
+        master is that of a terminal which begin() has taken up, or -1.  pidfd must be a child's.
         """
-        if master >= 0:
-            self._begin(master)
         try:
             self._loop(pidfd, master)
         finally:
-            self._end()
+            self.end()
         status = native.reap(pidfd)
         return 128 - status if status < 0 else status
 
-    def _begin(self, master: int) -> None:
+    def begin(self, master: int) -> None:
+        """Take up a terminal, before its program runs: give it our size, and make ours raw."""
+        if master < 0:
+            return
         self._resize(master)
         if posix.isatty(0):
             self.raw = lib.pyoci_tty_raw(0, self.saved) == 0
         posix.set_blocking(master, False)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Give our terminal back as it was."""
         if self.raw:
             lib.pyoci_tty_restore(0, self.saved)
             self.raw = False

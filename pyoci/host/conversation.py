@@ -16,12 +16,21 @@ lib = native.lib
 BARRIER_MAPS, BARRIER_HOOKS, BARRIER_READY = lib.BARRIER_MAPS, lib.BARRIER_HOOKS, lib.BARRIER_READY
 
 
+def ignore(*_: object) -> None:
+    """Do nothing with what the stage says."""
+
+
 def step_words(plan: "Plan", index: int) -> "tuple[str, str, str, dict[str, str]]":
     """Give what native.failure needs to explain a step: operation, words, JSON pointer, hints."""
     if index >= len(plan.steps):
         return "", "handing the plan to the stage", "", {}
     step = plan.steps[index]
-    return step.op, step.subject or step.what, step.origin, {str(number): hint for number, hint in step.hints.items()}
+    return (
+        step.op,
+        step.subject or step.what,
+        step.origin,
+        {str(number): hint for number, hint in step.hints.items()},
+    )
 
 
 class Conversation:
@@ -37,9 +46,9 @@ class Conversation:
         self.stage = stage
         self.plan = plan
         self.console = -1
-        self.on_child: Callable[[int], None] = lambda pid: None
-        self.on_listener: Callable[[int], None] = lambda number: None
-        self.on_warning: Callable[[str, str], None] = lambda what, origin: None
+        self.on_child: Callable[[int], None] = ignore
+        self.on_listener: Callable[[int], None] = ignore
+        self.on_warning: Callable[[str, str], None] = ignore
 
     def barrier(self) -> int | None:
         """Listen until the stage waits at a barrier; None when it runs the program instead.

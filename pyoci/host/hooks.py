@@ -1,7 +1,10 @@
-"""The hooks that run in the runtime's namespaces: prestart, createRuntime, poststart, poststop; config.md#posix-platform-hooks."""
+"""The hooks that run in the runtime's namespaces; config.md#posix-platform-hooks.
+
+These are prestart, createRuntime, poststart and poststop; the others run inside the container.
+"""
 
 from pyoci import codec, native
-from pyoci.errors import HookError
+from pyoci.errors import HookError, errno_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ def failures(config: "Config", name: str, state: "dict[str, Any]") -> "list[Hook
         except native.ProgramTimeout as timeout:
             found.append(HookError(f"{what} ran out of its {hook.timeout} s and was killed{place}{timeout}"))
         except OSError as error:
-            found.append(HookError(f"{what} cannot be run: {native.errno_text(error.errno)}{place}"))
+            found.append(HookError(f"{what} cannot be run: {errno_text(error.errno or 0)}{place}"))
         else:
             if status != 0:
                 how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

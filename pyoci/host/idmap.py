@@ -54,7 +54,9 @@ def _write_text(pid: int, file: str, text: str, origin: str) -> None:
         finally:
             posix.close(fd)
     except OSError as error:
-        hint = "the ranges must not overlap and be owned by pyoci's user" if error.errno == errno.EINVAL else ""
+        hint = (
+            "the ranges must not overlap and be owned by pyoci's user" if error.errno == errno.EINVAL else ""
+        )
         raise wrap(f"writing {file}", error, origin, hint) from error
 
 
@@ -65,7 +67,9 @@ def _run_helper(name: str, pid: int, maps: "Sequence[IDMapping]", origin: str) -
         if posix.access(path, posix.X_OK):
             break
     else:
-        raise Error(f"mapping ids without privilege needs {name}, which is not installed [config.json: {origin}]")
+        raise Error(
+            f"mapping ids without privilege needs {name}, which is not installed [config.json: {origin}]"
+        )
     numbers = [str(number) for m in maps for number in (m.containerID, m.hostID, m.size)]
     status, output = native.run_program(path, [path, str(pid), *numbers], [], b"", timeout=30)
     if status != 0:

@@ -3,14 +3,11 @@
 import posix
 
 from pyoci import native
+from pyoci.config.model import IDMapping
 from pyoci.config.tables import NAMESPACE_FILES, NAMESPACES
 from pyoci.errors import ConfigError, Error, Problem, wrap
 from pyoci.host import idmap
-from pyoci.plan.steps import Plan, Step
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.plan.steps import Input
+from pyoci.plan.steps import Input, Plan, Step
 
 CLOEXEC = posix.O_CLOEXEC
 
@@ -60,13 +57,15 @@ class Inputs:
 
 def open_namespace(wanted: "Input") -> int:
     """Open a namespace by path, and check that it is of the type that the configuration says."""
-    fd = posix.open(wanted.path, posix.O_RDONLY | CLOEXEC)
+    fd = posix.open(wanted.path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | CLOEXEC)
     found = native.lib.pyoci_ns_type(fd)
     if found != NAMESPACES[wanted.detail]:
         posix.close(fd)
         kinds = {flag: kind for kind, flag in NAMESPACES.items()}
         what = f"a {kinds[found]} namespace" if found in kinds else "no namespace"
-        problem = Problem(pointer=wanted.origin, message=f"{wanted.path} is {what}, not one of type {wanted.detail}")
+        problem = Problem(
+            pointer=wanted.origin, message=f"{wanted.path} is {what}, not one of type {wanted.detail}"
+        )
         raise ConfigError("config.json", [problem])
     return fd
 
@@ -74,14 +73,46 @@ def open_namespace(wanted: "Input") -> int:
 def clone_tree(wanted: "Input") -> int:
     """Make the detached clone of a host path here, where the stage could not."""
     flags = ("recursive" in wanted.detail) | ("nofollow" in wanted.detail) << 1
-    step = Step(op="OP_OPEN_TREE", what=f"opening {wanted.path}", origin=wanted.origin, slot="tree", flags=flags,
-                strings={"a": wanted.path}, hints={2: "the source of the mount does not exist"})
-    return native.run_steps(Plan(clone_flags=0, inputs=[], steps=[step]))[0]
+    step = Step(
+        op="OP_OPEN_TREE",
+        what=f"opening {wanted.path}",
+        origin=wanted.origin,
+        slot="tree",
+        flags=flags,
+        strings={"a": wanted.path},
+    )
+    tree = native.run_steps(Plan(clone_flags=0, inputs=[], steps=[step]), [])[0]
+    if wanted.maps:
+        try:
+            map_tree(wanted, tree)
+        except BaseException:
+            posix.close(tree)
+            raise
+    return tree
+
+
+def map_tree(wanted: "Input", tree: int) -> None:
+    """Give a detached mount its id mappings; a stage in a user namespace has not the right to."""
+    namespace = user_namespace(wanted)
+    step = Step(
+        op="OP_SETATTR",
+        what=f"mapping the ids of {wanted.path}",
+        origin=wanted.origin,
+        slot="tree",
+        flags="recursive" in wanted.detail,
+        slots={"b": "ids"},
+        hints={22: "the file system does not support id-mapped mounts"},
+    )
+    inputs = [Input(slot=slot, kind="descriptor") for slot in ("tree", "ids")]
+    try:
+        native.run_steps(Plan(clone_flags=0, inputs=inputs, steps=[step]), [tree, namespace])
+    finally:
+        posix.close(namespace)
 
 
 def user_namespace(wanted: "Input") -> int:
     """Make a user namespace for the id mappings of a mount: a stage is born in it, and ends once it is open."""
-    uids, gids = ([parse_mapping(text) for text in line.split()] for line in wanted.detail.split("\n"))
+    uids, gids = ([parse_mapping(text) for text in line.split()] for line in wanted.maps.split("\n"))
     stage = native.Stage.spawn(NAMESPACES["user"], None, 0)
     try:
         idmap.write_maps(stage.pid, uids, gids)
@@ -90,10 +121,10 @@ def user_namespace(wanted: "Input") -> int:
         stage.kill()
 
 
-def parse_mapping(text: str) -> idmap.IDMapping:
+def parse_mapping(text: str) -> IDMapping:
     """Read ``containerID:hostID:size``."""
     container, host, size = (int(part) for part in text.split(":"))
-    return idmap.IDMapping(containerID=container, hostID=host, size=size)
+    return IDMapping(containerID=container, hostID=host, size=size)
 
 
 def differing_namespaces(pid: int) -> "frozenset[str]":
@@ -105,7 +136,11 @@ def differing_namespaces(pid: int) -> "frozenset[str]":
     kinds = set()
     for kind, name in NAMESPACE_FILES.items():
         try:
-            theirs, ours = posix.stat(f"/proc/{pid}/ns/{name}"), posix.stat(f"/proc/self/ns/{name}")
+            ours = posix.stat(f"/proc/self/ns/{name}")
+        except FileNotFoundError:
+            continue  # this kernel has no such namespaces
+        try:
+            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
         except FileNotFoundError:
             raise Error("container not running") from None
         if theirs.st_ino != ours.st_ino:

@@ -24,9 +24,13 @@ def send(config: "Config", state: "dict[str, Any]", stage: native.Stage, number:
     """
     seccomp = config.linux.seccomp
     if seccomp is None or not seccomp.listenerPath:
-        raise Error("a filter with SCMP_ACT_NOTIFY needs a listenerPath [config.json: /linux/seccomp/listenerPath]")
+        raise Error(
+            "a filter with SCMP_ACT_NOTIFY needs a listenerPath [config.json: /linux/seccomp/listenerPath]"
+        )
     origin = "/linux/seccomp/listenerPath"
-    listener = native.check(lib.pyoci_pidfd_getfd(stage.pidfd, number), "fetching the seccomp listener", origin)
+    listener = native.check(
+        lib.pyoci_pidfd_getfd(stage.pidfd, number), "fetching the seccomp listener", origin
+    )
     try:
         message: dict[str, Any] = {
             "ociVersion": state["ociVersion"],
@@ -40,7 +44,9 @@ def send(config: "Config", state: "dict[str, Any]", stage: native.Stage, number:
         what = f"sending the seccomp listener to {seccomp.listenerPath}"
         sock = native.check(lib.pyoci_connect_unix(seccomp.listenerPath.encode()), what, origin)
         try:
-            native.check(lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [listener]), 1), what, origin)
+            native.check(
+                lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [listener]), 1), what, origin
+            )
         finally:
             posix.close(sock)
     finally:

@@ -4,6 +4,7 @@ Pure: a configuration, a request and facts about the host go in, a Plan comes ou
 """
 
 from pyoci.config.tables import NAMESPACES
+from pyoci.errors import ConfigError, Problem
 from pyoci.plan import mounts, namespaces, process, rootfs
 from pyoci.plan.builder import Builder, Facts, Request
 
@@ -21,6 +22,7 @@ def create(config: "Config", request: Request, facts: Facts) -> "Plan":
     Raises:
         ConfigError: something that only the plan can tell (an unknown option of a bind mount, say).
     """
+    refuse_unsupported(config)
     builder = Builder(config, request, facts)
     namespaces.enter(builder)
     namespaces.guard(builder)
@@ -38,6 +40,25 @@ def create(config: "Config", request: Request, facts: Facts) -> "Plan":
     return builder.plan()
 
 
+def refuse_unsupported(config: "Config") -> None:
+    """Refuse what the specification knows and pyoci cannot do yet: a setting is applied or it is an error.
+
+    Raises:
+        ConfigError: such a setting is there.
+    """
+    linux = config.linux
+    wishes = (
+        ("netDevices", linux.netDevices),
+        ("intelRdt", linux.intelRdt),
+        ("memoryPolicy", linux.memoryPolicy),
+    )
+    problems = [
+        Problem(pointer=f"/linux/{name}", message="is not supported yet") for name, wish in wishes if wish
+    ]
+    if problems:
+        raise ConfigError("config.json", problems)
+
+
 def _file_systems(builder: Builder) -> None:
     """Everything between the host's mounts and the container's own root."""
     rootfs.root(builder)
@@ -49,8 +70,12 @@ def _file_systems(builder: Builder) -> None:
     rootfs.console(builder)
     hooks = builder.config.hooks
     if hooks.prestart or hooks.createRuntime:
-        builder.add("OP_BARRIER", "waiting for the prestart and createRuntime hooks", "/hooks",
-                    numbers={"a": BARRIER_HOOKS})
+        builder.add(
+            "OP_BARRIER",
+            "waiting for the prestart and createRuntime hooks",
+            "/hooks",
+            numbers={"a": BARRIER_HOOKS},
+        )
     process.hooks(builder, "createContainer")
     rootfs.protect(builder)
     rootfs.pivot(builder)
@@ -66,8 +91,12 @@ def execute(config: "Config", request: Request, facts: Facts, kinds: "frozenset[
     namespaces.guard(builder)
     builder.give("container", "pidfd")
     flags = sum(NAMESPACES[kind] for kind in kinds)
-    builder.add("OP_JOIN_PROCESS", f"joining the container's namespaces {', '.join(sorted(kinds))}", slot="container",
-                numbers={"n": flags})
+    builder.add(
+        "OP_JOIN_PROCESS",
+        f"joining the container's namespaces {', '.join(sorted(kinds))}",
+        slot="container",
+        numbers={"n": flags},
+    )
     if "pid" in kinds:
         builder.add("OP_FORK", "entering the container's PID namespace")
     if "user" in kinds:

@@ -6,12 +6,13 @@ the v1 form binds the container's directories, and a user namespace, which may n
 hierarchy, gets the host's directory bound.
 """
 
+from pyoci.plan.rootfs import open_source
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.plan.builder import Builder
     from pyoci.plan.mounts import Options
 
-from pyoci.plan.rootfs import open_source
 
 NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 RDONLY = 1
@@ -39,8 +40,13 @@ def open_sources(builder: "Builder", index: int) -> None:
                 source = builder.request.cgroupPaths.get(keys[0], point)
                 open_source(builder, f"mount {index} {point}", source, origin)
     elif _binds_v2(builder):
-        open_source(builder, f"mount {index}", builder.facts.layout.mounts.get("", "/sys/fs/cgroup"), origin,
-                    recursive=True)
+        open_source(
+            builder,
+            f"mount {index}",
+            builder.facts.layout.mounts.get("", "/sys/fs/cgroup"),
+            origin,
+            recursive=True,
+        )
 
 
 def _binds_v2(builder: "Builder") -> bool:
@@ -59,35 +65,83 @@ def _mount_v2(builder: "Builder", index: int, target: str, options: "Options") -
     slot, origin = f"mount {index}", f"/mounts/{index}"
     attributes = options.set | options.recursive_set
     if _binds_v2(builder):
-        builder.add("OP_SETATTR", f"setting the mount flags of {target}", origin, slot=slot, flags=1,
-                    numbers={"n": attributes})
+        builder.add(
+            "OP_SETATTR",
+            f"setting the mount flags of {target}",
+            origin,
+            slot=slot,
+            flags=1,
+            numbers={"n": attributes},
+        )
     else:
-        builder.add("OP_FSMOUNT", f"mounting cgroup2 on {target}", origin, slot=slot,
-                    strings={"a": "cgroup2", "b": [], "d": "cgroup"}, numbers={"n": attributes})
+        builder.add(
+            "OP_FSMOUNT",
+            f"mounting cgroup2 on {target}",
+            origin,
+            slot=slot,
+            strings={"a": "cgroup2", "b": [], "d": "cgroup"},
+            numbers={"n": attributes},
+        )
     builder.add("OP_ATTACH", f"mounting cgroup2 on {target}", origin, slot=slot, strings={"a": target})
 
 
 def _mount_v1(builder: "Builder", index: int, target: str, options: "Options") -> None:
     origin, readonly = f"/mounts/{index}", (options.set | options.recursive_set) & RDONLY
     slot = f"mount {index}"
-    builder.add("OP_FSMOUNT", f"mounting a tmpfs for the cgroups on {target}", origin, slot=slot,
-                strings={"a": "tmpfs", "b": ["mode=755"], "d": "tmpfs"}, numbers={"n": NOSUID_NODEV_NOEXEC})
-    builder.add("OP_ATTACH", f"mounting a tmpfs for the cgroups on {target}", origin, slot=slot, strings={"a": target})
+    builder.add(
+        "OP_FSMOUNT",
+        f"mounting a tmpfs for the cgroups on {target}",
+        origin,
+        slot=slot,
+        strings={"a": "tmpfs", "b": ["mode=755"], "d": "tmpfs"},
+        numbers={"n": NOSUID_NODEV_NOEXEC},
+    )
+    builder.add(
+        "OP_ATTACH", f"mounting a tmpfs for the cgroups on {target}", origin, slot=slot, strings={"a": target}
+    )
     for point, keys in _hierarchies(builder).items():
         name = point.rpartition("/")[2]
         place, part = f"{target}/{name}", f"mount {index} {point}"
         attributes = NOSUID_NODEV_NOEXEC | readonly
         if "cgroup" in builder.new:
             words = ["none", *keys] if keys[0].startswith("name=") else keys
-            builder.add("OP_FSMOUNT", f"mounting the cgroup hierarchy {name}", origin, slot=part,
-                        strings={"a": "cgroup", "b": words, "d": "cgroup"}, numbers={"n": attributes})
+            builder.add(
+                "OP_FSMOUNT",
+                f"mounting the cgroup hierarchy {name}",
+                origin,
+                slot=part,
+                strings={"a": "cgroup", "b": words, "d": "cgroup"},
+                numbers={"n": attributes},
+            )
         else:
-            builder.add("OP_SETATTR", f"setting the mount flags of {place}", origin, slot=part, numbers={"n": attributes})
-        builder.add("OP_ATTACH", f"mounting the cgroup hierarchy {name} on {place}", origin, slot=part,
-                    strings={"a": place})
+            builder.add(
+                "OP_SETATTR",
+                f"setting the mount flags of {place}",
+                origin,
+                slot=part,
+                numbers={"n": attributes},
+            )
+        builder.add(
+            "OP_ATTACH",
+            f"mounting the cgroup hierarchy {name} on {place}",
+            origin,
+            slot=part,
+            strings={"a": place},
+        )
         for key in keys:
             if key != name and not key.startswith("name="):
-                builder.add("OP_SYMLINK", f"linking {key} to {name}", origin, strings={"a": name, "b": f"{target}/{key}"})
+                builder.add(
+                    "OP_SYMLINK",
+                    f"linking {key} to {name}",
+                    origin,
+                    strings={"a": name, "b": f"{target}/{key}"},
+                )
     if readonly:
-        builder.add("OP_REMOUNT", f"making {target} read-only", origin, flags=1, strings={"a": target},
-                    numbers={"n": RDONLY})
+        builder.add(
+            "OP_REMOUNT",
+            f"making {target} read-only",
+            origin,
+            flags=1,
+            strings={"a": target},
+            numbers={"n": RDONLY},
+        )

@@ -1,4 +1,4 @@
-"""The mounts of config.md#mounts: sources first, then each in listed order, made detached and attached by descriptor."""
+"""The mounts of config.md#mounts: sources first, then each in order, made detached, attached by fd."""
 
 from pyoci.config.tables import MOUNT_OPTIONS, PROPAGATION
 from pyoci.errors import ConfigError, Problem
@@ -23,8 +23,18 @@ SHARED_SUPERBLOCK = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cg
 
 # What may be mounted below /proc: the files that lxcfs and the like provide (CVE-2019-16884).
 PROC_ALLOWED = frozenset(
-    ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid",
-     "sys/crypto/fips_enabled")
+    (
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
+    )
 )
 
 HINTS = {
@@ -69,9 +79,16 @@ def parse_options(strings: "Sequence[str]") -> Options:
     for pair in masks.values():
         if pair[1] & ATIME_MASK:
             pair[1] |= ATIME_MASK
-    return Options(set=masks[False][0], clear=masks[False][1], recursive_set=masks[True][0],
-                   recursive_clear=masks[True][1], propagation=propagation, words=words, data=data,
-                   names=frozenset(names))
+    return Options(
+        set=masks[False][0],
+        clear=masks[False][1],
+        recursive_set=masks[True][0],
+        recursive_clear=masks[True][1],
+        propagation=propagation,
+        words=words,
+        data=data,
+        names=frozenset(names),
+    )
 
 
 def _split(text: str) -> "list[str]":
@@ -125,9 +142,16 @@ def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -
     source = mount.source if mount.source.startswith("/") else f"{builder.request.bundle}/{mount.source}"
     wish = builder.config.linux.rootfsPropagation or ""
     shared = "shared" in wish and bool(options.propagation & PROPAGATION["shared"])
-    open_source(builder, f"mount {index}", source, f"/mounts/{index}/source",
-                recursive="rbind" in options.names,
-                nofollow=bool({"src-nofollow", "copy-symlink"} & options.names), shared=shared)
+    open_source(
+        builder,
+        f"mount {index}",
+        source,
+        f"/mounts/{index}/source",
+        recursive="rbind" in options.names,
+        nofollow=bool({"src-nofollow", "copy-symlink"} & options.names),
+        shared=shared,
+        maps=_maps(builder, mount, options),
+    )
 
 
 def _problem(pointer: str, message: str) -> ConfigError:
@@ -164,7 +188,9 @@ def _check_proc(index: int, mount: "Mount", target: str, options: Options) -> No
         if mount.type != "proc" and not (is_bind(options) and (mount.source or "").rstrip("/") == "/proc"):
             raise _problem(f"/mounts/{index}/destination", "only proc may be mounted on /proc")
     elif target.startswith("/proc/") and target[6:] not in PROC_ALLOWED:
-        raise _problem(f"/mounts/{index}/destination", f"{target} lies inside /proc, where nothing may be mounted")
+        raise _problem(
+            f"/mounts/{index}/destination", f"{target} lies inside /proc, where nothing may be mounted"
+        )
 
 
 def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, options: Options) -> None:
@@ -179,14 +205,29 @@ def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, optio
         data.append(f"context={label}")
     writable_first = kind == "tmpfs"
     attributes = (options.set | options.recursive_set) & ~(1 if writable_first else 0)
-    builder.add("OP_FSMOUNT", f"mounting {kind} on {target}", f"/mounts/{index}", slot=f"mount {index}",
-                strings={"a": kind, "b": data, "d": mount.source or kind}, numbers={"n": attributes}, hints=HINTS)
+    builder.add(
+        "OP_FSMOUNT",
+        f"mounting {kind} on {target}",
+        f"/mounts/{index}",
+        slot=f"mount {index}",
+        strings={"a": kind, "b": data, "d": mount.source or kind},
+        numbers={"n": attributes},
+        hints=HINTS,
+    )
     if kind == "tmpfs":
         flags = COPY_CONTENT | COPY_MODE if "copyup" in options.names else COPY_MODE
         if "copyup" in options.names or not any(text.startswith("mode=") for text in data):
-            builder.add("OP_COPY_UP", f"filling the tmpfs for {target}", f"/mounts/{index}", slot=f"mount {index}",
-                        flags=flags, strings={"a": target})
-    after = Options(set=options.set & 1 if writable_first else 0, propagation=options.propagation, names=options.names)
+            builder.add(
+                "OP_COPY_UP",
+                f"filling the tmpfs for {target}",
+                f"/mounts/{index}",
+                slot=f"mount {index}",
+                flags=flags,
+                strings={"a": target},
+            )
+    after = Options(
+        set=options.set & 1 if writable_first else 0, propagation=options.propagation, names=options.names
+    )
     _attach(builder, index, mount, target, after, kind)
 
 
@@ -200,26 +241,53 @@ def _attach(builder: Builder, index: int, mount: "Mount", target: str, options: 
         flags |= ATTACH_NOFOLLOW
     if target.startswith("/proc/"):
         flags |= ATTACH_PROC_OK
-    builder.add("OP_ATTACH", f"mounting {what} on {target}", f"/mounts/{index}", slot=f"mount {index}", flags=flags,
-                strings={"a": target})
+    builder.add(
+        "OP_ATTACH",
+        f"mounting {what} on {target}",
+        f"/mounts/{index}",
+        slot=f"mount {index}",
+        flags=flags,
+        strings={"a": target},
+    )
 
 
 def _attributes(builder: Builder, index: int, target: str, options: Options) -> None:
     slot, origin = f"mount {index}", f"/mounts/{index}/options"
     mapped = _idmap(builder, index, options)
     propagation = options.propagation or _inherited(builder, slot)
-    for flags, add, remove in ((0, options.set, options.clear), (1, options.recursive_set, options.recursive_clear)):
+    for flags, add, remove in (
+        (0, options.set, options.clear),
+        (1, options.recursive_set, options.recursive_clear),
+    ):
         if add or remove:
-            builder.add("OP_SETATTR", f"setting the mount flags of {target}", origin, slot=slot, flags=flags,
-                        numbers={"n": add, "m": remove},
-                        hints={1: "a flag that the host's mount has is locked in a user namespace"})
+            builder.add(
+                "OP_SETATTR",
+                f"setting the mount flags of {target}",
+                origin,
+                slot=slot,
+                flags=flags,
+                numbers={"n": add, "m": remove},
+                hints={1: "a flag that the host's mount has is locked in a user namespace"},
+            )
     if mapped:
-        builder.add("OP_SETATTR", f"mapping the ids of {target}", origin, slot=slot,
-                    flags=1 if "ridmap" in options.names else 0, slots={"b": mapped},
-                    hints={22: "the file system does not support id-mapped mounts"})
+        builder.add(
+            "OP_SETATTR",
+            f"mapping the ids of {target}",
+            origin,
+            slot=slot,
+            flags=1 if "ridmap" in options.names else 0,
+            slots={"b": mapped},
+            hints={22: "the file system does not support id-mapped mounts"},
+        )
     if propagation:
-        builder.add("OP_SETATTR", f"setting the propagation of {target}", origin, slot=slot,
-                    flags=1 if propagation & MS_REC else 0, numbers={"a": propagation & ~MS_REC})
+        builder.add(
+            "OP_SETATTR",
+            f"setting the propagation of {target}",
+            origin,
+            slot=slot,
+            flags=1 if propagation & MS_REC else 0,
+            numbers={"a": propagation & ~MS_REC},
+        )
 
 
 def _inherited(builder: Builder, slot: str) -> int:
@@ -229,20 +297,31 @@ def _inherited(builder: Builder, slot: str) -> int:
     return PROPAGATION[builder.config.linux.rootfsPropagation or "rslave"] | MS_REC
 
 
-def _idmap(builder: Builder, index: int, options: Options) -> str:
-    """Ask for the user namespace that holds the id mappings of a mount; "" when it has none."""
-    mount = builder.config.mounts[index]
+def _maps(builder: Builder, mount: "Mount", options: Options) -> str:
+    """Give the id mappings of a mount as Input.maps wants them; "" when it has none."""
     if not ({"idmap", "ridmap"} & options.names or mount.uidMappings):
         return ""
     linux = builder.config.linux
-    uids = mount.uidMappings or linux.uidMappings
-    gids = mount.gidMappings or linux.gidMappings
-    text = "\n".join(" ".join(f"{m.containerID}:{m.hostID}:{m.size}" for m in maps) for maps in (uids, gids))
-    return builder.give(f"idmap {index}", "userns", detail=text, origin=f"/mounts/{index}/uidMappings")
+    uids, gids = mount.uidMappings or linux.uidMappings, mount.gidMappings or linux.gidMappings
+    return "\n".join(" ".join(f"{m.containerID}:{m.hostID}:{m.size}" for m in maps) for maps in (uids, gids))
+
+
+def _idmap(builder: Builder, index: int, options: Options) -> str:
+    """Ask for the user namespace that holds the mappings of a mount; "" when it has none, or the host side maps it."""
+    slot = f"mount {index}"
+    maps = _maps(builder, builder.config.mounts[index], options)
+    if not maps or any(given.slot == slot and given.kind == "tree" for given in builder.inputs):
+        return ""
+    return builder.give(f"idmap {index}", "userns", maps=maps, origin=f"/mounts/{index}/uidMappings")
 
 
 def _remount(builder: Builder, index: int, target: str, options: Options) -> None:
     bind = is_bind(options)
-    builder.add("OP_REMOUNT", f"remounting {target}", f"/mounts/{index}", flags=1 if bind else 0,
-                strings={"a": target, "b": [] if bind else [*options.data, *options.words]},
-                numbers={"n": options.set | options.recursive_set, "m": options.clear | options.recursive_clear})
+    builder.add(
+        "OP_REMOUNT",
+        f"remounting {target}",
+        f"/mounts/{index}",
+        flags=1 if bind else 0,
+        strings={"a": target, "b": [] if bind else [*options.data, *options.words]},
+        numbers={"n": options.set | options.recursive_set, "m": options.clear | options.recursive_clear},
+    )

@@ -34,8 +34,13 @@ def enter(builder: Builder) -> None:
     if paths:
         _join(builder, paths)
     if fork:
-        builder.add("OP_FORK", "entering the new namespaces", "/linux/namespaces", numbers={"n": first},
-                    hints={ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT})
+        builder.add(
+            "OP_FORK",
+            "entering the new namespaces",
+            "/linux/namespaces",
+            numbers={"n": first},
+            hints={ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT},
+        )
         if "user" in builder.new:
             builder.add("OP_BARRIER", "waiting for the id mappings", numbers={"a": 0})
     if "user" in builder.new | builder.joined:
@@ -46,20 +51,30 @@ def _join(builder: Builder, paths: "dict[str, tuple[int, str]]") -> None:
     """Open each namespace on the host side, then join them in one step."""
     slots = []
     for kind, (index, path) in paths.items():
-        slot = builder.give(f"namespace {kind}", "namespace", path=path, detail=kind,
-                            origin=f"/linux/namespaces/{index}/path")
+        slot = builder.give(
+            f"namespace {kind}", "namespace", path=path, detail=kind, origin=f"/linux/namespaces/{index}/path"
+        )
         slots.append(slot)
-    builder.add("OP_JOIN", f"joining the namespaces {', '.join(paths)}", "/linux/namespaces",
-                slot=slots[0], numbers={"a": len(slots)})
+    builder.add(
+        "OP_JOIN",
+        f"joining the namespaces {', '.join(paths)}",
+        "/linux/namespaces",
+        slot=slots[0],
+        numbers={"a": len(slots)},
+    )
 
 
 def guard(builder: Builder) -> None:
     """From here on nobody may look into the process: before anything of the container can see it."""
     process = builder.config.process
     if process and process.oomScoreAdj is not None:
-        builder.add("OP_OOM_SCORE", f"setting oom_score_adj to {process.oomScoreAdj}", "/process/oomScoreAdj",
-                    strings={"a": str(process.oomScoreAdj)},
-                    hints={13: "lowering it needs CAP_SYS_RESOURCE", EPERM: "lowering it needs CAP_SYS_RESOURCE"})
+        builder.add(
+            "OP_OOM_SCORE",
+            f"setting oom_score_adj to {process.oomScoreAdj}",
+            "/process/oomScoreAdj",
+            strings={"a": str(process.oomScoreAdj)},
+            hints={13: "lowering it needs CAP_SYS_RESOURCE", EPERM: "lowering it needs CAP_SYS_RESOURCE"},
+        )
     builder.add("OP_DUMPABLE", "hiding the process from ptrace", numbers={"n": 0})
 
 
@@ -68,33 +83,55 @@ def set_up(builder: Builder) -> None:
     config = builder.config
     linux = config.linux
     if "cgroup" in builder.new:
-        builder.add("OP_UNSHARE", "making the cgroup namespace", "/linux/namespaces",
-                    numbers={"n": NAMESPACES["cgroup"]})
+        builder.add(
+            "OP_UNSHARE",
+            "making the cgroup namespace",
+            "/linux/namespaces",
+            numbers={"n": NAMESPACES["cgroup"]},
+        )
     if "time" in builder.new:
         _time(builder)
     builder.add("OP_SETSID", "starting a new session")
     if "network" in builder.new:
         builder.add("OP_LOOPBACK_UP", "bringing the loopback interface up", "/linux/namespaces")
     if config.hostname:
-        builder.add("OP_HOSTNAME", f"setting the host name to {config.hostname}", "/hostname",
-                    strings={"a": config.hostname})
+        builder.add(
+            "OP_HOSTNAME",
+            f"setting the host name to {config.hostname}",
+            "/hostname",
+            strings={"a": config.hostname},
+        )
     if config.domainname:
-        builder.add("OP_DOMAINNAME", f"setting the domain name to {config.domainname}", "/domainname",
-                    strings={"a": config.domainname})
+        builder.add(
+            "OP_DOMAINNAME",
+            f"setting the domain name to {config.domainname}",
+            "/domainname",
+            strings={"a": config.domainname},
+        )
     for key, value in linux.sysctl.items():
         pointer = "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1")
         name = key if "/" in key else key.replace(".", "/")
-        builder.add("OP_SYSCTL", f"setting the kernel parameter {key} to {value}", pointer,
-                    strings={"a": name, "b": value})
+        builder.add(
+            "OP_SYSCTL",
+            f"setting the kernel parameter {key} to {value}",
+            pointer,
+            strings={"a": name, "b": value},
+        )
 
 
 def _time(builder: Builder) -> None:
     linux = builder.config.linux
     offsets = linux.timeOffsets
-    builder.add("OP_UNSHARE", "making the time namespace", "/linux/namespaces", numbers={"n": NAMESPACES["time"]})
+    builder.add(
+        "OP_UNSHARE", "making the time namespace", "/linux/namespaces", numbers={"n": NAMESPACES["time"]}
+    )
     text = "".join(f"{clock} {offset.secs} {offset.nanosecs}\n" for clock, offset in offsets.items())
-    builder.add("OP_TIME_OFFSETS", "setting the offsets of the clocks", "/linux/timeOffsets" if text else "",
-                strings={"a": text})
+    builder.add(
+        "OP_TIME_OFFSETS",
+        "setting the offsets of the clocks",
+        "/linux/timeOffsets" if text else "",
+        strings={"a": text},
+    )
 
 
 def keyring(builder: Builder) -> None:
@@ -103,5 +140,9 @@ def keyring(builder: Builder) -> None:
         return
     process = builder.config.process
     label = process.selinuxLabel if process else ""
-    builder.add("OP_KEYRING", "joining a session keyring of its own", strings={"a": f"_ses.{builder.request.id}", "b": label},
-                hints={122: "the quota of keys in /proc/sys/kernel/keys may have been reached"})
+    builder.add(
+        "OP_KEYRING",
+        "joining a session keyring of its own",
+        strings={"a": f"_ses.{builder.request.id}", "b": label},
+        hints={122: "the quota of keys in /proc/sys/kernel/keys may have been reached"},
+    )

@@ -1,6 +1,13 @@
 """Who the process is and what it runs: config.md#process, applied in the order that rights allow."""
 
-from pyoci.config.tables import CAPABILITIES, PERSONALITIES, RLIMITS
+from pyoci.config.tables import (
+    CAPABILITIES,
+    IO_PRIORITY_CLASSES,
+    PERSONALITIES,
+    RLIMITS,
+    SCHEDULER_FLAGS,
+    SCHEDULER_POLICIES,
+)
 from pyoci.plan.builder import Builder
 
 TYPE_CHECKING = False
@@ -10,6 +17,8 @@ if TYPE_CHECKING:
 BARRIER_READY = 2
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EPERM = 1
+CHDIR_CREATE, CHDIR_RETRY = 1, 2
+SCHED_ATTR_SIZE = 48
 
 
 def become(builder: Builder, process: "Process") -> None:
@@ -19,25 +28,45 @@ def become(builder: Builder, process: "Process") -> None:
     are dropped; with it, as late as can be, so that the filter need not allow what pyoci itself does.
     """
     for index, limit in enumerate(process.rlimits):
-        builder.add("OP_RLIMIT", f"setting {limit.type} to {limit.soft}:{limit.hard}", f"/process/rlimits/{index}",
-                    numbers={"a": RLIMITS[limit.type], "n": limit.soft, "m": limit.hard},
-                    hints={EPERM: "raising a hard limit needs CAP_SYS_RESOURCE"})
+        builder.add(
+            "OP_RLIMIT",
+            f"setting {limit.type} to {limit.soft}:{limit.hard}",
+            f"/process/rlimits/{index}",
+            numbers={"a": RLIMITS[limit.type], "n": limit.soft, "m": limit.hard},
+            hints={EPERM: "raising a hard limit needs CAP_SYS_RESOURCE"},
+        )
     if builder.config.linux.personality:
         domain = builder.config.linux.personality.domain
-        builder.add("OP_PERSONALITY", f"setting the personality {domain}", "/linux/personality",
-                    numbers={"n": PERSONALITIES[domain]})
+        builder.add(
+            "OP_PERSONALITY",
+            f"setting the personality {domain}",
+            "/linux/personality",
+            numbers={"n": PERSONALITIES[domain]},
+        )
+    _scheduling(builder, process)
     builder.add("OP_STDIO", "handing over standard input and output", numbers={"a": process.user.uid})
-    builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": builder.request.preserveFds})
     _labels(builder, process)
+    _directory(builder, process, flags=CHDIR_CREATE | CHDIR_RETRY)
+    builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": builder.request.preserveFds})
     late = bool(process.noNewPrivileges)
     if not late:
         _seccomp(builder)
     _identity(builder, process)
+    _directory(builder, process, flags=0)
     if process.user.umask is not None:
-        builder.add("OP_UMASK", f"setting the umask to {process.user.umask:04o}", "/process/user/umask",
-                    numbers={"n": process.user.umask})
-    builder.add("OP_RESOLVE_EXEC", f"finding the program {process.args[0]}", "/process/args/0", subject=process.args[0],
-                strings={"a": candidates(process)})
+        builder.add(
+            "OP_UMASK",
+            f"setting the umask to {process.user.umask:04o}",
+            "/process/user/umask",
+            numbers={"n": process.user.umask},
+        )
+    builder.add(
+        "OP_RESOLVE_EXEC",
+        f"finding the program {process.args[0]}",
+        "/process/args/0",
+        subject=process.args[0],
+        strings={"a": candidates(process)},
+    )
     if late:
         builder.add("OP_NO_NEW_PRIVS", "setting no_new_privs", "/process/noNewPrivileges")
         _seccomp(builder)
@@ -45,35 +74,110 @@ def become(builder: Builder, process: "Process") -> None:
 
 def _labels(builder: Builder, process: "Process") -> None:
     if process.apparmorProfile:
-        builder.add("OP_APPARMOR", f"applying the AppArmor profile {process.apparmorProfile}", "/process/apparmorProfile",
-                    strings={"a": process.apparmorProfile},
-                    hints={2: "is AppArmor enabled, and the profile loaded?", 22: "is AppArmor enabled?"})
+        builder.add(
+            "OP_APPARMOR",
+            f"applying the AppArmor profile {process.apparmorProfile}",
+            "/process/apparmorProfile",
+            strings={"a": process.apparmorProfile},
+            hints={2: "is AppArmor enabled, and the profile loaded?", 22: "is AppArmor enabled?"},
+        )
     if process.selinuxLabel:
-        builder.add("OP_SELINUX", f"applying the SELinux label {process.selinuxLabel}", "/process/selinuxLabel",
-                    strings={"a": process.selinuxLabel}, hints={22: "is SELinux enabled?"})
+        builder.add(
+            "OP_SELINUX",
+            f"applying the SELinux label {process.selinuxLabel}",
+            "/process/selinuxLabel",
+            strings={"a": process.selinuxLabel},
+            hints={22: "is SELinux enabled?"},
+        )
+
+
+def _directory(builder: Builder, process: "Process", flags: int) -> None:
+    """Change to the working directory, before the identity changes and after: either may be the one allowed to."""
+    builder.add(
+        "OP_CHDIR",
+        f"changing to the directory {process.cwd}",
+        "/process/cwd",
+        flags=flags,
+        strings={"a": process.cwd},
+    )
+
+
+def _scheduling(builder: Builder, process: "Process") -> None:
+    """Set the scheduling policy and the I/O priority; sched_setattr(2), ioprio_set(2)."""
+    wish = process.scheduler
+    if wish:
+        flags = sum(SCHEDULER_FLAGS[name] for name in wish.flags)
+        attributes = b"".join(
+            number.to_bytes(size, "little", signed=number < 0)
+            for number, size in (
+                (SCHED_ATTR_SIZE, 4),
+                (SCHEDULER_POLICIES[wish.policy], 4),
+                (flags, 8),
+                (wish.nice, 4),
+                (wish.priority, 4),
+                (wish.runtime, 8),
+                (wish.deadline, 8),
+                (wish.period, 8),
+            )
+        )
+        builder.add(
+            "OP_SCHEDULER",
+            f"setting the scheduling policy {wish.policy}",
+            "/process/scheduler",
+            strings={"b": attributes},
+            blob_item=1,
+            hints={EPERM: "realtime policies need CAP_SYS_NICE"},
+        )
+    if process.ioPriority:
+        kind = IO_PRIORITY_CLASSES[process.ioPriority.class_]
+        builder.add(
+            "OP_IO_PRIORITY",
+            f"setting the I/O priority {process.ioPriority.class_}",
+            "/process/ioPriority",
+            numbers={"n": kind << 13 | process.ioPriority.priority},
+        )
 
 
 def _identity(builder: Builder, process: "Process") -> None:
-    """Bounding set, groups, ids, capabilities; the working directory before and after, whoever may enter it."""
+    """Bounding set, groups, ids, capabilities, in the order that the rights to change them last."""
     user = process.user
-    change = {"what": f"changing to the directory {process.cwd}", "origin": "/process/cwd", "strings": {"a": process.cwd}}
-    builder.add("OP_CHDIR", flags=3, **change)
     sets = process.capabilities
     bounding = mask(sets.bounding if sets else ())
-    builder.add("OP_BOUNDING", "limiting the bounding set", "/process/capabilities/bounding", numbers={"n": bounding})
-    keep = builder.config.annotations.get("run.oci.keep_original_groups") == "1" or _groups_are_denied(builder)
+    builder.add(
+        "OP_BOUNDING", "limiting the bounding set", "/process/capabilities/bounding", numbers={"n": bounding}
+    )
+    keep = builder.config.annotations.get("run.oci.keep_original_groups") == "1" or _groups_are_denied(
+        builder
+    )
     gids = b"".join(gid.to_bytes(4, "little") for gid in user.additionalGids)
-    builder.add("OP_GROUPS", f"setting the additional groups {list(user.additionalGids)}", "/process/user/additionalGids",
-                flags=1 if keep else 0, strings={"a": gids})
-    builder.add("OP_IDS", f"becoming uid {user.uid}, gid {user.gid}", "/process/user",
-                numbers={"a": user.uid, "b": user.gid},
-                hints={22: "the id is not mapped in the container's user namespace"})
+    builder.add(
+        "OP_GROUPS",
+        f"setting the additional groups {list(user.additionalGids)}",
+        "/process/user/additionalGids",
+        flags=1 if keep else 0,
+        strings={"a": gids},
+    )
+    builder.add(
+        "OP_IDS",
+        f"becoming uid {user.uid}, gid {user.gid}",
+        "/process/user",
+        numbers={"a": user.uid, "b": user.gid},
+        hints={22: "the id is not mapped in the container's user namespace"},
+    )
     inheritable, ambient = mask(sets.inheritable if sets else ()), mask(sets.ambient if sets else ())
-    builder.add("OP_CAPABILITIES", "setting the capabilities", "/process/capabilities",
-                numbers={"n": mask(sets.permitted if sets else ()), "m": mask(sets.effective if sets else ()),
-                         "a": inheritable & 0xFFFFFFFF, "b": inheritable >> 32,
-                         "c": ambient & 0xFFFFFFFF, "d": ambient >> 32})
-    builder.add("OP_CHDIR", **change)
+    builder.add(
+        "OP_CAPABILITIES",
+        "setting the capabilities",
+        "/process/capabilities",
+        numbers={
+            "n": mask(sets.permitted if sets else ()),
+            "m": mask(sets.effective if sets else ()),
+            "a": inheritable & 0xFFFFFFFF,
+            "b": inheritable >> 32,
+            "c": ambient & 0xFFFFFFFF,
+            "d": ambient >> 32,
+        },
+    )
 
 
 def _groups_are_denied(builder: Builder) -> bool:
@@ -106,7 +210,9 @@ def candidates(process: "Process") -> "list[str]":
 def _seccomp(builder: Builder) -> None:
     linux = builder.config.linux
     if linux.seccomp:
-        from pyoci.plan import seccomp  # loaded only where a filter is asked for: it costs libseccomp's work too
+        from pyoci.plan import (
+            seccomp,  # loaded only where a filter is asked for: it costs libseccomp's work too
+        )
 
         seccomp.load(builder, linux.seccomp)
 
@@ -117,7 +223,13 @@ def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
     if gate:
         wait(builder)
     environment = [*process.env, *builder.request.extraEnv]
-    builder.add("OP_EXEC", f"running {process.args[0]}", "/process/args", subject=process.args[0], strings={"a": list(process.args), "c": environment})
+    builder.add(
+        "OP_EXEC",
+        f"running {process.args[0]}",
+        "/process/args",
+        subject=process.args[0],
+        strings={"a": list(process.args), "c": environment},
+    )
 
 
 def wait(builder: Builder) -> None:
@@ -147,6 +259,11 @@ def hooks(builder: Builder, name: str) -> None:
     for index, hook in enumerate(listed):
         if "hook state" not in [given.slot for given in builder.inputs]:
             builder.give("hook state", "memfd")
-        builder.add("OP_HOOK", f"the {name} hook {hook.path}", f"/hooks/{name}/{index}", slot="hook state",
-                    strings={"a": hook.path, "b": list(hook.args or [hook.path]), "d": list(hook.env or ())},
-                    numbers={"n": (hook.timeout or 0) << 32 | len(hook.env or ())})
+        builder.add(
+            "OP_HOOK",
+            f"the {name} hook {hook.path}",
+            f"/hooks/{name}/{index}",
+            slot="hook state",
+            strings={"a": hook.path, "b": list(hook.args or [hook.path]), "d": list(hook.env or ())},
+            numbers={"n": (hook.timeout or 0) << 32 | len(hook.env or ())},
+        )

@@ -44,12 +44,26 @@ def root(builder: Builder) -> None:
     wish = builder.config.linux.rootfsPropagation
     kind = PROPAGATION.get(wish or "rslave", 0)
     host = MS_PRIVATE if kind & MS_PRIVATE else MS_SLAVE
-    builder.add("OP_PROPAGATION", "detaching the mounts from the host's", "/linux/rootfsPropagation" if wish else "",
-                numbers={"n": host | MS_REC})
+    builder.add(
+        "OP_PROPAGATION",
+        "detaching the mounts from the host's",
+        "/linux/rootfsPropagation" if wish else "",
+        numbers={"n": host | MS_REC},
+    )
     if "mount" in builder.joined:
-        builder.add("OP_CHDIR", "changing to the root file system", "/root/path", strings={"a": builder.request.rootfs})
-    builder.add("OP_ROOT", "mounting the root file system", "/root/path", slot="root",
-                numbers={"n": MS_PRIVATE | MS_REC if kind & MS_PRIVATE else 0})
+        builder.add(
+            "OP_CHDIR",
+            "changing to the root file system",
+            "/root/path",
+            strings={"a": builder.request.rootfs},
+        )
+    builder.add(
+        "OP_ROOT",
+        "mounting the root file system",
+        "/root/path",
+        slot="root",
+        numbers={"n": MS_PRIVATE | MS_REC if kind & (MS_PRIVATE | MS_SHARED) else 0},
+    )
 
 
 def needs_devices(builder: Builder) -> bool:
@@ -66,19 +80,28 @@ def is_bind(options: "list[str] | tuple[str, ...]") -> bool:
 
 
 def open_devices(builder: Builder) -> None:
-    """Open the host's device nodes, where the container's user namespace may make none."""
+    """Clone the host's device nodes, where the container's user namespace may make none."""
     if "user" not in builder.new | builder.joined:
         return
     if needs_devices(builder):
         for path, _, _ in DEFAULT_DEVICES:
             open_source(builder, f"device {path}", path)
     for index, device in enumerate(builder.config.linux.devices):
-        if device.type != "p":
+        if device.type != "p" and device.path != "/dev/ptmx":
             open_source(builder, f"device {device.path}", device.path, f"/linux/devices/{index}")
 
 
-def open_source(builder: Builder, slot: str, path: str, origin: str = "", *, recursive: bool = False,
-                nofollow: bool = False, shared: bool = False) -> str:
+def open_source(
+    builder: Builder,
+    slot: str,
+    path: str,
+    origin: str = "",
+    *,
+    recursive: bool = False,
+    nofollow: bool = False,
+    shared: bool = False,
+    maps: str = "",
+) -> str:
     """Plan for a detached clone of a host path.
 
     The stage makes it itself, unless only the host side can: in a new user namespace the stage may not
@@ -90,39 +113,75 @@ def open_source(builder: Builder, slot: str, path: str, origin: str = "", *, rec
     foreign = "user" in builder.new | builder.joined or shared
     if builder.facts.privileged and foreign:
         detail = f"{'recursive ' if recursive else ''}{'nofollow' if nofollow else ''}".strip()
-        return builder.give(slot, "tree", path=path, detail=detail, origin=origin)
-    builder.add("OP_OPEN_TREE", f"opening {path}", origin, slot=slot, flags=(1 if recursive else 0) | (2 if nofollow else 0),
-                strings={"a": path}, hints={2: "the source of the mount does not exist"})
+        return builder.give(slot, "tree", path=path, detail=detail, origin=origin, maps=maps)
+    builder.add(
+        "OP_OPEN_TREE",
+        f"opening {path}",
+        origin,
+        slot=slot,
+        flags=(1 if recursive else 0) | (2 if nofollow else 0),
+        strings={"a": path},
+    )
     return slot
 
 
 def devices(builder: Builder) -> None:
-    """Supply the default devices and links, then the configured ones."""
+    """Provide the default devices and links, then the configured ones."""
     if needs_devices(builder):
         for path, major, minor in DEFAULT_DEVICES:
             _device(builder, path, S_IFCHR, major << 8 | minor, 0o666, 0, 0, "")
-        builder.add("OP_SYMLINK", "linking /dev/ptmx to pts/ptmx", strings={"a": "pts/ptmx", "b": "/dev/ptmx"}, flags=2)
+        builder.add(
+            "OP_SYMLINK",
+            "linking /dev/ptmx to pts/ptmx",
+            strings={"a": "pts/ptmx", "b": "/dev/ptmx"},
+            flags=2,
+        )
         for link, text in DEVICE_LINKS:
             builder.add("OP_SYMLINK", f"linking {link} to {text}", strings={"a": text, "b": link}, flags=1)
     for index, device in enumerate(builder.config.linux.devices):
+        if device.path == "/dev/ptmx" and needs_devices(builder):
+            continue  # engines list the host's devices; this one is the link to the container's own devpts
         number = makedev(device.major or 0, device.minor or 0)
         mode = 0o666 if device.fileMode is None else device.fileMode & 0o7777
-        _device(builder, device.path, DEVICE_TYPES[device.type], number, mode,
-                device.uid or 0, device.gid or 0, f"/linux/devices/{index}")
+        _device(
+            builder,
+            device.path,
+            DEVICE_TYPES[device.type],
+            number,
+            mode,
+            device.uid or 0,
+            device.gid or 0,
+            f"/linux/devices/{index}",
+        )
 
 
 def makedev(major: int, minor: int) -> int:
-    """Give the kernel's 64-bit device number; makedev(3)."""
+    """Give the kernel's 64-bit device number, as makedev(3) does."""
     return (major & 0xFFFFF000) << 32 | (major & 0xFFF) << 8 | (minor & 0xFFFFFF00) << 12 | minor & 0xFF
 
 
-def _device(builder: Builder, path: str, kind: int, number: int, mode: int, uid: int, gid: int, origin: str) -> None:
+def _device(
+    builder: Builder, path: str, kind: int, number: int, mode: int, uid: int, gid: int, origin: str
+) -> None:
     if f"device {path}" in builder.sources:
-        builder.add("OP_ATTACH", f"binding the device {path}", origin, slot=f"device {path}", flags=8,
-                    strings={"a": path}, hints={EEXIST: EXISTS_HINT})
+        builder.add(
+            "OP_ATTACH",
+            f"binding the device {path}",
+            origin,
+            slot=f"device {path}",
+            flags=8,
+            strings={"a": path},
+            hints={EEXIST: EXISTS_HINT},
+        )
         return
-    builder.add("OP_DEVICE", f"making the device {path}", origin, strings={"a": path},
-                numbers={"n": number, "m": kind, "b": mode, "c": uid, "d": gid}, hints={EEXIST: EXISTS_HINT})
+    builder.add(
+        "OP_DEVICE",
+        f"making the device {path}",
+        origin,
+        strings={"a": path},
+        numbers={"n": number, "m": kind, "b": mode, "c": uid, "d": gid},
+        hints={EEXIST: EXISTS_HINT},
+    )
 
 
 def console(builder: Builder) -> None:
@@ -135,28 +194,50 @@ def console(builder: Builder) -> None:
 def terminal(builder: Builder, process: "Process", *, bind: bool) -> None:
     """Make a pty; its master goes to the caller, its peer may be bound on /dev/console."""
     size = process.consoleSize
-    builder.add("OP_CONSOLE", "making the terminal", "/process/terminal", slot="console", flags=1 if bind else 0,
-                numbers={"n": (size.height << 16 | size.width) if size else 0, "a": process.user.uid},
-                hints={2: "a terminal needs a devpts mount on /dev/pts"})
+    builder.add(
+        "OP_CONSOLE",
+        "making the terminal",
+        "/process/terminal",
+        slot="console",
+        flags=1 if bind else 0,
+        numbers={"n": (size.height << 16 | size.width) if size else 0, "a": process.user.uid},
+        hints={2: "a terminal needs a devpts mount on /dev/pts"},
+    )
 
 
 def open_masks(builder: Builder) -> None:
     """Make what hides masked paths before the first mount of the container: a verified null device, an empty tmpfs."""
     if builder.config.linux.maskedPaths:
         builder.add("OP_NULL_DEVICE", "opening the host's null device", "/linux/maskedPaths", slot="null")
-        builder.add("OP_FSMOUNT", "making the empty directory for masked paths", "/linux/maskedPaths", slot="empty",
-                    strings={"a": "tmpfs", "b": ["mode=0755", "nr_blocks=1", "nr_inodes=2", "ro"], "d": "tmpfs"},
-                    numbers={"n": 1 | 2 | 4 | 8})
+        builder.add(
+            "OP_FSMOUNT",
+            "making the empty directory for masked paths",
+            "/linux/maskedPaths",
+            slot="empty",
+            strings={"a": "tmpfs", "b": ["mode=0755", "nr_blocks=1", "nr_inodes=2", "ro"], "d": "tmpfs"},
+            numbers={"n": 1 | 2 | 4 | 8},
+        )
 
 
 def protect(builder: Builder) -> None:
     """Make the read-only paths read-only and hide the masked ones, each on one descriptor."""
     linux = builder.config.linux
     for index, path in enumerate(linux.readonlyPaths):
-        builder.add("OP_READONLY_PATH", f"making {path} read-only", f"/linux/readonlyPaths/{index}", strings={"a": path})
+        builder.add(
+            "OP_READONLY_PATH",
+            f"making {path} read-only",
+            f"/linux/readonlyPaths/{index}",
+            strings={"a": path},
+        )
     for index, path in enumerate(linux.maskedPaths):
-        builder.add("OP_MASK_PATH", f"masking {path}", f"/linux/maskedPaths/{index}", slot="null",
-                    slots={"b": "empty"}, strings={"a": path})
+        builder.add(
+            "OP_MASK_PATH",
+            f"masking {path}",
+            f"/linux/maskedPaths/{index}",
+            slot="null",
+            slots={"b": "empty"},
+            strings={"a": path},
+        )
 
 
 def change_root(builder: Builder) -> None:
@@ -166,10 +247,17 @@ def change_root(builder: Builder) -> None:
         ConfigError: the configuration asks for what only a mount namespace can give.
     """
     config = builder.config
-    wishes = (("/mounts", config.mounts), ("/linux/maskedPaths", config.linux.maskedPaths),
-              ("/linux/readonlyPaths", config.linux.readonlyPaths), ("/root/readonly", config.root.readonly))
-    problems = [Problem(pointer=pointer, message="needs a mount namespace: the host's mounts are never changed")
-                for pointer, wish in wishes if wish]
+    wishes = (
+        ("/mounts", config.mounts),
+        ("/linux/maskedPaths", config.linux.maskedPaths),
+        ("/linux/readonlyPaths", config.linux.readonlyPaths),
+        ("/root/readonly", config.root.readonly),
+    )
+    problems = [
+        Problem(pointer=pointer, message="needs a mount namespace: the host's mounts are never changed")
+        for pointer, wish in wishes
+        if wish
+    ]
     if problems:
         raise ConfigError("config.json", problems)
     builder.add("OP_PIVOT", "changing the root directory", "/root/path", flags=2)
@@ -180,12 +268,20 @@ def pivot(builder: Builder) -> None:
     if builder.request.noPivot:
         builder.add("OP_PIVOT", "moving the root file system to / (--no-pivot)", flags=1)
     else:
-        builder.add("OP_PIVOT", "pivoting into the root file system",
-                    hints={22: "a root file system on an initramfs needs --no-pivot"})
+        builder.add(
+            "OP_PIVOT",
+            "pivoting into the root file system",
+            hints={22: "a root file system on an initramfs needs --no-pivot"},
+        )
     wish = builder.config.linux.rootfsPropagation
     if wish and PROPAGATION[wish] & (MS_SHARED | MS_UNBINDABLE):
-        builder.add("OP_PROPAGATE", f"making the root mount {wish}", "/linux/rootfsPropagation",
-                    strings={"a": "/"}, numbers={"n": PROPAGATION[wish]})
+        builder.add(
+            "OP_PROPAGATE",
+            f"making the root mount {wish}",
+            "/linux/rootfsPropagation",
+            strings={"a": "/"},
+            numbers={"n": PROPAGATION[wish]},
+        )
     if builder.config.root.readonly:
         builder.add("OP_ROOT_READONLY", "making the root file system read-only", "/root/readonly")
     if builder.config.process and builder.config.process.terminal:

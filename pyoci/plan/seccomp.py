@@ -3,7 +3,13 @@
 import posix
 
 from pyoci import native
-from pyoci.config.tables import SECCOMP_ACTIONS, SECCOMP_ARCHITECTURES, SECCOMP_ERRNO_ACTIONS, SECCOMP_FLAGS, SECCOMP_OPERATORS
+from pyoci.config.tables import (
+    SECCOMP_ACTIONS,
+    SECCOMP_ARCHITECTURES,
+    SECCOMP_ERRNO_ACTIONS,
+    SECCOMP_FLAGS,
+    SECCOMP_OPERATORS,
+)
 from pyoci.errors import KernelError
 
 TYPE_CHECKING = False
@@ -25,9 +31,15 @@ def load(builder: "Builder", seccomp: "Seccomp") -> None:
         KernelError: libseccomp refuses a rule.
     """
     flags = filter_flags(seccomp)
-    builder.add("OP_SECCOMP", "loading the seccomp filter", "/linux/seccomp", strings={"a": compile_filter(seccomp)},
-                numbers={"n": flags}, blob_item=SOCK_FILTER_SIZE,
-                hints={22: "the kernel does not support a flag or an action of the filter"})
+    builder.add(
+        "OP_SECCOMP",
+        "loading the seccomp filter",
+        "/linux/seccomp",
+        strings={"a": compile_filter(seccomp)},
+        numbers={"n": flags},
+        blob_item=SOCK_FILTER_SIZE,
+        hints={22: "the kernel does not support a flag or an action of the filter"},
+    )
 
 
 def filter_flags(seccomp: "Seccomp") -> int:
@@ -53,15 +65,27 @@ def compile_filter(seccomp: "Seccomp") -> bytes:
     conditions = [arg for rule in seccomp.syscalls for arg in rule.args]
     args = ffi.new("struct pyoci_seccomp_arg[]", len(conditions))
     for record, rule in zip(rules, seccomp.syscalls, strict=True):
-        record.action, record.nnames, record.nargs = action(rule.action, rule.errnoRet), len(rule.names), len(rule.args)
+        record.action, record.nnames, record.nargs = (
+            action(rule.action, rule.errnoRet),
+            len(rule.names),
+            len(rule.args),
+        )
     for record, arg in zip(args, conditions, strict=True):
         record.index, record.op = arg.index, SECCOMP_OPERATORS[arg.op]
         record.value, record.value_two = arg.value, arg.valueTwo
     names = "".join(f"{name}\0" for rule in seccomp.syscalls for name in rule.names).encode()
     archs = [SECCOMP_ARCHITECTURES[name] for name in seccomp.architectures]
     failed = ffi.new("uint32_t *")
-    fd = lib.pyoci_seccomp_compile(action(seccomp.defaultAction, seccomp.defaultErrnoRet), archs, len(archs),
-                                   rules, len(rules), args, names, failed)
+    fd = lib.pyoci_seccomp_compile(
+        action(seccomp.defaultAction, seccomp.defaultErrnoRet),
+        archs,
+        len(archs),
+        rules,
+        len(rules),
+        args,
+        names,
+        failed,
+    )
     if fd < 0:
         origin = f"/linux/seccomp/syscalls/{failed[0]}" if failed[0] < len(rules) else "/linux/seccomp"
         raise KernelError("compiling the seccomp filter", -fd, origin)

@@ -23,7 +23,8 @@ class Input(Record):
     kind says how: ``file`` (path opened read-only), ``path`` (O_PATH), ``tree`` (a detached clone made
     by the host, because the stage's user namespace could not reach the source), ``namespace`` (path,
     checked to be of type detail), ``fifo`` (opened for reading and writing), ``memfd`` (made empty;
-    filled at a barrier), ``pidfd``, ``descriptor`` (a number the caller holds already).
+    filled at a barrier), ``pidfd``, ``userns`` (a new user namespace with the mappings of maps),
+    ``descriptor`` (already open).  maps holds two lines of ``containerID:hostID:size`` words, uids and gids.
     """
 
     slot: str
@@ -31,7 +32,7 @@ class Input(Record):
     path: str = ""
     detail: str = ""
     origin: str = ""
-    number: int = -1
+    maps: str = ""
 
 
 class Step(Record):
