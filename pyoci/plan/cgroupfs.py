@@ -87,61 +87,32 @@ def _mount_v2(builder: "Builder", index: int, target: str, options: "Options") -
 
 def _mount_v1(builder: "Builder", index: int, target: str, options: "Options") -> None:
     origin, readonly = f"/mounts/{index}", (options.set | options.recursive_set) & RDONLY
-    slot = f"mount {index}"
-    builder.add(
-        "OP_FSMOUNT",
-        f"mounting a tmpfs for the cgroups on {target}",
-        origin,
-        slot=slot,
-        strings={"a": "tmpfs", "b": ["mode=755"], "d": "tmpfs"},
-        numbers={"n": NOSUID_NODEV_NOEXEC},
-    )
-    builder.add(
-        "OP_ATTACH", f"mounting a tmpfs for the cgroups on {target}", origin, slot=slot, strings={"a": target}
-    )
+    slot, what = f"mount {index}", f"mounting a tmpfs for the cgroups on {target}"
+    tmpfs: dict[str, str | list[str] | bytes] = {"a": "tmpfs", "b": ["mode=755"], "d": "tmpfs"}
+    builder.add("OP_FSMOUNT", what, origin, slot=slot, strings=tmpfs, numbers={"n": NOSUID_NODEV_NOEXEC})
+    builder.add("OP_ATTACH", what, origin, slot=slot, strings={"a": target})
     for point, keys in _hierarchies(builder).items():
-        name = point.rpartition("/")[2]
-        place, part = f"{target}/{name}", f"mount {index} {point}"
-        attributes = NOSUID_NODEV_NOEXEC | readonly
-        if "cgroup" in builder.new:
-            words = ["none", *keys] if keys[0].startswith("name=") else keys
-            builder.add(
-                "OP_FSMOUNT",
-                f"mounting the cgroup hierarchy {name}",
-                origin,
-                slot=part,
-                strings={"a": "cgroup", "b": words, "d": "cgroup"},
-                numbers={"n": attributes},
-            )
-        else:
-            builder.add(
-                "OP_SETATTR",
-                f"setting the mount flags of {place}",
-                origin,
-                slot=part,
-                numbers={"n": attributes},
-            )
-        builder.add(
-            "OP_ATTACH",
-            f"mounting the cgroup hierarchy {name} on {place}",
-            origin,
-            slot=part,
-            strings={"a": place},
-        )
-        for key in keys:
-            if key != name and not key.startswith("name="):
-                builder.add(
-                    "OP_SYMLINK",
-                    f"linking {key} to {name}",
-                    origin,
-                    strings={"a": name, "b": f"{target}/{key}"},
-                )
+        _mount_hierarchy(builder, index, target, point, keys, NOSUID_NODEV_NOEXEC | readonly)
     if readonly:
-        builder.add(
-            "OP_REMOUNT",
-            f"making {target} read-only",
-            origin,
-            flags=1,
-            strings={"a": target},
-            numbers={"n": RDONLY},
-        )
+        what = f"making {target} read-only"
+        builder.add("OP_REMOUNT", what, origin, flags=1, strings={"a": target}, numbers={"n": RDONLY})
+
+
+def _mount_hierarchy(
+    builder: "Builder", index: int, target: str, point: str, keys: "list[str]", attributes: int
+) -> None:
+    """Mount one v1 hierarchy in a directory of its own, with a link for each of its joined controllers."""
+    origin, slot, name = f"/mounts/{index}", f"mount {index} {point}", point.rpartition("/")[2]
+    place = f"{target}/{name}"
+    what = f"mounting the cgroup hierarchy {name} on {place}"
+    if "cgroup" in builder.new:
+        words = ["none", *keys] if keys[0].startswith("name=") else keys
+        strings: dict[str, str | list[str] | bytes] = {"a": "cgroup", "b": words, "d": "cgroup"}
+        builder.add("OP_FSMOUNT", what, origin, slot=slot, strings=strings, numbers={"n": attributes})
+    else:
+        builder.add("OP_SETATTR", what, origin, slot=slot, numbers={"n": attributes})
+    builder.add("OP_ATTACH", what, origin, slot=slot, strings={"a": place})
+    for key in keys:
+        if key != name and not key.startswith("name="):
+            link: dict[str, str] = {"a": name, "b": f"{target}/{key}"}
+            builder.add("OP_SYMLINK", f"linking {key} to {name}", origin, strings=link)

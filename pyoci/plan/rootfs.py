@@ -156,7 +156,7 @@ def devices(builder: Builder) -> None:
 
 
 def makedev(major: int, minor: int) -> int:
-    """Give the kernel's 64-bit device number, as makedev(3) does."""
+    """Combine both parts of a device number as the kernel does."""
     return (major & 0xFFFFF000) << 32 | (major & 0xFFF) << 8 | (minor & 0xFFFFFF00) << 12 | minor & 0xFF
 
 

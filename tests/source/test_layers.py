@@ -20,7 +20,7 @@ LAYERS = (
     ("pyoci.plan",),
     ("pyoci.cgroups",),
     ("pyoci.host",),
-    ("pyoci.bundle", "pyoci.options"),
+    ("pyoci.bundle", "pyoci.options", "pyoci.remains"),
     ("pyoci.state",),
     ("pyoci.config",),
     ("pyoci.native",),

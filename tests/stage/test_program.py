@@ -271,10 +271,10 @@ def test_nothing_but_the_channel_survives_close() -> None:
 
 
 def test_our_own_descriptors_among_the_preserved_numbers_are_closed() -> None:
-    with opened("/etc") as one, opened("/") as two:
-        with Stage(Plan().step("OP_CLOSE", n=30).pause(), inputs=(one, two)) as stage:
-            stage.built()
-            assert len(fds_of(stage.pid)) == 4
+    plan = Plan().step("OP_CLOSE", n=30).pause()
+    with opened("/etc") as one, opened("/") as two, Stage(plan, inputs=(one, two)) as stage:
+        stage.built()
+        assert len(fds_of(stage.pid)) == 4
 
 
 def test_program_cannot_be_named_by_a_descriptor_of_ours() -> None:
