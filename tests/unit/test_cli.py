@@ -1,0 +1,113 @@
+"""The command line: every spelling the callers use gives the same Command, anything else one UsageError."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyoci import cli
+from pyoci.errors import UsageError
+from pyoci.options import parse_signal, parse_size, parse_user
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["create", "--bundle", "/b", "ID"],
+        ["create", "--bundle=/b", "ID"],
+        ["create", "-bundle", "/b", "ID"],
+        ["create", "-b", "/b", "ID"],
+        ["create", "ID", "--bundle", "/b"],
+    ],
+)
+def test_spellings_of_a_value(argv):
+    command = cli.parse(argv)
+    assert (command.verb, command.options["bundle"], command.words) == ("create", "/b", ["ID"])
+
+
+@pytest.mark.parametrize(("spelling", "expected"), [("--force", True), ("--force=true", True), ("--force=false", False), ("-f", True)])
+def test_spellings_of_a_boolean(spelling, expected):
+    assert cli.parse(["delete", spelling, "ID"]).options["force"] is expected
+
+
+def test_options_behind_the_first_word_belong_to_the_command():
+    command = cli.parse(["exec", "--tty", "ID", "sh", "--cwd", "x", "-c", "y"])
+    assert command.words == ["ID", "sh", "--cwd", "x", "-c", "y"]
+    assert command.options["cwd"] == ""
+    assert cli.parse(["ps", "ID", "-ef"]).words == ["ID", "-ef"]
+
+
+def test_values_may_begin_with_a_dash():
+    assert cli.parse(["update", "--memory-swap", "-1", "ID"]).options["memory-swap"] == "-1"
+    assert cli.parse(["update", "--resources", "-", "ID"]).options["resources"] == "-"
+
+
+@pytest.mark.parametrize("verb", list(cli.VERBS))
+def test_every_verb_has_help(verb):
+    command = cli.parse([verb, "--help"])
+    assert (command.verb, command.words) == ("help", [verb])
+    assert cli.usage(verb).startswith(f"usage: pyoci {verb} ")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["create"],
+        ["create", "a", "b"],
+        ["create", "--bund", "/b", "a"],
+        ["create", "---bundle", "/b", "a"],
+        ["create", "a", "--bundle"],
+        ["delete", "--force=maybe", "a"],
+        ["create", "--preserve-fds", "two", "a"],
+        ["exec", "--user", "", "a", "true"],
+        ["checkpoint", "--help"],
+        ["nonsense"],
+        ["--nonsense"],
+    ],
+)
+def test_what_is_refused(argv):
+    with pytest.raises(UsageError):
+        cli.parse(argv)
+
+
+@given(st.lists(st.text(min_size=0, max_size=12), max_size=6))
+def test_no_command_line_fails_in_another_way(argv):
+    try:
+        command = cli.parse(argv)
+    except UsageError as error:
+        assert "\n" not in str(error)
+    else:
+        assert command.verb in (*cli.VERBS, "help", "version")
+
+
+@pytest.mark.parametrize(("text", "number"), [("9", 9), ("KILL", 9), ("sigterm", 15), ("SIGRTMIN+3", 37), ("0", 0), ("rtmax-1", 63)])
+def test_signals(text, number):
+    assert parse_signal(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "65", "-9", "SIGNOPE", "RTMIN+99", "9x", "RTMAX+1"])
+def test_signals_that_are_none(text):
+    with pytest.raises(UsageError):
+        parse_signal(text)
+
+
+@pytest.mark.parametrize(("text", "ids"), [("1", (1, None)), ("01", (1, None)), ("1:2", (1, 2)), ("4294967294", (4294967294, None))])
+def test_users(text, ids):
+    assert parse_user(text) == ids
+
+
+@pytest.mark.parametrize("text", ["", "1:", ":1", "+1", "-1", " 1", "0x1", "4294967295", "4294967296", "9" * 40, "root"])
+def test_users_that_are_none(text):
+    """CVE-2026-30892: what is no number is never uid 0."""
+    with pytest.raises(UsageError):
+        parse_user(text)
+
+
+@pytest.mark.parametrize(("text", "size"), [("-1", -1), ("64m", 64 << 20), ("1G", 1 << 30), ("12", 12), ("2kb", 2048)])
+def test_sizes(text, size):
+    assert parse_size(text, "memory") == size
+
+
+@pytest.mark.parametrize("text", ["", "m", "1.5g", "-2", "1x", "9" * 30])
+def test_sizes_that_are_none(text):
+    with pytest.raises(UsageError):
+        parse_size(text, "memory")
