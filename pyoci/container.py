@@ -11,15 +11,11 @@ import errno
 import posix
 import select
 
-from pyoci import bundle as bundles
 from pyoci import codec, native
 from pyoci.cgroups import from_state
-from pyoci.creation import Creation, public_state
 from pyoci.errors import Error, HookError, StateError, wrap
-from pyoci.host.console import Foreground
-from pyoci.host.console import check as check_console
 from pyoci.remains import break_lock, half_made, is_locked
-from pyoci.state import Directory, State, is_alive, read_file, require
+from pyoci.state import Directory, State, is_alive, public_state, read_file, require
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,6 +129,11 @@ class Container:
         Raises:
             Error: nothing is left behind.
         """
+        # Only create, run and exec need the plan and all behind it: half of the time that state or kill takes.
+        from pyoci import bundle as bundles
+        from pyoci.creation import Creation
+        from pyoci.host.console import check as check_console
+
         check_id(container_id)
         bundle = bundles.load(options.bundle, options.config)
         process = bundle.config.process
@@ -152,6 +153,11 @@ class Container:
         Raises:
             Error: it did not start; nothing is left behind.
         """
+        from pyoci import bundle as bundles
+        from pyoci.creation import Creation
+        from pyoci.host.console import Foreground
+        from pyoci.host.console import check as check_console
+
         check_id(container_id)
         bundle = bundles.load(options.bundle, options.config)
         terminal = bool(bundle.config.process and bundle.config.process.terminal)

@@ -28,7 +28,7 @@ from pyoci.log import warning
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
 from pyoci.record import replace
-from pyoci.state import Directory, State, now, stat_fields, user_name, write_all, write_file
+from pyoci.state import Directory, State, now, public_state, stat_fields, user_name, write_all, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -315,19 +315,6 @@ def listen_fds() -> int:
     """Give the number of sockets that service managers have put behind descriptor 2 for this process."""
     count, pid = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID", b"")
     return int(count) if count.isdigit() and len(count) < 5 and pid == b"%d" % posix.getpid() else 0
-
-
-def public_state(
-    version: str, container_id: str, status: str, pid: int, bundle: str, annotations: "Any"
-) -> "dict[str, Any]":
-    """Give the state object of runtime.md#state, as hooks and the seccomp agent get it."""
-    state: dict[str, Any] = {"ociVersion": version, "id": container_id, "status": status}
-    if status != "stopped":
-        state["pid"] = pid
-    state["bundle"] = bundle
-    if annotations:
-        state["annotations"] = dict(annotations)
-    return state
 
 
 def write_pid_file(path: str, pid: int) -> None:

@@ -312,6 +312,19 @@ def make_root_parents(path: str) -> None:
         raise wrap(f"making {path}", error) from error
 
 
+def public_state(
+    version: str, container_id: str, status: str, pid: int, bundle: str, annotations: "Any"
+) -> "dict[str, Any]":
+    """Give the state object of runtime.md#state, as hooks and the seccomp agent get it."""
+    state: dict[str, Any] = {"ociVersion": version, "id": container_id, "status": status}
+    if status != "stopped":
+        state["pid"] = pid
+    state["bundle"] = bundle
+    if annotations:
+        state["annotations"] = dict(annotations)
+    return state
+
+
 def now() -> str:
     """Give the time as RFC 3339 with nanoseconds, UTC."""
     nanoseconds = time.time_ns()
