@@ -224,7 +224,7 @@ def test_parent_death_kills_a_busy_stage_also_after_a_change_of_user(tmp_path: P
     """The kernel forgets PR_SET_PDEATHSIG when credentials change; a hook keeps the stage from seeing end of file."""
     started = tmp_path / "started"
     os.mkfifo(started)
-    script = ["sh", "-c", f"echo $PPID > {started}; exec sleep 1000"]
+    script = ["sh", "-c", f"echo $PPID $$ > {started}; exec sleep 1000"]
     plan = Plan().step("OP_IDS", a=1000, b=1000).step("OP_HOOK", slot=0, a="/bin/sh", b=script, d=[], n=0)
     memfd = os.memfd_create("stdin")
     tmp_path.chmod(0o755)
@@ -237,11 +237,14 @@ def test_parent_death_kills_a_busy_stage_also_after_a_change_of_user(tmp_path: P
         with contextlib.suppress(BaseException), Stage(plan, inputs=(memfd,)) as stage:
             stage.status()
         os._exit(0)
-    pid = int(started.read_text())
+    pid, hook = (int(word) for word in started.read_text().split())
     pidfd = os.pidfd_open(pid)
     assert is_alive(pidfd)
     os.kill(parent, 9)
     os.waitpid(parent, 0)
-    wait_readable(pidfd)
+    try:
+        wait_readable(pidfd)
+    finally:
+        os.kill(hook, 9)
     os.close(pidfd)
     os.close(memfd)

@@ -203,7 +203,7 @@ def execute(argv: list[bytes], env: tuple[bytes, ...] = (), *, directory: int = 
 
 def test_program_of_the_host_is_alone_in_its_session() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
-    script = b"cat; echo; echo $A $# $0 $1; pwd; cut -d' ' -f1,5,6 /proc/$$/stat; grep -E 'Sig(Blk|Ign)' /proc/$$/status"
+    script = b"cat; echo; echo $A $# $0 $1; pwd; cut -d' ' -f1,5,6 /proc/$$/stat; exec grep -E 'Sig(Blk|Ign)' /proc/self/status"
     try:
         with opened("/proc") as directory:
             pid, pidfd, output = execute([b"/bin/sh", b"-c", script, b"zero", b"one"], (b"A=1",), directory=directory)
