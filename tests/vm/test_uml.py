@@ -40,5 +40,9 @@ def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixt
     run_inside(request, capsys, "tests/runtime", lsm=None, deadline=1200)
 
 
+def test_cgroup_files(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+    run_inside(request, capsys, "tests/stage/test_cgroups_kernel.py", lsm=None, deadline=300)
+
+
 def test_apparmor(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     run_inside(request, capsys, "tests/vm/inside", lsm="apparmor", deadline=300)
