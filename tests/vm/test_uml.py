@@ -37,7 +37,7 @@ def test_status_and_output_come_back() -> None:
 
 
 def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, "tests/runtime", lsm=None, deadline=1200)
+    run_inside(request, capsys, "tests/runtime", lsm=None, deadline=1700)
 
 
 def test_cgroup_files(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
