@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import time
 
 import pytest
@@ -138,6 +139,8 @@ def test_ps_json(runtime, bundle):
 
 
 def test_ps_table(runtime, bundle):
+    if subprocess.run(["ps", "-ef"], capture_output=True, check=False).returncode:
+        pytest.skip("requires a working ps: it fails on this kernel")
     container = runtime.waiting(bundle)
     header, row = container.call("ps").ok().out.splitlines()
     assert "PID" in header.split()
