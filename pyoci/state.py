@@ -144,14 +144,18 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file whole or not at all: temporary file beside it, fsync, rename, fsync of the directory."""
+    """Write a file whole or not at all: a temporary file beside it, renamed into place.
+
+    There is no fsync(2): it guards against the end of the kernel, with which everything that a state describes
+    ends too, and costs more than the rest of a create where the state root is on a disk.  A file that is
+    torn all the same reads as a create that was cut off.
+    """
     directory, _, name = path.rpartition("/")
     temporary = f"{directory}/.{name}.{posix.getpid()}"
     fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, mode)
     try:
         try:
             write_all(fd, data)
-            posix.fsync(fd)
         finally:
             posix.close(fd)
         posix.rename(temporary, path)
