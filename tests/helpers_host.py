@@ -228,6 +228,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "block_device": _block_device,
     "idmapped_mounts": _idmapped_mounts,
     "known_calls": lambda: "" if platform.machine() in UNUSUAL_CALLS else f"no call numbers of {platform.machine()}",
+    "strace": lambda: _runs("strace", "-o", "/dev/null", "true"),
     "ip": lambda: _runs("ip", "link", "show", "lo"),
 }
 for _name in ("memory", "cpu", "pids", "cpuset", "blkio", "io", "devices", "hugetlb", "net_cls", "rdma"):
