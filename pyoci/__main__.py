@@ -4,41 +4,59 @@ import posix
 import sys
 
 from pyoci import cli
-from pyoci.errors import Error
+from pyoci.errors import Error, UsageError
 from pyoci.log import debug, error, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# As runc: a caller can tell a program that could not be run from one that ended with 1.
 EXEC_FAILURE = 255
+INTERRUPTED = 130
 
 
 def main(argv: "list[str]") -> int:
     """Run one command; gives the exit status of the process."""
     verb = ""
     try:
-        general, rest = cli.parse_globals(argv)
-        log.open(
-            str(general["log"]),
-            str(general["log-format"]),
-            str(general["log-level"]),
-            debug=bool(general["debug"]),
-        )
+        general, rest = read_globals(argv)
         verb = rest[0] if rest else ""
         command = cli.parse_verb(general, rest)
         return find(command.verb)(command)
+    except UsageError as failure:
+        error(str(failure))
+        return failure.exit_status
     except Error as failure:
         error(str(failure))
         return EXEC_FAILURE if verb == "exec" else failure.exit_status
     except KeyboardInterrupt:
-        return 130
+        error("interrupted")  # conmon waits for a word of whoever fails
+        return INTERRUPTED
     except (
         BaseException
     ) as failure:  # a defect of pyoci: still one line for the caller, the rest into the log
         error(f"internal error: {type(failure).__name__}: {' '.join(str(failure).split())}")
         debug(traceback_text(failure))
         return EXEC_FAILURE if verb == "exec" else 1
+
+
+def read_globals(argv: "list[str]") -> "tuple[dict[str, cli.Value], list[str]]":
+    """Read the options in front of the verb and open the log; gives them and the rest.
+
+    The log is opened even when a later option is wrong, so that its reader learns of that.
+    """
+    general = cli.defaults(cli.GLOBALS)
+    try:
+        rest = cli.parse_globals(argv, general)
+    finally:
+        log.open(
+            str(general["log"]),
+            str(general["log-format"]),
+            str(general["log-level"]),
+            debug=bool(general["debug"]),
+        )
+    return general, rest
 
 
 def find(verb: str) -> "Callable[[cli.Command], int]":

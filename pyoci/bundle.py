@@ -7,7 +7,7 @@ from pyoci import codec
 from pyoci.config.parse import parse_config
 from pyoci.errors import Error, wrap
 from pyoci.record import Record
-from pyoci.state import read_file
+from pyoci.state import read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def load(path: str, config_file: str = "") -> Bundle:
         directory = directory[:-2]
     file = absolute(config_file) if config_file else f"{directory}/config.json"
     try:
-        text = read_file(file)
+        text = read_given(file)
     except OSError as error:
         hint = "a bundle is a directory with a config.json" if error.errno == errno.ENOENT else ""
         raise wrap(f"reading {file}", error, hint=hint) from error

@@ -5,7 +5,7 @@ bare or ``=true``.  No abbreviations.  argparse would cost 12 ms, knows no singl
 with status 2, where callers expect 1.
 """
 
-from pyoci.errors import UsageError
+from pyoci.errors import UsageError, printable
 from pyoci.record import Record
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ GLOBALS = (
     value("root", "DIR", "where the containers are recorded (default: /run/pyoci)"),
     value("log", "FILE", "append errors to this file, too"),
     value("log-format", "FORMAT", "text (default) or json"),
-    value("log-level", "LEVEL", "error, warning (default), info or debug"),
+    value("log-level", "LEVEL", "error (default), warning, info or debug"),
     flag("debug", "log everything"),
     flag("systemd-cgroup", "let systemd make the cgroups"),
     value("cgroup-manager", "NAME", "cgroupfs (default), systemd or disabled"),
@@ -100,13 +100,14 @@ GLOBALS = (
     flag("help h", "print this help"),
 )
 
+# Texts, even where they are numbers: one that is absent must be told from 0, and some may be negative.
 LIMITS = (
-    value("blkio-weight", "N", "weight for block devices, 10 to 1000"),
+    value("blkio-weight", "NUMBER", "weight for block devices, 10 to 1000"),
     value("cpu-period", "US", "length of a period in microseconds"),
     value("cpu-quota", "US", "CPU time in each period, in microseconds"),
     value("cpu-burst", "US", "unused CPU time that may be saved up, in microseconds"),
-    value("cpu-share", "N", "CPU time relative to others"),
-    value("cpu-idle", "N", "1: run only when nobody else wants to"),
+    value("cpu-share", "NUMBER", "CPU time relative to others"),
+    value("cpu-idle", "NUMBER", "1: run only when nobody else wants to"),
     value("cpu-rt-period", "US", "length of a realtime period in microseconds"),
     value("cpu-rt-runtime", "US", "realtime CPU time in each period, in microseconds"),
     value("cpuset-cpus", "LIST", "CPUs that may be used"),
@@ -116,7 +117,7 @@ LIMITS = (
     value("memory", "BYTES", "limit of memory; -1 is unlimited"),
     value("memory-reservation", "BYTES", "memory that is kept free of reclaim"),
     value("memory-swap", "BYTES", "limit of memory and swap together; -1 is unlimited"),
-    value("pids-limit", "N", "number of tasks; -1 is unlimited"),
+    value("pids-limit", "NUMBER", "number of tasks; -1 is unlimited"),
     value("l3-cache-schema", "TEXT", "schema of the L3 cache"),
     value("mem-bw-schema", "TEXT", "schema of the memory bandwidth"),
 )
@@ -222,12 +223,18 @@ def parse(argv: "list[str]") -> Command:
     Raises:
         UsageError: an unknown verb or option, a missing or malformed value, too few or too many words.
     """
-    return parse_verb(*parse_globals(argv))
+    general = defaults(GLOBALS)
+    return parse_verb(general, parse_globals(argv, general))
 
 
-def parse_globals(argv: "list[str]") -> "tuple[dict[str, Value], list[str]]":
-    """Read the options in front of the verb; gives them and the rest."""
-    return read_options(argv, GLOBALS, "", stop=True)
+def parse_globals(argv: "list[str]", general: "dict[str, Value]") -> "list[str]":
+    """Read the options in front of the verb into *general*, up to where it fails; gives the rest."""
+    return read_options(argv, GLOBALS, general, "", stop=True)
+
+
+def defaults(options: "tuple[Option, ...]") -> "dict[str, Value]":
+    """Give what options mean that are not there."""
+    return {option.key: option.default() for option in options}
 
 
 def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
@@ -242,7 +249,9 @@ def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
     verb = VERBS.get(name)
     if verb is None:
         raise UsageError(f'unknown command "{printable(name)}"; see pyoci --help')
-    options, words = read_options(rest[1:], (*verb.options, GLOBALS[-1]), name, stop=verb.command)
+    known = (*verb.options, GLOBALS[-1])
+    options = defaults(known)
+    words = read_options(rest[1:], known, options, name, stop=verb.command)
     if options["help"]:
         return Command(verb="help", globals=general, options={}, words=[name])
     if len(words) < verb.least:
@@ -253,11 +262,10 @@ def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
 
 
 def read_options(
-    argv: "list[str]", options: "tuple[Option, ...]", verb: str, *, stop: bool
-) -> "tuple[dict[str, Value], list[str]]":
-    """Take the options out of *argv*; with stop only those before the first word.  Gives them and the words."""
+    argv: "list[str]", options: "tuple[Option, ...]", values: "dict[str, Value]", verb: str, *, stop: bool
+) -> "list[str]":
+    """Take the options out of *argv* into *values*; with stop only those before the first word.  Gives the words."""
     known = {name: option for option in options for name in option.names}
-    values: dict[str, Value] = {option.key: option.default() for option in options}
     words: list[str] = []
     rest = iter(argv)
     for word in rest:
@@ -269,7 +277,7 @@ def read_options(
                 words += rest
         else:
             _read_option(word, rest, known, values, verb)
-    return values, words
+    return words
 
 
 def _read_option(
@@ -302,11 +310,6 @@ def _read_option(
         collected.append(text)
     else:
         values[option.key] = text
-
-
-def printable(text: str) -> str:
-    """Make a word of the command line fit for a message."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def usage(verb: str = "") -> str:

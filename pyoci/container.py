@@ -14,6 +14,7 @@ import select
 from pyoci import codec, native
 from pyoci.cgroups import from_state
 from pyoci.errors import Error, HookError, StateError, wrap
+from pyoci.options import check_id
 from pyoci.remains import break_lock, half_made, is_locked
 from pyoci.state import Directory, State, is_alive, public_state, read_file, require
 
@@ -28,23 +29,6 @@ if TYPE_CHECKING:
 lib = native.lib
 SIGKILL = 9
 END_SECONDS = 10.0
-ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
-NAME_MAX = 255
-
-
-def check_id(container_id: str) -> None:
-    """Refuse what is no container id.
-
-    Raises:
-        StateError: empty, ``.``, ``..``, too long for a file name, or other than letters, digits and ``_ + - .``.
-    """
-    if not container_id or container_id in (".", "..") or not ID_CHARACTERS.issuperset(container_id):
-        shown = ascii(container_id)
-        raise StateError(f"invalid container id {shown}: letters, digits and _ + - . only, and not . or ..")
-    if len(container_id) > NAME_MAX:
-        raise StateError(
-            f"invalid container id: {len(container_id)} characters, at most {NAME_MAX} are possible"
-        )
 
 
 class Container:
@@ -84,12 +68,13 @@ class Container:
     def status(self) -> str:
         """Look what the container does: creating, created, running, paused or stopped."""
         if not is_alive(self.state.pid, self.state.startTime):
-            return "creating" if self.state.version == 0 and is_locked(self.directory) else "stopped"
+            making = self.state.version == 0 and not self.directory.locked and is_locked(self.directory)
+            return "creating" if making else "stopped"
         if self.state.version == 0:
             return "creating"
-        if self._waits_at_gate():
-            return "created"
-        return "paused" if self.cgroup().frozen() else "running"
+        if self.cgroup().frozen():
+            return "paused"  # at the gate, too: a stage that stands still cannot be started
+        return "created" if self._waits_at_gate() else "running"
 
     def _waits_at_gate(self) -> bool:
         """Tell whether the stage still has the gate open for reading; only then can it be opened for writing."""
@@ -154,7 +139,7 @@ class Container:
             Error: it did not start; nothing is left behind.
         """
         from pyoci import bundle as bundles
-        from pyoci.creation import Creation
+        from pyoci.creation import Creation, remove_pid_file
         from pyoci.host.console import Foreground
         from pyoci.host.console import check as check_console
 
@@ -176,6 +161,8 @@ class Container:
                 foreground.end()
             if container.directory.is_current():
                 container.destroy()
+            if options.pid_file:
+                remove_pid_file(options.pid_file, container.state.pid)
             raise
         if foreground is None:
             return 0
@@ -263,18 +250,20 @@ class Container:
         return -1
 
     def kill(self, signal: int, *, everyone: bool = False) -> None:
-        """Send a signal to the init process, or to every process in the container's cgroup.
+        """Send a signal to the init process, or to every process in the container's cgroup, if it has one.
 
         SIGKILL reaches them all when the container has no PID namespace of its own, and thaws what is paused.
 
         Raises:
             StateError: the container is not running; with everyone that is no error.
         """
-        if everyone:
+        if everyone and self.state.cgroup.get("paths"):
             self.cgroup().kill(signal)
             return
         pidfd = self.open_process()
         if pidfd < 0:
+            if everyone:
+                return
             raise StateError("container not running")
         try:
             if signal == SIGKILL and not self.state.privatePid and self.state.cgroup.get("paths"):
@@ -404,6 +393,8 @@ def listing(root: str) -> "list[dict[str, Any]]":
         names = sorted(posix.listdir(root))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise wrap(f"reading the state root {root}", error) from error
     found = []
     for name in names:
         try:

@@ -99,6 +99,8 @@ class Creation:
         self.state = self._make_state(plan, talk)
         self._hand_over(talk)
         directory.save(self.state)
+        if self.options.pid_file:  # the last: who waits for it may ask for the state at once
+            write_pid_file(self.options.pid_file, talk.stage.pid)
         talk.stage.go()
         self.inputs.close()
         return self.state
@@ -252,7 +254,7 @@ class Creation:
         )
 
     def _hand_over(self, talk: Conversation) -> None:
-        """Give the caller what it waits for: the terminal, the pidfd, the pid file."""
+        """Give the caller what it waits for: the terminal, the pidfd."""
         options = self.options
         if options.console_socket and talk.console >= 0:
             console.send_fd(options.console_socket, talk.console, b"/dev/ptmx")
@@ -260,8 +262,6 @@ class Creation:
             talk.console = -1
         if options.pidfd_socket:
             console.send_fd(options.pidfd_socket, talk.stage.pidfd, b"pidfd")
-        if options.pid_file:
-            write_pid_file(options.pid_file, talk.stage.pid)
 
     # ---- failure ----
 

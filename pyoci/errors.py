@@ -16,6 +16,11 @@ import posix
 from pyoci.record import Record
 
 
+def printable(text: str) -> str:
+    """Escape what is no printable character: names hold newlines, and a message is one line."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class Error(Exception):
     """A failure that pyoci explains in one line; exit_status is what the process returns."""
 
@@ -48,8 +53,7 @@ class Problem(Record):
 
     def __str__(self) -> str:
         """Give ``/mounts/3/type: message`` as the user reads it."""
-        text = f"{self.pointer}: {self.message}" if self.pointer else self.message
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        return printable(f"{self.pointer}: {self.message}" if self.pointer else self.message)
 
 
 class ConfigError(Error):

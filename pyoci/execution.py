@@ -6,6 +6,8 @@ from pyoci import codec, native
 from pyoci.cgroups.layout import Layout
 from pyoci.config.model import Capabilities, Process, User
 from pyoci.config.parse import parse_process
+from pyoci.config.readers import did_you_mean
+from pyoci.config.tables import CAPABILITIES
 from pyoci.creation import is_privileged, write_pid_file
 from pyoci.errors import Error, StateError, UsageError, wrap
 from pyoci.host import console
@@ -16,7 +18,7 @@ from pyoci.options import parse_user
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
 from pyoci.record import replace
-from pyoci.state import read_file
+from pyoci.state import read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Execution:
         config = self._config()
         assert config.process is not None
         console.check(config.process.terminal, options.console_socket, options.detach)
-        foreground = None if options.detach or options.console_socket else console.Foreground()
+        foreground = None if options.detach else console.Foreground()
         pidfd = self._init()
         try:
             self.inputs.given["container"] = pidfd
@@ -157,7 +159,7 @@ class Execution:
     def _read_process(self) -> Process:
         file = self.options.process
         try:
-            text = read_file(file)
+            text = read_given(file)
         except OSError as error:
             raise wrap(f"reading {file}", error) from error
         return parse_process(codec.loads(text, file))
@@ -165,8 +167,9 @@ class Execution:
     def _from_options(self, base: Process) -> Process:
         """Change the container's own process by the options; the words of the command line become args."""
         options = self.options
-        if not options.argv:
+        if not options.argv or not options.argv[0]:
             raise UsageError("exec needs a command, or --process")
+        self._check_options()
         return replace(
             base,
             args=tuple(options.argv),
@@ -179,6 +182,22 @@ class Execution:
             apparmorProfile=options.apparmor or base.apparmorProfile,
             selinuxLabel=options.process_label or base.selinuxLabel,
         )
+
+    def _check_options(self) -> None:
+        """Hold the options to the rules that the members of a process object have.
+
+        Raises:
+            UsageError: a relative directory, an entry of the environment without a name, an unknown capability.
+        """
+        options = self.options
+        if options.cwd and not options.cwd.startswith("/"):
+            raise UsageError(f"--cwd needs an absolute path, not {ascii(options.cwd)}")
+        for entry in options.env:
+            if entry.find("=") <= 0:
+                raise UsageError(f"--env needs NAME=value, not {ascii(entry)}")
+        for name in options.capabilities:
+            if name not in CAPABILITIES:
+                raise UsageError(f"unknown capability {ascii(name)}{did_you_mean(name, CAPABILITIES)}")
 
     def _user(self, base: User) -> User:
         options = self.options

@@ -8,9 +8,11 @@ import posix
 import time
 
 from pyoci import codec
-from pyoci.errors import UsageError, wrap
+from pyoci.errors import UsageError, printable, wrap
 
 LEVELS = ("error", "warning", "info", "debug")
+# conmon takes 8191 bytes of the last words of a runtime, by one read(2).
+MESSAGE_MAX = 4000
 
 
 class Log:
@@ -29,12 +31,7 @@ class Log:
             UsageError: form or level is none of these.
             KernelError: the file cannot be opened.
         """
-        if form not in ("", "text", "json"):
-            raise UsageError(f'the log format is text or json, not "{form}"')
-        if level not in ("", *LEVELS):
-            raise UsageError(f'the log level is error, warning, info or debug, not "{level}"')
         self.json = form == "json"
-        self.level = 3 if debug else LEVELS.index(level or "error")
         if path.startswith("file:"):
             path = path[5:]
         if path:
@@ -43,6 +40,12 @@ class Log:
                 self.fd = posix.open(path, flags, 0o644)
             except OSError as error:
                 raise wrap(f"opening the log file {path}", error) from error
+        # From here on there is a file to complain in.
+        if form not in ("", "text", "json"):
+            raise UsageError(f'the log format is text or json, not "{form}"')
+        if level not in ("", *LEVELS):
+            raise UsageError(f'the log level is error, warning, info or debug, not "{level}"')
+        self.level = 3 if debug else LEVELS.index(level or "error")
 
     def record(self, level: str, message: str) -> None:
         """Add one record to the file, if there is one and the level is wanted."""
@@ -61,20 +64,30 @@ log = Log()
 
 def error(message: str) -> None:
     """Tell the user, and the caller through the log."""
+    message = one_line(message)
     log.record("error", message)
     write_quietly(2, f"pyoci: {message}\n")
 
 
 def warning(message: str) -> None:
-    """Note what does not alter the flow; only where warnings are wanted, for callers read the output."""
+    """Note what does not alter the flow, where warnings are wanted.
+
+    Where there is a log they stay off standard error: that is the container's own, or read as part of the output.
+    """
+    message = one_line(message)
     log.record("warning", message)
-    if log.level >= 1:
+    if log.level >= 1 and log.fd < 0:
         write_quietly(2, f"pyoci: warning: {message}\n")
 
 
 def debug(message: str) -> None:
     """Note a detail for whoever debugs."""
     log.record("debug", message)
+
+
+def one_line(message: str) -> str:
+    """Make one line of a message that is not too long for who reads it."""
+    return printable(message if len(message) <= MESSAGE_MAX else message[:MESSAGE_MAX] + "…")
 
 
 def write_quietly(fd: int, text: str) -> None:

@@ -304,12 +304,20 @@ class ProgramTimeout(Exception):
 
 
 def run_program(
-    path: str, argv: "list[str]", env: "list[str]", text: bytes, timeout: int | None, *, whole: bool = False
+    path: str,
+    argv: "list[str]",
+    env: "list[str]",
+    text: bytes,
+    timeout: int | None,
+    *,
+    whole: bool = False,
+    bound: bool = False,
 ) -> "tuple[int, str]":
     """Run a program of the host to its end, with *text* on its standard input.
 
-    timeout is in seconds, None waits for ever.  Gives the exit status (negative: the signal that killed it)
-    and the end of what it printed, as one line; with whole all of it, as it is.
+    timeout is in seconds, None waits for ever; a bound program is killed when this process dies.  Gives the exit
+    status (negative: the signal that killed it) and the end of what it printed, as one line; with whole all of
+    it, as it is.
 
     Raises:
         OSError: it cannot be run.
@@ -321,7 +329,7 @@ def run_program(
     pid = -EINTR
     try:
         pid = lib.pyoci_execute(
-            _cstring(path), _packed(argv), len(argv), _packed(env), len(env), memfd, write_end, -1, pidfd
+            _cstring(path), _packed(argv), len(argv), _packed(env), len(env), memfd, write_end, -1, bound, pidfd
         )
     finally:
         posix.close(memfd)
@@ -346,7 +354,11 @@ def _watch(pid: int, pidfd: int, output: int, timeout: int | None, whole: bool) 
     tail, ended, killed = b"", False, False
     while not ended:
         left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        events = dict(poll.poll(left))
+        try:
+            events = dict(poll.poll(left))
+        except KeyboardInterrupt:
+            posix.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
+            raise
         if not events:
             posix.killpg(pid, SIGKILL)
             killed, deadline = True, None

@@ -1,8 +1,10 @@
 """What the verbs of the lifecycle can be asked for, beyond the configuration."""
 
-from pyoci.errors import UsageError
+from pyoci.errors import StateError, UsageError
 from pyoci.record import Record
 
+ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+NAME_MAX = 255
 SIGNAL_MAX = 64
 # What the C library leaves to programs of the realtime signals; signal(7).
 REALTIME = {"RTMIN": 34, "RTMAX": 64}
@@ -46,6 +48,21 @@ class ExecOptions(Record):
     preserve_fds: int = 0
     cgroup: "list[str]" = []
     ignore_paused: bool = False
+
+
+def check_id(container_id: str) -> None:
+    """Refuse what is no container id.
+
+    Raises:
+        StateError: empty, ``.``, ``..``, too long for a file name, or other than letters, digits and ``_ + - .``.
+    """
+    if not container_id or container_id in (".", "..") or not ID_CHARACTERS.issuperset(container_id):
+        shown = ascii(container_id)
+        raise StateError(f"invalid container id {shown}: letters, digits and _ + - . only, and not . or ..")
+    if len(container_id) > NAME_MAX:
+        raise StateError(
+            f"invalid container id: {len(container_id)} characters, at most {NAME_MAX} are possible"
+        )
 
 
 def parse_id(text: str, what: str) -> int:

@@ -6,6 +6,7 @@ import select
 import time
 
 from pyoci import native
+from pyoci.errors import StateError
 from pyoci.state import Directory, State, is_alive, stat_fields
 
 TYPE_CHECKING = False
@@ -16,7 +17,14 @@ SIGKILL = 9
 
 
 def half_made(directory: Directory, container_id: str) -> State:
-    """Piece together from the journal what is known of a container whose create has not ended; version is 0."""
+    """Piece together from the journal what is known of a container whose create has not ended; version is 0.
+
+    Raises:
+        StateError: the directory belongs to another runtime, with which callers let us share the state root.
+    """
+    names = posix.listdir(directory.fd)
+    if names and "journal" not in names:
+        raise StateError(f"{directory.path} was not made by pyoci")
     known: dict[str, Any] = {"bundle": "", "pid": 0, "startTime": 0}
     for entry in directory.journal():
         known.update({key: value for key, value in entry.items() if key in known})

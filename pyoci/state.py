@@ -43,7 +43,6 @@ ALLOWED = {
 
 REFUSALS = {
     ("start", "running"): "cannot start an already running container",
-    ("start", "paused"): "cannot start an already running container",
     ("start", "stopped"): "cannot start a container that has stopped",
     ("kill", "stopped"): "container not running",
     ("exec", "stopped"): "cannot exec in a stopped container",
@@ -121,9 +120,20 @@ def is_alive(pid: int, start_time: int) -> bool:
     return found is not None and found[0] not in "ZX" and found[1] == start_time
 
 
-def read_file(path: str, limit: int = 16 * 1024 * 1024) -> bytes:
+def read_file(path: str) -> bytes:
     """Read a whole regular file, without following a symbolic link at its end."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK)
+    return read_all(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK))
+
+
+def read_given(path: str) -> bytes:
+    """Read a file that the caller names: it may be a link, or a pipe as with ``/dev/stdin`` and a shell's ``<()``."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
+    posix.set_blocking(fd, True)  # only opening must not wait
+    return read_all(fd)
+
+
+def read_all(fd: int, limit: int = 16 * 1024 * 1024) -> bytes:
+    """Read to the end of an open file and close it."""
     try:
         chunks = []
         while chunk := posix.read(fd, 1 << 20):
@@ -172,6 +182,7 @@ class Directory:
         self.path = path
         self.fd = fd
         self.journal_fd = -1
+        self.locked = False
 
     @classmethod
     def claim(cls, root: str, container_id: str) -> "Directory":
@@ -188,8 +199,13 @@ class Directory:
             raise StateError("container with given ID already exists") from None
         except OSError as error:
             raise wrap(f"making the state directory {path}", error) from error
-        directory = cls(path, posix.open(path, O_DIRECTORY_PATH))
+        try:
+            directory = cls(path, posix.open(path, O_DIRECTORY_PATH))
+        except OSError as error:
+            raise wrap(f"opening the state directory {path}", error) from error
         directory.lock()
+        if not directory.is_current():  # somebody's delete --force was quicker than our lock
+            raise StateError("the container was deleted while it was made")
         return directory
 
     @classmethod
@@ -215,10 +231,12 @@ class Directory:
     def lock(self) -> None:
         """Wait for the exclusive lock; the kernel drops it when its holder dies."""
         fcntl.flock(self.fd, fcntl.LOCK_EX)
+        self.locked = True
 
     def unlock(self) -> None:
         """Let other verbs in."""
         fcntl.flock(self.fd, fcntl.LOCK_UN)
+        self.locked = False
 
     def is_current(self) -> bool:
         """Tell whether the path still names this directory: it may have been deleted while we waited."""
@@ -230,10 +248,13 @@ class Directory:
 
     def note(self, **entry: "Any") -> None:
         """Add one line to the journal; call it before the side effect that the line announces."""
-        if self.journal_fd < 0:
-            flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
-            self.journal_fd = posix.open(f"{self.path}/journal", flags, 0o600)
-        posix.write(self.journal_fd, codec.dumps(entry).encode() + b"\n")
+        try:
+            if self.journal_fd < 0:
+                flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
+                self.journal_fd = posix.open(f"{self.path}/journal", flags, 0o600)
+            write_all(self.journal_fd, codec.dumps(entry).encode() + b"\n")
+        except OSError as error:
+            raise wrap(f"writing {self.path}/journal", error) from error
 
     def journal(self) -> "list[dict[str, Any]]":
         """Read the journal; a last line that was cut off is left out."""
@@ -252,7 +273,10 @@ class Directory:
     def save(self, state: State) -> None:
         """Write state.json."""
         values = {name: getattr(state, name) for name in State._fields}
-        write_file(f"{self.path}/state.json", codec.dumps(values).encode())
+        try:
+            write_file(f"{self.path}/state.json", codec.dumps(values).encode())
+        except OSError as error:
+            raise wrap(f"writing {self.path}/state.json", error) from error
 
     def load(self) -> "State | None":
         """Read state.json; None when it is not there or not whole (a create that was cut off)."""
@@ -263,8 +287,11 @@ class Directory:
             return None
 
     def remove(self) -> None:
-        """Remove the directory and the files in it, none of which is ever a directory or followed."""
-        for name in posix.listdir(self.fd):
+        """Remove the directory and the files in it, none of which is ever a directory or followed.
+
+        The journal goes last: by it a directory that is half removed is still known as ours.
+        """
+        for name in sorted(posix.listdir(self.fd), key=lambda name: name == "journal"):
             try:
                 posix.unlink(name, dir_fd=self.fd)
             except FileNotFoundError:
@@ -293,7 +320,7 @@ def make_root(root: str) -> None:
         if parent:
             make_root_parents(parent)
         try:
-            posix.mkdir(root, 0o700)
+            posix.mkdir(root, 0o1700)  # sticky: what prunes XDG_RUNTIME_DIR passes over it
         except FileExistsError:
             pass
         except OSError as error:

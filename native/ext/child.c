@@ -64,8 +64,18 @@ static long arrange_fds(const struct child *child)
     return child->channel < 0 ? 0 : syscall(SYS_fcntl, child->channel, F_SETFD, 0);
 }
 
+/* Die with the parent.  One that died before this call is no longer our parent. */
+static void bind(const struct child *child)
+{
+    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (syscall(SYS_getppid) != child->bound_to)
+        syscall(SYS_exit_group, EXEC_FAILED);
+}
+
 static void child_main(struct child *child)
 {
+    if (child->bound_to)
+        bind(child);
     if (child->detach)
         syscall(SYS_setsid);
     if (arrange_fds(child) < 0 || (child->directory_fd >= 0 && syscall(SYS_fchdir, child->directory_fd) < 0)) {

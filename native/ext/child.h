@@ -16,6 +16,7 @@ struct child {
     int output_fd;              /* becomes 1 and 2, or -1: leave */
     int directory_fd;           /* working directory, or -1 */
     int keep_rights;            /* the capabilities of a new user namespace outlive execve */
+    int bound_to;               /* pid of the parent, with which it is to die, or 0 */
     int detach;                 /* own session, default signals, empty mask */
     volatile int error;         /* errno of what failed; 0 when execve was reached and did not return */
 };

@@ -347,13 +347,13 @@ static int above_stdio(int fd, int flags)
 }
 
 int pyoci_execute(const char *path, const char *argv, uint32_t argc, const char *env, uint32_t envc,
-                  int input_fd, int output_fd, int directory_fd, int *pidfd)
+                  int input_fd, int output_fd, int directory_fd, int bound, int *pidfd)
 {
     char **argv_list = unpack(argv, argc), **env_list = unpack(env, envc);
     struct child child = {
         .argv = argv_list, .env = env_list, .path = path, .program_fd = -1, .channel = -1, .preserve = 0,
         .input_fd = above_stdio(input_fd, O_RDONLY), .output_fd = above_stdio(output_fd, O_WRONLY),
-        .directory_fd = directory_fd, .detach = 1,
+        .directory_fd = directory_fd, .detach = 1, .bound_to = bound ? getpid() : 0,
     };
     int pid = -ENOMEM;
 

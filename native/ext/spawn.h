@@ -34,6 +34,7 @@ int pyoci_run_steps(const void *plan, size_t size, int *slots, uint32_t nslots, 
 /* Run a program of the host (hooks, newuidmap) in a session and process group of its own, with default
  * signals and no other descriptors.  argv and env: argc and envc NUL-terminated strings, one behind the
  * other.  input_fd and output_fd (standard output and error): -1 for /dev/null.  directory_fd: working
- * directory, or -1.  Returns its pid, *pidfd names it; an error of execve(2) is returned. */
+ * directory, or -1.  bound: it is killed when the thread that calls dies.  Returns its pid, *pidfd names it;
+ * an error of execve(2) is returned. */
 int pyoci_execute(const char *path, const char *argv, uint32_t argc, const char *env, uint32_t envc,
-                  int input_fd, int output_fd, int directory_fd, int *pidfd);
+                  int input_fd, int output_fd, int directory_fd, int bound, int *pidfd);

@@ -2,7 +2,8 @@
 
 import posix
 
-from pyoci.errors import UsageError
+from pyoci.cgroups.files import unprivileged
+from pyoci.errors import UsageError, wrap
 from pyoci.options import CreateOptions
 from pyoci.state import write_all
 
@@ -18,14 +19,14 @@ MANAGERS = ("", "cgroupfs", "systemd", "disabled")
 def state_root(command: "Command") -> str:
     """Give the directory below which containers are recorded.
 
-    root's default does not depend on the environment; others have theirs in XDG_RUNTIME_DIR, where an empty
-    value counts as unset.
+    The default of the host's root does not depend on the environment; others, and the root of a user
+    namespace, have theirs in XDG_RUNTIME_DIR, where an empty value counts as unset.
     """
     root = str(command.globals["root"])
     if root:
         root = root.rstrip("/") or "/"
         return root if root.startswith("/") else f"{posix.getcwd()}/{root}"
-    if posix.geteuid() == 0:
+    if not unprivileged():
         return "/run/pyoci"
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
     return f"{runtime or f'/run/user/{posix.geteuid()}'}/pyoci"
@@ -59,5 +60,8 @@ def create_options(command: "Command") -> CreateOptions:
 
 def show(text: str) -> int:
     """Print to standard output; gives the exit status."""
-    write_all(1, text.encode("utf-8", "backslashreplace"))
+    try:
+        write_all(1, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise wrap("writing to standard output", error) from error
     return 0

@@ -8,7 +8,7 @@ from pyoci.config.parse import parse_resources
 from pyoci.container import Container
 from pyoci.errors import UsageError, wrap
 from pyoci.options import parse_size
-from pyoci.state import read_file
+from pyoci.state import read_all, read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def parse_number(text: str, name: str) -> int:
     if "memory" in name:
         return parse_size(text, f"--{name}")
     digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 20:
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 20 or not -(2**63) <= int(text) < 2**64:
         raise UsageError(f"--{name} needs a number, not {ascii(text)}")
     return int(text)
 
@@ -88,11 +88,6 @@ def parse_number(text: str, name: str) -> int:
 def read(file: str) -> bytes:
     """Read the file, or standard input for ``-``."""
     try:
-        if file != "-":
-            return read_file(file)
-        chunks = []
-        while chunk := posix.read(0, 1 << 16):
-            chunks.append(chunk)
-        return b"".join(chunks)
+        return read_given(file) if file != "-" else read_all(posix.dup(0))
     except OSError as error:
         raise wrap(f"reading {file}", error) from error

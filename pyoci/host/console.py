@@ -18,7 +18,7 @@ def send_fd(path: str, fd: int, text: bytes) -> None:
     Raises:
         Error: nobody listens there.
     """
-    sock = native.check(lib.pyoci_connect_unix(path.encode()), f"connecting to the console socket {path}")
+    sock = native.check(lib.pyoci_connect_unix(path.encode()), f"connecting to the socket {path}")
     try:
         native.check(
             lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), f"sending to {path}"
@@ -38,6 +38,8 @@ def check(terminal: bool, socket: str, detach: bool) -> None:
             "cannot allocate a terminal for a detached container without --console-socket"
             " [config.json: /process/terminal]"
         )
+    if socket and not detach:
+        raise Error("--console-socket needs --detach: in the foreground pyoci itself holds the terminal")
     if not terminal and socket:
         raise Error("--console-socket needs a process with a terminal [config.json: /process/terminal]")
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from pyoci.config.model import Config
 
+DURING_CREATE = ("prestart", "createRuntime")
+
 
 def run(config: "Config", name: str, state: "dict[str, Any]") -> None:
     """Run the hooks of one list in order, each with the state on its standard input.
@@ -27,7 +29,7 @@ def failures(config: "Config", name: str, state: "dict[str, Any]") -> "list[Hook
     """Run the hooks of one list; of poststop all of them, whatever fails, of the others up to the first failure.
 
     A hook gets the environment that the configuration lists and nothing else; a timeout kills its whole
-    process group.
+    process group.  Hooks of create die with us, as all that a create has made is given up then.
     """
     found: list[HookError] = []
     text = codec.dumps(state).encode()
@@ -36,7 +38,12 @@ def failures(config: "Config", name: str, state: "dict[str, Any]") -> "list[Hook
         place = f" [config.json: /hooks/{name}/{index}]"
         try:
             status, output = native.run_program(
-                hook.path, list(hook.args or [hook.path]), list(hook.env or ()), text, timeout=hook.timeout
+                hook.path,
+                list(hook.args or [hook.path]),
+                list(hook.env or ()),
+                text,
+                timeout=hook.timeout,
+                bound=name in DURING_CREATE,
             )
         except native.ProgramTimeout as timeout:
             found.append(HookError(f"{what} ran out of its {hook.timeout} s and was killed{place}{timeout}"))

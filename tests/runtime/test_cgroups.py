@@ -304,6 +304,17 @@ def test_pause_and_resume(runtime, bundle):
 
 
 @pytest.mark.requires("freezer")
+def test_pause_at_the_gate(runtime, bundle):
+    container = runtime.create(bundle.args("wait"))
+    container.call("pause").ok()
+    assert container.status == "paused"
+    container.call("start", timeout=10).failed("paused")
+    container.call("resume").ok()
+    assert container.status == "created"
+    container.start().until_ready()
+
+
+@pytest.mark.requires("freezer")
 @pytest.mark.parametrize("how", ["kill", "delete"])
 def test_paused_can_be_killed(runtime, bundle, how):
     container = runtime.waiting(bundle)
@@ -343,6 +354,27 @@ def test_update_leaves_the_rest(runtime, bundle):
     container = runtime.waiting(resources(bundle, memory={"limit": 64 * MIB}, pids={"limit": 50}))
     runtime.call("update", "--pids-limit", "60", container.id).ok()
     assert value(container.init, "memory", "memory.limit_in_bytes", "memory.max") == str(64 * MIB)
+
+
+@pytest.mark.requires("memory", "pids", "cpu")
+def test_update_by_one_option_leaves_the_rest(runtime, bundle):
+    container = runtime.waiting(resources(bundle, memory={"limit": 64 * MIB}, pids={"limit": 50}, cpu={"shares": 512}))
+    before = value(container.init, "cpu", "cpu.shares", "cpu.weight")
+    runtime.call("update", "--memory", "32m", container.id).ok()
+    assert value(container.init, "memory", "memory.limit_in_bytes", "memory.max") == str(32 * MIB)
+    assert value(container.init, "pids", "pids.max", "pids.max") == "50"
+    assert value(container.init, "cpu", "cpu.shares", "cpu.weight") == before
+
+
+@pytest.mark.requires("pids")
+def test_update_to_unlimited(runtime, bundle):
+    container = runtime.waiting(resources(bundle, pids={"limit": 50}))
+    runtime.call("update", "--pids-limit", "-1", container.id).ok()
+    assert value(container.init, "pids", "pids.max", "pids.max") == "max"
+
+
+def test_update_of_nothing(runtime, bundle):
+    runtime.waiting(bundle).call("update").failed("nothing to change")
 
 
 @pytest.mark.requires("memory")

@@ -90,7 +90,7 @@ def test_user(container, text, expected):
 def test_bad_user_is_never_root(container, text):
     """CVE-2026-30892: what is not a number must be an error, not uid 0."""
     result = container.exec("report", options=("--user", text))
-    result.failed(status=255)
+    result.failed()
     assert result.out == ""
 
 
@@ -195,6 +195,33 @@ def test_failure(container, program, word):
     assert any(w.lower() in line.lower() for w in word.split("|")), line
     assert not pid_file.exists()
     assert container.status == "running"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--cwd", "tmp"), ("--env", "NAME"), ("--env", "=x"), ("--cap", "CAP_SYS_AMIN"), ("--additional-gids", "x")],
+)  # fmt: skip
+def test_wrong_option(container, option, value):
+    container.exec("true", options=(option, value)).failed(value)
+
+
+def test_wrong_command_line_is_no_exit_status_of_a_program(container):
+    container.call("exec").failed("command")
+    container.runtime.call("exec", "--nonsense", container.id, "true").failed("--nonsense")
+
+
+def test_console_socket_needs_detach(container):
+    container.exec("true", options=("--tty", "--console-socket", "/nowhere")).failed("--detach", status=255)
+
+
+def test_process_from_a_pipe(container):
+    """As a shell's <(...) gives it."""
+    process = {**container.bundle.process, "args": [PROBE, "echo", "piped"]}
+    reader, writer = os.pipe()
+    os.write(writer, json.dumps(process).encode())
+    os.close(writer)
+    result = container.runtime.call("exec", "--process", "/dev/stdin", container.id, stdin=reader)
+    os.close(reader)
+    assert result.ok().out == "piped\n"
 
 
 def test_exec_in_created(runtime, bundle):

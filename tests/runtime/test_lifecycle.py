@@ -180,6 +180,14 @@ def test_bundle_may_vanish(runtime, bundle):
     container.delete().ok()
 
 
+def test_config_may_be_a_link(runtime, bundle):
+    bundle.args(["echo", "linked"]).write()
+    (bundle.path / "config.json").rename(bundle.path / "real.json")
+    (bundle.path / "config.json").symlink_to("real.json")
+    runtime.container(bundle)
+    assert runtime.call("run", "--bundle", bundle.path, bundle.id).ok().out == "linked\n"
+
+
 def test_bundle_defaults_to_the_working_directory(runtime, bundle):
     runtime.container(bundle)
     result = runtime.call("run", bundle.id, cwd=bundle.args(["echo", "here"]).write())
@@ -245,6 +253,13 @@ def test_kill_all_reaches_every_process(runtime, bundle):
     runtime.call("kill", "--all", container.id, "KILL").ok()
     for pid in pids:
         wait_exit(pid)
+
+
+def test_kill_all_without_a_cgroup_reaches_init(runtime, bundle):
+    container = runtime.waiting(bundle.args("wait"), options=("--cgroup-manager", "disabled"))
+    runtime.call("kill", "--all", container.id, "KILL").ok()
+    assert container.wait() == 128 + signal.SIGKILL
+    runtime.call("kill", "--all", container.id, "KILL").ok()
 
 
 def test_kill_without_own_pid_namespace_reaches_every_process(runtime, bundle):

@@ -182,6 +182,29 @@ def test_pid_file_of_a_failed_create(runtime, bundle):
     assert not file.exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_pid_file_of_a_run_whose_program_cannot_start(runtime, bundle, options):
+    file = bundle.path / "init.pid"
+    (bundle.rootfs / "bin/junk").write_text("junk")
+    (bundle.rootfs / "bin/junk").chmod(0o755)
+    bundle.process["args"] = ["/bin/junk"]
+    runtime.run(bundle, "--pid-file", str(file), *options).failed("/bin/junk")
+    assert not file.exists()
+
+
+def test_state_is_there_when_the_pid_file_is(runtime, bundle):
+    """BuildKit waits for the file while the runtime is running."""
+    file, seen = bundle.path / "init.pid", []
+
+    def look(_):
+        if file.exists() and not seen:
+            seen.append((runtime.root / bundle.id / "state.json").exists())
+
+    runtime.create(bundle, "--pid-file", str(file), meanwhile=look)
+    look(0)
+    assert seen == [True]
+
+
 def test_pid_file_relative_to_the_callers_directory(runtime, bundle, tmp_path):
     runtime.create(bundle, "--pid-file", "here.pid", cwd=tmp_path)
     assert (tmp_path / "here.pid").read_text().isdigit()
@@ -236,6 +259,38 @@ def test_log_of_a_wrong_command_line(runtime, tmp_path):
     log = tmp_path / "log.json"
     runtime.call("start", "--no-such-flag", "x", options=log_options(log)).failed()
     assert json.loads(log.read_text())["level"] == "error"
+
+
+@pytest.mark.parametrize("wrong", [("--no-such-global",), ("--log-level", "loud"), ("--root",)], ids=" ".join)
+def test_log_of_a_wrong_global(runtime, tmp_path, wrong):
+    log = tmp_path / "log.json"
+    runtime.call("--debug", *wrong, options=log_options(log)).failed()
+    assert json.loads(log.read_text())["level"] == "error"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("list", "--format", "a\nb"), ("create", "--bundle", "/no\nwhere", "x"), ("--log-level", "a\nb", "list"), ("create", "--config", "/a\nb", "x"),
+     ("--cgroup-manager", "a\nb", "create", "x"), ("spec", "--bundle", "/no\nwhere"), ("state", "a\nb"), ("kill", "x\n"), ("a\nb",), ("--a\nb",)],
+    ids=ascii,
+)  # fmt: skip
+def test_newline_in_an_argument(runtime, bundle, tmp_path, words):
+    log = tmp_path / "log.json"
+    line = runtime.call(*words, cwd=bundle.write(), options=log_options(log)).failed()
+    assert json.loads(log.read_text())["msg"] in line
+    assert log.read_text().count("\n") == 1
+
+
+def test_long_argument_makes_a_short_message(runtime):
+    """conmon reads 8191 bytes."""
+    assert len(runtime.call("state", "/" * 100000).failed().encode()) < 8191
+
+
+def test_warnings_stay_out_of_the_output_when_there_is_a_log(runtime, bundle, tmp_path):
+    log = tmp_path / "log.json"
+    bundle.process["capabilities"]["bounding"].append("CAP_OF_TOMORROW")
+    runtime.create(bundle, options=("--debug", *log_options(log)))
+    assert any("CAP_OF_TOMORROW" in json.loads(line)["msg"] for line in log.read_text().splitlines())
 
 
 def test_log_is_json_whatever_the_error_holds(runtime, bundle, tmp_path):
@@ -327,6 +382,18 @@ def test_broken_stdout(runtime, bundle):
     os.close(writer)
     assert result.status in (0, 1)
     assert "Traceback" not in result.err
+
+
+def test_full_stdout(runtime):
+    with open("/dev/full", "w") as full:
+        runtime.call("list", stdout=full).failed("standard output")
+
+
+def test_root_that_is_a_file(runtime, tmp_path):
+    runtime.root = tmp_path / "file"
+    runtime.root.write_text("")
+    assert "internal" not in runtime.call("list").failed("not a directory".capitalize())
+    runtime.root = tmp_path / "none"
 
 
 def test_version(runtime):

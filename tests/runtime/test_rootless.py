@@ -1,6 +1,7 @@
 """Without root: an ordinary user with one id of his own (features that need no helper programs)."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -44,6 +45,15 @@ def test_lifecycle(runtime, mine):
     container.kill("TERM")
     assert container.wait() == 143
     container.delete().ok()
+
+
+def test_root_of_a_user_namespace_records_below_the_runtime_directory(runtime, tmp_path):
+    """Rootless callers run us as root of their user namespace, which must not meet the host's containers."""
+    (tmp_path / "pyoci").write_text("")
+    environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = ["unshare", "--user", "--map-root-user", *runtime.command, "list"]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert f"{tmp_path}/pyoci: Not a directory" in shown.stderr
 
 
 def test_groups_cannot_be_set(runtime, mine):

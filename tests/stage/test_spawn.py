@@ -188,7 +188,9 @@ def test_child_calls_the_kernel_only(tmp_path: Path) -> None:
 # ---- programs ----
 
 
-def execute(argv: list[bytes], env: tuple[bytes, ...] = (), *, directory: int = -1, path: bytes = b"") -> tuple[int, int, int]:
+def execute(
+    argv: list[bytes], env: tuple[bytes, ...] = (), *, directory: int = -1, path: bytes = b"", bound: bool = False
+) -> tuple[int, int, int]:
     """Run a program; its pid (or -errno), pidfd, and a pipe with its output."""
     output, theirs = os.pipe()
     with os.fdopen(os.memfd_create("stdin"), "wb+") as given:
@@ -196,7 +198,8 @@ def execute(argv: list[bytes], env: tuple[bytes, ...] = (), *, directory: int = 
         given.seek(0)
         pidfd = ffi.new("int *", -1)
         packed = b"".join(word + b"\0" for word in argv), b"".join(word + b"\0" for word in env)
-        pid = lib.pyoci_execute(path or argv[0], packed[0], len(argv), packed[1], len(env), given.fileno(), theirs, directory, pidfd)
+        streams = given.fileno(), theirs, directory
+        pid = lib.pyoci_execute(path or argv[0], packed[0], len(argv), packed[1], len(env), *streams, bound, pidfd)
     os.close(theirs)
     return pid, pidfd[0], output
 

@@ -41,6 +41,19 @@ def test_values_may_begin_with_a_dash():
     assert cli.parse(["update", "--resources", "-", "ID"]).options["resources"] == "-"
 
 
+def test_limits_that_are_not_given_are_not_zero():
+    options = cli.parse(["update", "--memory", "64m", "ID"]).options
+    assert {name: text for name, text in options.items() if text} == {"memory": "64m"}
+    assert cli.parse(["update", "--pids-limit", "-1", "--cpu-idle", "0", "ID"]).options["pids-limit"] == "-1"
+
+
+def test_globals_are_read_up_to_the_wrong_one():
+    general = cli.defaults(cli.GLOBALS)
+    with pytest.raises(UsageError):
+        cli.parse_globals(["--log", "/l", "--nonsense", "--root", "/r", "list"], general)
+    assert (general["log"], general["root"]) == ("/l", "")
+
+
 @pytest.mark.parametrize("verb", list(cli.VERBS))
 def test_every_verb_has_help(verb):
     command = cli.parse([verb, "--help"])

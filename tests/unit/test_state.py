@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.errors import StateError
+from pyoci.errors import KernelError, StateError
 from pyoci.state import ALLOWED, Directory, State, is_alive, require, stat_fields, write_file
 
 
@@ -40,6 +40,17 @@ def test_journal_leaves_out_a_torn_line(directory):
     with open(f"{directory.path}/journal", "ab") as file:
         file.write(b'{"cgroup": "/tor')
     assert directory.journal() == [{"cgroup": "/a"}, {"pid": 3, "startTime": 4}]
+
+
+def test_journal_is_removed_last(directory, monkeypatch):
+    """Without it the rest of a removal that was cut off would look like another runtime's."""
+    directory.note(cgroup="/a")
+    directory.save(make())
+    order = []
+    monkeypatch.setattr("posix.unlink", lambda name, **_: order.append(name))
+    with pytest.raises(KernelError):
+        directory.remove()
+    assert order[-1] == "journal" and len(order) == 2
 
 
 def test_second_claim_is_refused(directory):

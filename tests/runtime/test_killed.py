@@ -1,0 +1,109 @@
+"""pyoci killed in the middle: the journal is written before each side effect, so delete takes any prefix of a create back."""
+
+import collections
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.helpers_leaks import alive, cgroups, descendants, reap
+from tests.helpers_runtime import wait_until
+
+pytestmark = pytest.mark.requires("root")
+# What changes the machine, or lets the stage do so, and the end.
+CHANGING = {"mkdir", "mknodat", "write", "clone3", "sendmsg", "sendto", "recvmsg", "rename", "exit_group"}
+MOMENTS = 48
+BUDGET = 45.0
+
+
+def create(runtime, bundle, trace, *inject):
+    """Create under strace(1), which follows pyoci and none of its children."""
+    plain, runtime.command = runtime.command, ["strace", "-o", str(trace), *inject, *runtime.command]
+    try:
+        return runtime.call("create", "--bundle", bundle.path, "--pid-file", bundle.path / "pid", bundle.id, meanwhile=reap)
+    finally:
+        runtime.command = plain
+
+
+def moments(trace, claim):
+    """The changing calls from *claim* on: name, and how many of that name came before it, plus one."""
+    seen = collections.Counter()
+    found = []
+    for line in trace.read_text(errors="replace").splitlines():
+        name, parenthesis, _ = line.partition("(")
+        seen[name] += 1
+        if parenthesis and name in CHANGING and (found or claim in line):
+            found.append((name, seen[name]))
+    return found
+
+
+def spread(items, count):
+    """At most *count* of the items, from the first to the last."""
+    step = max(1.0, (len(items) - 1) / (count - 1))
+    return [items[round(i * step)] for i in range(min(count, len(items)))]
+
+
+@pytest.mark.requires("strace")
+def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path):
+    runtime.create(bundle.args("true"), "--pid-file", str(bundle.path / "pid")).delete().ok()  # byte code is written now
+    assert create(runtime, bundle, tmp_path / "whole").status == 0
+    found = moments(tmp_path / "whole", f'mkdir("{runtime.root}/{bundle.id}"')
+    assert len(found) > 30 and found[-1][0] == "exit_group"
+    runtime.call("delete", "--force", bundle.id).ok()
+    others, end = set(descendants()), time.monotonic() + BUDGET
+    for name, number in spread(found, MOMENTS):
+        result = create(runtime, bundle, tmp_path / "cut", "-e", f"inject={name}:signal=KILL:when={number}")
+        assert result.status in (-signal.SIGKILL, 0), f"{name} {number}: {result}"
+        runtime.call("delete", "--force", bundle.id, meanwhile=reap).ok()
+        reap()
+        wait_until(lambda: not [pid for pid in descendants() if pid not in others and alive(pid)], f"no process: {name} {number}")
+        assert (runtime.entries(), cgroups(bundle.id)) == ([], []), f"killed at {name} {number}"
+        if time.monotonic() > end:
+            break
+
+
+def in_a_hook(runtime, bundle, number):
+    """Let pyoci get a signal while a hook of create runs; give its Popen, the hook's pid, and the container."""
+    file = bundle.path / "hook.pid"
+    script = f"echo $$ >{file}.new && mv {file}.new {file} && exec sleep 60"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    container = runtime.container(bundle)
+    with open(bundle.path / "err", "w") as err:
+        call = runtime.spawn("create", "--bundle", bundle.write(), bundle.id, stdout=container.stdout.fd, stderr=err)
+    hook = int(wait_until(lambda: file.exists() and file.read_text(), "the hook runs"))
+    call.send_signal(number)
+    call.wait(20)
+    wait_until(lambda: not alive(hook), "the hook has ended with pyoci")
+    return call, container
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_hook_of_create_dies_with_pyoci(runtime, bundle, number):
+    _, container = in_a_hook(runtime, bundle, number)
+    wait_until(lambda: container.status == "stopped", "the stage has ended, too")
+    container.call("start").failed("stopped")
+    container.delete().ok()
+    assert not cgroups(bundle.id)
+
+
+def test_interrupted_create_takes_itself_back(runtime, bundle):
+    call, _ = in_a_hook(runtime, bundle, signal.SIGINT)
+    assert call.returncode == 130
+    assert (bundle.path / "err").read_text() == "pyoci: interrupted\n"
+    assert (runtime.entries(), cgroups(bundle.id)) == ([], [])
+
+
+def test_directory_of_another_runtime_is_not_touched(runtime, bundle):
+    """Callers let runtimes share a state root."""
+    foreign = runtime.root / "foreign"
+    foreign.mkdir(parents=True)
+    (foreign / "state.json").write_text(json.dumps({"id": "foreign", "init_process_pid": 1}))
+    for verb in ("state", "kill", "start", "delete"):
+        runtime.call(verb, "foreign").failed("not made by pyoci")
+    runtime.call("delete", "--force", "foreign").failed("not made by pyoci")
+    runtime.call("create", "--bundle", bundle.write(), "foreign").failed("already exists")
+    assert os.listdir(foreign) == ["state.json"]
+    (foreign / "state.json").unlink()
+    foreign.rmdir()
