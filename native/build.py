@@ -161,11 +161,17 @@ def bindings() -> Path:
     return write(WORK / "_native.c", fresh.read_text())
 
 
+def archive(name: str) -> str:
+    """Give the path of a static library that the compiler finds, "" if it finds none."""
+    command = [compiler(), f"-print-file-name={name}"]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return path if os.path.isabs(path) else ""
+
+
 def libseccomp() -> list[str]:
     """Prefer the archive: the extension then needs no library that the host might lack."""
-    command = [compiler(), "-print-file-name=libseccomp.a"]
-    archive = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return [archive, "-Wl,--exclude-libs,ALL"] if os.path.isabs(archive) else ["-lseccomp"]
+    path = archive("libseccomp.a")
+    return [path, "-Wl,--exclude-libs,ALL"] if path else ["-lseccomp"]
 
 
 def build(target: Path) -> None:
