@@ -66,6 +66,21 @@ char *absent_dlerror(void)
     return text;
 }
 
+/* glibc's gconv_dl.o: character sets from libraries, the last user of dlopen(3) in it. */
+void *__gconv_find_shlib(const char *name);
+void __gconv_release_shlib(void *library);
+
+void *__gconv_find_shlib(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+
+void __gconv_release_shlib(void *library)
+{
+    (void)library;
+}
+
 /* The name service: glibc loads libraries for it. */
 int getgrouplist(const char *user, gid_t group, gid_t *groups, int *count)
 {
