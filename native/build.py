@@ -91,13 +91,16 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def compile_objects(compiler: list[str], sources: list[Path], directory: Path) -> list[Path]:
-    """Compile each source that changed, two at a time, and give all objects."""
+def compile_objects(
+    compiler: list[str], sources: list[Path], directory: Path, flags: Path | None = None
+) -> list[Path]:
+    """Compile each source that changed, two at a time, and give all objects; *flags* is where the options stand."""
     directory.mkdir(parents=True, exist_ok=True)
     objects = [directory / (source.stem + ".o") for source in sources]
     for leftover in set(directory.glob("*.o")) - set(objects):
         leftover.unlink()
-    stale = [(s, o) for s, o in zip(sources, objects, strict=True) if newer(o, [s, *headers()])]
+    common = [*headers(), *([flags] if flags else [])]
+    stale = [(s, o) for s, o in zip(sources, objects, strict=True) if newer(o, [s, *common])]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda pair: run([*compiler, "-c", str(pair[0]), "-o", str(pair[1])]), stale))
     return objects

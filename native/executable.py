@@ -108,14 +108,15 @@ def objects(command: list[str], source: Path) -> list[Path]:
     """Compile all parts; our own with warnings."""
     ours = [*command, *WARNINGS]
     steps = [path for path in sorted((NATIVE / "stage").glob("*.c")) if path.name != "main.c"]
-    extension = [*sorted((NATIVE / "ext").glob("*.c")), embed(build_stage())]
-    return [
-        *compile_objects(ours, sorted((NATIVE / "static").glob("*.c")), PLACE / "main"),
-        *compile_objects(ours, extension, PLACE / "ext"),
-        *compile_objects(ours, steps, PLACE / "steps"),
-        *compile_objects(command, [bindings(), frozen()], PLACE / "generated"),
-        *compile_objects([*command, *BACKEND], [source], PLACE / "backend"),
-    ]
+    parts = (
+        ("main", ours, sorted((NATIVE / "static").glob("*.c"))),
+        ("ext", ours, [*sorted((NATIVE / "ext").glob("*.c")), embed(build_stage())]),
+        ("steps", ours, steps),
+        ("generated", command, [bindings(), frozen()]),
+        ("backend", [*command, *BACKEND], [source]),
+    )
+    here = Path(__file__)
+    return [path for name, how, what in parts for path in compile_objects(how, what, PLACE / name, here)]
 
 
 def build(target: Path) -> None:

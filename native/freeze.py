@@ -9,15 +9,22 @@ native/static/bootstrap.py stands for importlib._bootstrap; native/static/_io.py
 of _io.  *whole* adds what CPython's full initialisation imports, see native/executable.py.
 """
 
-import importlib.util
 import marshal
 import sys
+import sysconfig
 from pathlib import Path
 
 NATIVE = Path(__file__).resolve().parent
 TREE = NATIVE.parent
 TOOL_CIRCLE = ("pyoci.commands.validate", "pyoci.commands.doctor", "pyoci.commands.completion")
-WHOLE = ("abc", "codecs", "encodings", "encodings.aliases", "encodings.utf_8", "io")
+WHOLE = {
+    "abc": "abc.py",
+    "codecs": "codecs.py",
+    "encodings": "encodings/__init__.py",
+    "encodings.aliases": "encodings/aliases.py",
+    "encodings.utf_8": "encodings/utf_8.py",
+    "io": "io.py",
+}
 
 Module = tuple[str, Path, str]  # its name, where it is, which file its code names
 
@@ -38,8 +45,8 @@ def library(whole: bool) -> list[Module]:
     """Give what stands for modules of the standard library, or those that the full initialisation needs."""
     if not whole:
         return [("_io", NATIVE / "static" / "_io.py", "_io.py")]
-    specs = [importlib.util.find_spec(name) for name in WHOLE]
-    return [(spec.name, Path(str(spec.origin)), spec.name) for spec in specs if spec]
+    root = Path(sysconfig.get_path("stdlib"))
+    return [(name, root / path, path) for name, path in WHOLE.items()]
 
 
 def array(name: str, path: Path, shown: str) -> tuple[str, str]:

@@ -23,6 +23,15 @@ function _PyImport_FindSharedFuncptr(const char *prefix, const char *name, const
     return NULL;
 }
 
+/* libpython's getpath.o: the search for a standard library, by $PATH, pyvenv.cfg and landmarks. */
+PyStatus _PyConfig_InitPathConfig(PyConfig *config, int compute);
+
+PyStatus _PyConfig_InitPathConfig(PyConfig *config, int compute)
+{
+    (void)config, (void)compute;
+    return PyStatus_Ok();
+}
+
 /* libpython's deepfreeze.o: the frozen part of the standard library. */
 int _Py_Deepfreeze_Init(void);
 void _Py_Deepfreeze_Fini(void);

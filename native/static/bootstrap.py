@@ -5,6 +5,8 @@ hook, no cache and no lock, for there are no threads; importlib's generality cos
 The names with an underscore are those that CPython calls.
 """
 
+BuiltinImporter = None  # the loader of __main__, where the initialisation is whole
+
 
 def _install(sys, imp):
     """Take what the import system needs; called once, before anything can be imported."""
