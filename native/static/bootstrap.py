@@ -10,10 +10,13 @@ BuiltinImporter = None  # the loader of __main__, where the initialisation is wh
 
 def _install(sys, imp):
     """Take what the import system needs; called once, before anything can be imported."""
-    global modules, init_frozen, create_builtin, exec_builtin, Spec
+    global modules, init_frozen, create_builtin, exec_builtin, Spec, FROZEN
     modules = sys.modules
     init_frozen, create_builtin, exec_builtin = imp.init_frozen, imp.create_builtin, imp.exec_builtin
     Spec = type(sys.implementation)
+    # Each import statement asks a module's __spec__ for _initializing; without an answer an AttributeError is
+    # made and thrown away every time.
+    FROZEN = sys.__spec__ = Spec(_initializing=False)
 
 
 def _install_external_importers():
@@ -34,6 +37,7 @@ def _find_and_load(name, import_):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         modules[name] = module
         exec_builtin(module)
+    module.__spec__ = FROZEN
     if parent:
         setattr(modules[parent], child, module)
     return module
@@ -42,7 +46,7 @@ def _find_and_load(name, import_):
 def _handle_fromlist(package, names, import_):
     """Import the modules among the names that are asked of a package."""
     for name in names:
-        if not hasattr(package, name):
+        if name not in package.__dict__:  # hasattr() would make an AttributeError, too
             wanted = f"{package.__name__}.{name}"
             try:
                 import_(wanted)
