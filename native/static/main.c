@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "startup.h"
 
@@ -22,7 +23,7 @@
 #define PYOCI_WHOLE 0
 #endif
 
-enum { FAILURE = 1 };
+enum { FAILURE = 1, HEADROOM = 6 << 20 };
 
 typedef PyObject *initialise(void);
 initialise PyInit__cffi_backend, PyInit__imp, PyInit__native, PyInit__struct, PyInit_errno, PyInit_fcntl, PyInit_gc,
@@ -75,6 +76,14 @@ static int tell_error(void)
     dprintf(STDERR_FILENO, "pyoci: internal error: %s: %.*s\n", type ? ((PyTypeObject *)type)->tp_name : "unknown",
             words ? (int)strcspn(words, "\n") : 0, words ? words : "");
     return FAILURE;
+}
+
+/* Ask for what a verb takes, and give it back: without memory for its first objects CPython would abort. */
+static int has_memory(void)
+{
+    void *memory = mmap(NULL, HEADROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return memory != MAP_FAILED && munmap(memory, HEADROOM) == 0;
 }
 
 /* The first SIGINT becomes a KeyboardInterrupt, so that what is half made is undone; the second one ends us. */
@@ -162,6 +171,8 @@ int main(int argc, char **argv)
 
     if (fill_standard_descriptors() < 0)
         return complain(strerror(errno));
+    if (!has_memory())
+        return complain("no memory");
     scrub(environ, variables);
     environ = variables;
     status = start();
