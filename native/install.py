@@ -4,9 +4,9 @@
     PREFIX/lib/pyoci/pyoci/     the package, its byte code and the extension
     PREFIX/lib/pyoci/_cffi_backend*.so
 
-The launcher is installed where no static file could be built, and by --launcher.  It can be moved as a whole.  Byte code is shipped because the launcher forbids writing it, and is not
-checked against the sources, whose times mean nothing after a copy.  A PREFIX of ``build`` is the
-installation inside the source tree.
+The launcher is installed where no static file could be built, and by --launcher.  The installation can be
+moved as a whole.  Byte code is shipped because the launcher forbids writing it, and is not checked against the
+sources, whose times mean nothing after a copy.  A PREFIX of ``build`` is the installation inside the source tree.
 """
 
 import argparse
