@@ -19,6 +19,7 @@ import time
 
 from pyoci import codec
 from pyoci.errors import Error, StateError, wrap
+from pyoci.log import utc
 from pyoci.record import Record
 
 TYPE_CHECKING = False
@@ -118,6 +119,20 @@ def is_alive(pid: int, start_time: int) -> bool:
         return False
     found = stat_fields(pid)
     return found is not None and found[0] not in "ZX" and found[1] == start_time
+
+
+def absolute(path: str) -> str:
+    """Make a path absolute, against the current directory.
+
+    Raises:
+        KernelError: the path is relative and the current directory has been deleted.
+    """
+    if path.startswith("/"):
+        return path
+    try:
+        return f"{posix.getcwd()}/{path}"
+    except OSError as error:
+        raise wrap("finding the current directory", error) from error
 
 
 def read_file(path: str) -> bytes:
@@ -359,7 +374,7 @@ def public_state(
 def now() -> str:
     """Give the time as RFC 3339 with nanoseconds, UTC."""
     nanoseconds = time.time_ns()
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9))
+    seconds = utc(nanoseconds // 10**9)
     return f"{seconds}.{nanoseconds % 10**9:09d}Z"
 
 

@@ -5,7 +5,7 @@ import posix
 from pyoci.cgroups.files import unprivileged
 from pyoci.errors import UsageError, wrap
 from pyoci.options import CreateOptions
-from pyoci.state import write_all
+from pyoci.state import absolute, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def state_root(command: "Command") -> str:
     """
     root = str(command.globals["root"])
     if root:
-        root = root.rstrip("/") or "/"
-        return root if root.startswith("/") else f"{posix.getcwd()}/{root}"
+        return absolute(root.rstrip("/") or "/")
     if not unprivileged():
         return "/run/pyoci"
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
