@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyoci.config.model import Config
     from pyoci.container import Container
     from pyoci.options import ExecOptions
+    from pyoci.plan.steps import Plan
 
 
 class Execution:
@@ -65,7 +66,7 @@ class Execution:
                 Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=Layout()),
                 kinds,
             )
-            talk = self._start(Conversation(self._spawn(), plan), foreground)
+            talk = self._start(Conversation(self._spawn()), plan, foreground)
         except BaseException:
             if foreground is not None:
                 foreground.end()
@@ -113,7 +114,9 @@ class Execution:
             raise
         return stage
 
-    def _start(self, talk: Conversation, foreground: "console.Foreground | None") -> Conversation:
+    def _start(
+        self, talk: Conversation, plan: "Plan", foreground: "console.Foreground | None"
+    ) -> Conversation:
         """Lead the stage to its program.
 
         Raises:
@@ -121,7 +124,7 @@ class Execution:
         """
         options = self.options
         try:
-            talk.stage.send(native.encode(talk.plan), self.inputs.open(talk.plan))
+            talk.send(plan, self.inputs.open(plan))
             talk.expect(BARRIER_READY)
             if options.console_socket and talk.console >= 0:
                 console.send_fd(options.console_socket, talk.console, b"/dev/ptmx")

@@ -134,14 +134,18 @@ class Stage:
         self.channel = channel
 
     @classmethod
-    def spawn(cls, clone_flags: int, cgroup: "int | None", preserve: int) -> "Stage":
+    def spawn(cls, clone_flags: int, cgroup: "int | None", preserve: int, ahead: int = 0) -> "Stage":
         """Start the sealed stage in new namespaces (CLONE_NEW* flags), inside the v2 cgroup if one is given.
+
+        The namespaces of *ahead* it makes itself, at once; its plan has an OP_UNSHARE with just these flags.
 
         Raises:
             KernelError: clone3(2) or execveat(2) failed.
         """
         pidfd, channel = ffi.new("int *"), ffi.new("int *")
-        pid = lib.pyoci_spawn(clone_flags, -1 if cgroup is None else cgroup, preserve, pidfd, channel)
+        pid = lib.pyoci_spawn(
+            clone_flags, ahead, -1 if cgroup is None else cgroup, preserve, pidfd, channel
+        )
         check(pid, "starting the stage in its namespaces")
         return cls(pid, pidfd[0], channel[0])
 
