@@ -13,20 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     Value = bool | int | str | list[str]
+    Row = tuple[str, str, str] | tuple[str, str, str, str]
 
 
-class Option(Record):
-    """One option: its names without dashes, what its value is called ("" for a boolean), what it does.
+class Option:
+    """One option, made from its row when a command line is read.
 
-    many options may be repeated and collect a list; filled ones refuse an empty value.
+    A row has the option's names without dashes, what its value is called ("" for a boolean, "N" for a number),
+    what it does, and perhaps a word: options with "many" may be repeated and collect a list; with "filled" they
+    refuse an empty value.  Rows are constants, which cost nothing at every start, as fifty objects do.
     """
 
-    names: "tuple[str, ...]"
-    value: str = ""
-    text: str = ""
-    number: bool = False
-    many: bool = False
-    filled: bool = False
+    __slots__ = ("filled", "many", "names", "number", "text", "value")
+
+    def __init__(self, names: str, value: str, text: str, how: str = "") -> None:
+        """Take the parts of a row."""
+        self.names = names.split()
+        self.value = value
+        self.text = text
+        self.number = value == "N"
+        self.many = how == "many"
+        self.filled = how == "filled"
 
     @property
     def key(self) -> str:
@@ -38,18 +45,30 @@ class Option(Record):
         return [] if self.many else 0 if self.number else "" if self.value else False
 
 
-class Verb(Record):
-    """One verb: what it does, its words after the options, its options.
+class Verb:
+    """One verb: what it does, its words after the options (how many, at least and at most), its options' rows.
 
     Words stop the options of a verb with command set at its first word: the rest belongs to somebody else.
     """
 
-    summary: str
-    words: str
-    options: "tuple[Option, ...]" = ()
-    least: int = 1
-    most: int = 1
-    command: bool = False
+    __slots__ = ("command", "least", "most", "options", "summary", "words")
+
+    def __init__(
+        self,
+        summary: str,
+        words: str,
+        options: "tuple[Row, ...]" = (),
+        least: int = 1,
+        most: int = 1,
+        command: bool = False,
+    ) -> None:
+        """Take the parts."""
+        self.summary = summary
+        self.words = words
+        self.options = options
+        self.least = least
+        self.most = most
+        self.command = command
 
 
 class Command(Record):
@@ -61,64 +80,54 @@ class Command(Record):
     words: "list[str]"
 
 
-def flag(names: str, text: str) -> Option:
-    """Describe a boolean option."""
-    return Option(names=tuple(names.split()), text=text)
-
-
-def value(names: str, kind: str, text: str, *, many: bool = False) -> Option:
-    """Describe an option with a value."""
-    return Option(names=tuple(names.split()), value=kind, text=text, number=kind == "N", many=many)
-
-
 IGNORED = "accepted for compatibility"
-BUNDLE = value("bundle b", "DIR", "the bundle (default: the current directory)")
-CONFIG = value("config f", "FILE", "another file than the bundle's config.json")
-CONSOLE = value("console-socket", "SOCKET", "send the terminal's master to this Unix socket")
-PIDFD = value("pidfd-socket", "SOCKET", "send a pidfd of the process to this Unix socket")
-PID_FILE = value("pid-file", "FILE", "write the pid of the process to this file")
-PRESERVE = value("preserve-fds", "N", "hand N descriptors behind 2 to the program")
-DETACH = flag("detach d", "do not wait for the program's end")
-NO_SUBREAPER = flag("no-subreaper", IGNORED)
-REGEX = flag("regex r", "the id is a regular expression")
-NO_PIVOT = flag("no-pivot", "move the root instead of pivot_root(2); for a root file system on an initramfs")
-NO_KEYRING = flag("no-new-keyring", "keep the caller's session keyring")
+BUNDLE = ("bundle b", "DIR", "the bundle (default: the current directory)")
+CONFIG = ("config f", "FILE", "another file than the bundle's config.json")
+CONSOLE = ("console-socket", "SOCKET", "send the terminal's master to this Unix socket")
+PIDFD = ("pidfd-socket", "SOCKET", "send a pidfd of the process to this Unix socket")
+PID_FILE = ("pid-file", "FILE", "write the pid of the process to this file")
+PRESERVE = ("preserve-fds", "N", "hand N descriptors behind 2 to the program")
+DETACH = ("detach d", "", "do not wait for the program's end")
+NO_SUBREAPER = ("no-subreaper", "", IGNORED)
+REGEX = ("regex r", "", "the id is a regular expression")
+NO_PIVOT = ("no-pivot", "", "move the root instead of pivot_root(2); for a root file system on an initramfs")
+NO_KEYRING = ("no-new-keyring", "", "keep the caller's session keyring")
 MAKE = (BUNDLE, CONFIG, CONSOLE, PIDFD, PID_FILE, PRESERVE, DETACH, NO_SUBREAPER, NO_PIVOT, NO_KEYRING)
-FORMAT = value("format f", "FORMAT", "table (default) or json")
+FORMAT = ("format f", "FORMAT", "table (default) or json")
 
 GLOBALS = (
-    value("root", "DIR", "where the containers are recorded (default: /run/pyoci)"),
-    value("log", "FILE", "append errors to this file, too"),
-    value("log-format", "FORMAT", "text (default) or json"),
-    value("log-level", "LEVEL", "error, warning (default), info or debug"),
-    flag("debug", "log everything"),
-    flag("systemd-cgroup", "let systemd make the cgroups"),
-    value("cgroup-manager", "NAME", "cgroupfs (default), systemd or disabled"),
-    value("rootless", "BOOL", IGNORED),
-    value("criu", "PATH", IGNORED),
-    flag("version v", "print the version"),
-    flag("help h", "print this help"),
+    ("root", "DIR", "where the containers are recorded (default: /run/pyoci)"),
+    ("log", "FILE", "append errors to this file, too"),
+    ("log-format", "FORMAT", "text (default) or json"),
+    ("log-level", "LEVEL", "error, warning (default), info or debug"),
+    ("debug", "", "log everything"),
+    ("systemd-cgroup", "", "let systemd make the cgroups"),
+    ("cgroup-manager", "NAME", "cgroupfs (default), systemd or disabled"),
+    ("rootless", "BOOL", IGNORED),
+    ("criu", "PATH", IGNORED),
+    ("version v", "", "print the version"),
+    ("help h", "", "print this help"),
 )
 
 LIMITS = (
-    value("blkio-weight", "N", "weight for block devices, 10 to 1000"),
-    value("cpu-period", "US", "length of a period in microseconds"),
-    value("cpu-quota", "US", "CPU time in each period, in microseconds"),
-    value("cpu-burst", "US", "unused CPU time that may be saved up, in microseconds"),
-    value("cpu-share", "N", "CPU time relative to others"),
-    value("cpu-idle", "N", "1: run only when nobody else wants to"),
-    value("cpu-rt-period", "US", "length of a realtime period in microseconds"),
-    value("cpu-rt-runtime", "US", "realtime CPU time in each period, in microseconds"),
-    value("cpuset-cpus", "LIST", "CPUs that may be used"),
-    value("cpuset-mems", "LIST", "memory nodes that may be used"),
-    value("kernel-memory", "BYTES", "limit of kernel memory (v1)"),
-    value("kernel-memory-tcp", "BYTES", "limit of TCP buffers (v1)"),
-    value("memory", "BYTES", "limit of memory; -1 is unlimited"),
-    value("memory-reservation", "BYTES", "memory that is kept free of reclaim"),
-    value("memory-swap", "BYTES", "limit of memory and swap together; -1 is unlimited"),
-    value("pids-limit", "N", "number of tasks; -1 is unlimited"),
-    value("l3-cache-schema", "TEXT", "schema of the L3 cache"),
-    value("mem-bw-schema", "TEXT", "schema of the memory bandwidth"),
+    ("blkio-weight", "N", "weight for block devices, 10 to 1000"),
+    ("cpu-period", "US", "length of a period in microseconds"),
+    ("cpu-quota", "US", "CPU time in each period, in microseconds"),
+    ("cpu-burst", "US", "unused CPU time that may be saved up, in microseconds"),
+    ("cpu-share", "N", "CPU time relative to others"),
+    ("cpu-idle", "N", "1: run only when nobody else wants to"),
+    ("cpu-rt-period", "US", "length of a realtime period in microseconds"),
+    ("cpu-rt-runtime", "US", "realtime CPU time in each period, in microseconds"),
+    ("cpuset-cpus", "LIST", "CPUs that may be used"),
+    ("cpuset-mems", "LIST", "memory nodes that may be used"),
+    ("kernel-memory", "BYTES", "limit of kernel memory (v1)"),
+    ("kernel-memory-tcp", "BYTES", "limit of TCP buffers (v1)"),
+    ("memory", "BYTES", "limit of memory; -1 is unlimited"),
+    ("memory-reservation", "BYTES", "memory that is kept free of reclaim"),
+    ("memory-swap", "BYTES", "limit of memory and swap together; -1 is unlimited"),
+    ("pids-limit", "N", "number of tasks; -1 is unlimited"),
+    ("l3-cache-schema", "TEXT", "schema of the L3 cache"),
+    ("mem-bw-schema", "TEXT", "schema of the memory bandwidth"),
 )
 
 VERBS = {
@@ -126,7 +135,7 @@ VERBS = {
     "delete": Verb(
         summary="remove a stopped container",
         words="ID",
-        options=(flag("force f", "kill it first; silent when there is none"), REGEX),
+        options=(("force f", "", "kill it first; silent when there is none"), REGEX),
     ),
     "exec": Verb(
         summary="run one more program in a container",
@@ -134,23 +143,23 @@ VERBS = {
         most=-1,
         command=True,
         options=(
-            value("process p", "FILE", "a process object as in config.json"),
+            ("process p", "FILE", "a process object as in config.json"),
             CONSOLE,
             PIDFD,
             PID_FILE,
             PRESERVE,
             DETACH,
-            flag("tty t", "give the program a terminal"),
-            value("cwd", "DIR", "working directory"),
-            value("env e", "NAME=VALUE", "add to the environment", many=True),
-            Option(names=("user", "u"), value="UID[:GID]", text="user, by number", filled=True),
-            value("additional-gids g", "GID", "additional group, by number", many=True),
-            value("cap c", "CAP", "add a capability", many=True),
-            flag("no-new-privs", "set no_new_privs"),
-            value("process-label", "LABEL", "SELinux label"),
-            value("apparmor", "PROFILE", "AppArmor profile"),
-            value("cgroup", "PATH", "cgroup below the container's", many=True),
-            flag("ignore-paused", "also in a paused container; it runs once that is resumed"),
+            ("tty t", "", "give the program a terminal"),
+            ("cwd", "DIR", "working directory"),
+            ("env e", "NAME=VALUE", "add to the environment", "many"),
+            ("user u", "UID[:GID]", "user, by number", "filled"),
+            ("additional-gids g", "GID", "additional group, by number", "many"),
+            ("cap c", "CAP", "add a capability", "many"),
+            ("no-new-privs", "", "set no_new_privs"),
+            ("process-label", "LABEL", "SELinux label"),
+            ("apparmor", "PROFILE", "AppArmor profile"),
+            ("cgroup", "PATH", "cgroup below the container's", "many"),
+            ("ignore-paused", "", "also in a paused container; it runs once that is resumed"),
             NO_SUBREAPER,
         ),
     ),
@@ -159,21 +168,21 @@ VERBS = {
         words="ID [SIGNAL]",
         most=2,
         command=True,
-        options=(flag("all a", "to every process of the container"), REGEX),
+        options=(("all a", "", "to every process of the container"), REGEX),
     ),
     "list": Verb(
         summary="list the containers",
         words="",
         least=0,
         most=0,
-        options=(FORMAT, flag("quiet q", "ids only")),
+        options=(FORMAT, ("quiet q", "", "ids only")),
     ),
     "pause": Verb(summary="freeze all processes of a container", words="ID"),
     "plan": Verb(
         summary="show the steps that would make a container, touching nothing",
         words="[ID]",
         least=0,
-        options=(*MAKE, flag("json", "as JSON")),
+        options=(*MAKE, ("json", "", "as JSON")),
     ),
     "ps": Verb(
         summary="list the processes of a container",
@@ -186,7 +195,7 @@ VERBS = {
     "run": Verb(
         summary="create, start, wait and delete",
         words="ID",
-        options=(*MAKE, flag("keep", "do not delete the container at its end")),
+        options=(*MAKE, ("keep", "", "do not delete the container at its end")),
     ),
     "spec": Verb(
         summary="write a config.json to begin with",
@@ -195,8 +204,8 @@ VERBS = {
         most=0,
         options=(
             BUNDLE,
-            value("file f", "FILE", "write to this file"),
-            flag("rootless", "for a user without privileges"),
+            ("file f", "FILE", "write to this file"),
+            ("rootless", "", "for a user without privileges"),
         ),
     ),
     "start": Verb(summary="let the program of a created container run", words="ID"),
@@ -205,7 +214,7 @@ VERBS = {
         summary="change the limits of a container",
         words="ID",
         options=(
-            value("resources r", "FILE", "a resources object as in config.json; - is standard input"),
+            ("resources r", "FILE", "a resources object as in config.json; - is standard input"),
             *LIMITS,
         ),
     ),
@@ -253,9 +262,10 @@ def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
 
 
 def read_options(
-    argv: "list[str]", options: "tuple[Option, ...]", verb: str, *, stop: bool
+    argv: "list[str]", rows: "tuple[Row, ...]", verb: str, *, stop: bool
 ) -> "tuple[dict[str, Value], list[str]]":
     """Take the options out of *argv*; with stop only those before the first word.  Gives them and the words."""
+    options = [Option(*row) for row in rows]
     known = {name: option for option in options for name in option.names}
     values: dict[str, Value] = {option.key: option.default() for option in options}
     words: list[str] = []
@@ -356,9 +366,9 @@ def usage(verb: str = "") -> str:
     )
 
 
-def _option_lines(options: "tuple[Option, ...]") -> "list[str]":
+def _option_lines(rows: "tuple[Row, ...]") -> "list[str]":
     lines = []
-    for option in options:
+    for option in (Option(*row) for row in rows):
         names = ", ".join(
             f"-{name}" if len(name) == 1 else f"--{name}" for name in sorted(option.names, key=len)
         )
