@@ -2,13 +2,14 @@
 
 Every module of the package is compiled and written as an array of C, but for the tool circle, whose verbs need
 the standard library.  An import unmarshals one array, so each verb pays for its own modules only.  What is left
-out: docstrings and assertions, as by -OO, and the columns that a traceback could show.  The names of files are
+out: docstrings and assertions, as by -OO, the columns that a traceback could show, and the types of functions.  The names of files are
 relative: they are what a traceback says, and must not be this machine's.
 
 native/static/bootstrap.py stands for importlib._bootstrap; native/static/_io.py for the little that cffi wants
 of _io.  *whole* adds what CPython's full initialisation imports, see native/executable.py.
 """
 
+import ast
 import marshal
 import sys
 import sysconfig
@@ -49,9 +50,29 @@ def library(whole: bool) -> list[Module]:
     return [(name, root / path, path) for name, path in WHOLE.items()]
 
 
+class Runtime(ast.NodeTransformer):
+    """Leave out what only readers and type checkers want: annotations of functions, blocks for type checkers."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Forget the types of a function; those of a class stay, because pyoci.record reads them."""
+        node.returns = None
+        for argument in ast.walk(node.args):
+            if isinstance(argument, ast.arg):
+                argument.annotation = None
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        """Take the other branch of ``if TYPE_CHECKING``."""
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node.orelse or ast.copy_location(ast.Pass(), node)
+        return node
+
+
 def array(name: str, path: Path, shown: str) -> tuple[str, str]:
     """Give a module's code as an array, and its entry in a table."""
-    code = compile(path.read_bytes(), shown, "exec", dont_inherit=True, optimize=2)
+    tree = Runtime().visit(ast.parse(path.read_bytes(), shown))
+    code = compile(tree, shown, "exec", dont_inherit=True, optimize=2)
     # A second round, because the first one says which objects this program holds twice.
     data = marshal.dumps(marshal.loads(marshal.dumps(code)))
     label = "frozen_" + name.replace(".", "_")
