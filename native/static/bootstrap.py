@@ -14,8 +14,8 @@ def _install(sys, imp):
     modules = sys.modules
     init_frozen, create_builtin, exec_builtin = imp.init_frozen, imp.create_builtin, imp.exec_builtin
     Spec = type(sys.implementation)
-    # Each import statement asks a module's __spec__ for _initializing; without an answer an AttributeError is
-    # made and thrown away every time.
+    # Each import statement asks a module's __spec__ for _initializing, and the module itself for __path__; without
+    # an answer an AttributeError is made and thrown away, at the price of ten answers.
     FROZEN = sys.__spec__ = Spec(_initializing=False)
 
 
@@ -38,6 +38,7 @@ def _find_and_load(name, import_):
         modules[name] = module
         exec_builtin(module)
     module.__spec__ = FROZEN
+    module.__path__ = ()
     if parent:
         setattr(modules[parent], child, module)
     return module
