@@ -18,7 +18,7 @@ def _install(sys, _imp):
     Spec = type(sys.implementation)
     # Each import statement asks a module's __spec__ for _initializing, and the module itself for __path__; without
     # an answer an AttributeError is made and thrown away, at the price of ten answers.
-    SPEC = sys.__spec__ = Spec(_initializing=False)
+    SPEC = sys.__spec__ = Spec(_initializing=False, parent=None)
 
 
 def _install_external_importers():
@@ -34,7 +34,7 @@ def _find_and_load(name, import_):
             return modules[name]
     if name not in codes and imp.is_frozen(name):
         array = imp.get_frozen_object(name)  # see native/freeze.py
-        codes.update(zip(array.co_names, array.co_consts))
+        codes.update(zip(array.co_names, array.co_consts, strict=True))
     try:
         module = run(name) if name in codes else initialise(name)
     except BaseException:
@@ -48,6 +48,7 @@ def _find_and_load(name, import_):
 def run(name):
     """Make a module from its frozen code."""
     module = modules[name] = Module(name)
+    module.__package__ = name  # for relative imports, which only CPython's own packages use
     module.__spec__ = SPEC
     module.__path__ = ()
     exec(codes.pop(name), module.__dict__)
