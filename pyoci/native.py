@@ -218,7 +218,10 @@ def receive(channel: int) -> Report | None:
     """Wait for one report on a stage's channel or status FIFO; None at end of file."""
     record, fd = ffi.new("struct report *"), ffi.new("int *", -1)
     text = ffi.new("char[]", lib.REPORT_MAX_TEXT)
-    if not check(lib.pyoci_receive(channel, record, text, lib.REPORT_MAX_TEXT, fd), "hearing from the stage"):
+    result = -EINTR
+    while result == -EINTR:  # back here a signal becomes its exception
+        result = lib.pyoci_receive(channel, record, text, lib.REPORT_MAX_TEXT, fd)
+    if not check(result, "hearing from the stage"):
         return None
     return Report(record, bytes(ffi.buffer(text, record.length)), fd[0])
 
