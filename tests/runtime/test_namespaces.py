@@ -210,8 +210,10 @@ def test_bind_source_that_the_mapped_root_cannot_reach(runtime, bundle):
 def test_sysfs_without_own_network_namespace(runtime, bundle):
     """The kernel refuses a new sysfs there; the host's is bound instead."""
     bundle.user_namespace().without_namespace("network")
-    found = [m for m in mounts_of(runtime.report(bundle)["mountinfo"]) if m.point == "/sys"]
+    mounted = mounts_of(runtime.report(bundle)["mountinfo"])
+    found = [m for m in mounted if m.point == "/sys"]
     assert found and found[-1].type == "sysfs"
+    assert [m.point for m in mounted if m.point.startswith("/sys") and "ro" not in m.options] == []
 
 
 @pytest.mark.requires("userns")
