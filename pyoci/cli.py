@@ -66,7 +66,7 @@ GLOBALS = """\
   --root DIR                     where the containers are recorded (default: /run/pyoci)
   --log FILE                     append errors to this file, too
   --log-format FORMAT            text (default) or json
-  --log-level LEVEL              error (default), warning, info or debug
+  --log-level LEVEL              error (default with --log), warning (default without), info or debug
   --debug                        log everything
   --systemd-cgroup               let systemd make the cgroups
   --cgroup-manager NAME          cgroupfs (default), systemd or disabled

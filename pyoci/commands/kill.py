@@ -1,6 +1,6 @@
 """pyoci kill: send a signal to a container."""
 
-from pyoci.commands.common import state_root
+from pyoci.commands.common import chosen, each, state_root
 from pyoci.container import Container
 from pyoci.options import parse_signal
 
@@ -10,8 +10,11 @@ if TYPE_CHECKING:
 
 
 def run(command: "Command") -> int:
-    """Send the signal."""
+    """Send the signal to the container, or to those that match."""
     signal = parse_signal(command.words[1] if len(command.words) > 1 else "TERM")
-    container = Container.load(state_root(command), command.words[0], lock=False)
-    container.kill(signal, everyone=bool(command.options["all"]))
-    return 0
+    root, everyone = state_root(command), bool(command.options["all"])
+
+    def kill(container_id: str) -> None:
+        Container.load(root, container_id, lock=False).kill(signal, everyone=everyone)
+
+    return each(chosen(command), kill)

@@ -1,5 +1,6 @@
 """How the process comes into its namespaces, and what is set up in them: config-linux.md#namespaces."""
 
+from pyoci.config.check import sysctl_path
 from pyoci.config.tables import NAMESPACES
 from pyoci.plan.builder import Builder
 
@@ -143,13 +144,11 @@ def set_up(builder: Builder) -> None:
             strings={"a": config.domainname},
         )
     for key, value in linux.sysctl.items():
-        pointer = "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1")
-        name = key if "/" in key else key.replace(".", "/")
         builder.add(
             "OP_SYSCTL",
             f"setting the kernel parameter {key} to {value}",
-            pointer,
-            strings={"a": name, "b": value},
+            "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1"),
+            strings={"a": sysctl_path(key), "b": value},
         )
 
 

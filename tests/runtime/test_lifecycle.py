@@ -313,3 +313,27 @@ def test_parallel_creates_of_one_id(runtime, bundle):
     calls = [runtime.spawn("create", "--bundle", bundle.write(), bundle.id, stdout=DEVNULL, stderr=DEVNULL) for _ in range(8)]
     statuses = sorted(call.wait(60) for call in calls)
     assert statuses == [0] + [1] * 7
+
+
+def test_verbs_for_all_that_match_an_expression(runtime, bundles):
+    first, second, third = (runtime.waiting(bundles()) for _ in range(3))
+    both = f"^({first.id}|{second.id})$"
+    runtime.call("kill", "--regex", both, "KILL").ok()
+    assert first.wait() is not None and second.wait() is not None
+    assert third.status == "running"
+    runtime.call("delete", "-r", both).ok()
+    assert runtime.entries() == [third.id]
+    runtime.call("delete", "--regex", "no such id").ok()
+    runtime.call("delete", "--force", "--regex", third.id[3:]).ok()
+    assert runtime.entries() == []
+
+
+def test_failure_with_one_of_many_does_not_spare_the_others(runtime, bundles):
+    running, stopped = runtime.waiting(bundles()), runtime.start(bundles().args("true"))
+    stopped.wait()
+    runtime.call("delete", "--regex", ".").failed(running.id, "not stopped")
+    assert runtime.entries() == [running.id]
+
+
+def test_malformed_expression(runtime):
+    runtime.call("delete", "--force", "--regex", "(").failed("regular expression")
