@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 from subprocess import DEVNULL
 
 import pytest
@@ -58,6 +59,14 @@ def test_init_is_reparented_to_the_subreaper(runtime, bundle):
     container = runtime.create(bundle)
     with open(f"/proc/{container.init}/stat") as stat:
         assert int(stat.read().rpartition(")")[2].split()[1]) == os.getpid()
+
+
+def test_created_init_holds_little_memory(runtime, bundle):
+    """The stage waits in the container's cgroup, whose limit may be small: less than a mebibyte, sealed code and all."""
+    container = runtime.create(bundle)
+    rollup = Path(f"/proc/{container.init}/smaps_rollup").read_text()
+    private = [int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_")]
+    assert len(private) >= 2 and sum(private) <= 1024, rollup
 
 
 def test_init_leads_a_session(runtime, bundle):
