@@ -22,8 +22,6 @@ from pyoci.state import read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyoci.cgroups import Cgroup
     from pyoci.config.model import Config
     from pyoci.container import Container
@@ -180,7 +178,7 @@ class Execution:
             args=tuple(options.argv),
             terminal=False,
             cwd=options.cwd or base.cwd,
-            env=override(base.env, options.env),
+            env=(*base.env, *options.env),
             user=self._user(base.user),
             capabilities=self._capabilities(base.capabilities),
             noNewPrivileges=base.noNewPrivileges or options.no_new_privs,
@@ -222,10 +220,3 @@ class Execution:
             effective=base.effective + added,
             permitted=base.permitted + added,
         )
-
-
-def override(base: "Sequence[str]", added: "Sequence[str]") -> "tuple[str, ...]":
-    """Give the environment with *added* in it, once for each name: of two the program would see the first."""
-    names = {entry.partition("=")[0] for entry in added}
-    last = {entry.partition("=")[0]: entry for entry in added}
-    return (*[entry for entry in base if entry.partition("=")[0] not in names], *last.values())

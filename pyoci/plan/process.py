@@ -217,13 +217,14 @@ def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
     builder.add("OP_BARRIER", "waiting for pyoci to record the container", numbers={"a": BARRIER_READY})
     if gate:
         wait(builder)
-    environment = [*process.env, *builder.request.extraEnv]
+    # Once for each name, the last one said: of two most programs would see the first.
+    environment = {entry.partition("=")[0]: entry for entry in (*process.env, *builder.request.extraEnv)}
     builder.add(
         "OP_EXEC",
         f"running {process.args[0]}",
         "/process/args",
         subject=process.args[0],
-        strings={"a": list(process.args), "c": environment},
+        strings={"a": list(process.args), "c": list(environment.values())},
     )
 
 

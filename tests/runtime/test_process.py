@@ -122,6 +122,11 @@ def test_environment_is_exactly_as_configured(runtime, bundle):
     ]
 
 
+def test_the_last_of_a_name_counts(runtime, bundle):
+    bundle.process["env"] += ["A=first", "B=b", "A=last"]
+    assert [entry for entry in runtime.report(bundle)["env"] if entry[:2] in ("A=", "B=")] == ["A=last", "B=b"]
+
+
 def test_nothing_of_the_callers_environment_gets_in(runtime, bundle):
     report = runtime.report(bundle, env={"PATH": os.environ["PATH"], "SECRET": "x", "LC_ALL": "C", "PYTHONPATH": ""})
     names = {entry.split("=")[0] for entry in report["env"]}
