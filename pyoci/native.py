@@ -35,6 +35,16 @@ def check(result: int, what: str, origin: str = "") -> int:
     return result
 
 
+def matches(pattern: str, text: str) -> bool:
+    """Tell whether a regular expression (POSIX, extended) is found in *text*.
+
+    Raises:
+        KernelError: it is malformed (EINVAL).
+    """
+    result = lib.pyoci_matches(_cstring(pattern), _cstring(text))
+    return bool(check(result, f'reading the regular expression "{pattern}"'))
+
+
 class Strings:
     """The string table of a plan: every text once, offset 0 is the empty one."""
 

@@ -6,6 +6,7 @@
 #include <linux/close_range.h>
 #include <linux/nsfs.h>
 #include <linux/openat2.h>
+#include <regex.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,18 @@ enum { FDS_MAX = 253, PATHNAME_MAX = 4096 };
 static int result_of(long result)
 {
     return result < 0 ? -errno : (int)result;
+}
+
+int pyoci_matches(const char *pattern, const char *text)
+{
+    regex_t compiled;
+    int found, err = regcomp(&compiled, pattern, REG_EXTENDED | REG_NOSUB);
+
+    if (err != 0)
+        return err == REG_ESPACE ? -ENOMEM : -EINVAL;
+    found = regexec(&compiled, text, 0, NULL, 0) == 0;
+    regfree(&compiled);
+    return found;
 }
 
 int pyoci_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)

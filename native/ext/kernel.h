@@ -1,4 +1,4 @@
-/* Kernel calls that Python's posix, fcntl and select lack.
+/* Kernel calls, and one of the C library, that Python's posix, fcntl and select lack.
  *
  * This text has no preprocessor lines: cffi reads it as its cdef.  Unless said otherwise a function
  * returns a number >= 0, or a negative errno.  Every descriptor that is returned is close-on-exec.
@@ -19,6 +19,9 @@ int pyoci_subreaper(int on);
 int pyoci_ns_type(int fd);
 /* The effective capabilities of this process, bit by bit. */
 uint64_t pyoci_capabilities(void);
+
+/* Is an extended regular expression found in text?  1 or 0; -EINVAL when it is malformed; regex(3). */
+int pyoci_matches(const char *pattern, const char *text);
 
 /* Block all signals but those of a fault of our own, and give a descriptor from which they are read. */
 int pyoci_signalfd(void);

@@ -3,12 +3,13 @@
 import posix
 
 from pyoci.cgroups.files import unprivileged
-from pyoci.errors import UsageError, wrap
+from pyoci.errors import Error, UsageError, wrap
 from pyoci.options import CreateOptions
 from pyoci.state import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyoci.cli import Command
@@ -56,6 +57,28 @@ def create_options(command: "Command") -> CreateOptions:
         detach=given["detach"],
         keep=bool(given.get("keep")),
     )
+
+
+def for_each(command: "Command", act: "Callable[[str], None]") -> None:
+    """Do something to the container that the first word names, or with --regex to all whose id it matches.
+
+    Raises:
+        Error: the first failure, when all have had their turn.
+    """
+    ids = [command.words[0]]
+    if command.options["regex"]:
+        from pyoci.container import listing
+        from pyoci.native import matches
+
+        ids = [each["id"] for each in listing(state_root(command)) if matches(ids[0], each["id"])]
+    failures = []
+    for container_id in ids:
+        try:
+            act(container_id)
+        except Error as failure:
+            failures.append(failure)
+    if failures:
+        raise failures[0]
 
 
 def show(text: str) -> int:

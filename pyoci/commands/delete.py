@@ -1,6 +1,6 @@
 """pyoci delete: remove a container and all that create has made for it."""
 
-from pyoci.commands.common import state_root
+from pyoci.commands.common import for_each, state_root
 from pyoci.container import Container
 
 TYPE_CHECKING = False
@@ -10,5 +10,9 @@ if TYPE_CHECKING:
 
 def run(command: "Command") -> int:
     """Delete the container."""
-    Container.delete(state_root(command), command.words[0], force=bool(command.options["force"]))
+
+    def delete(container_id: str) -> None:
+        Container.delete(state_root(command), container_id, force=bool(command.options["force"]))
+
+    for_each(command, delete)
     return 0

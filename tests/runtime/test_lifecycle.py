@@ -255,6 +255,19 @@ def test_kill_all_reaches_every_process(runtime, bundle):
         wait_exit(pid)
 
 
+def test_regular_expression_means_all_that_match(runtime, bundles):
+    containers = [runtime.waiting(bundles()) for _ in range(3)]
+    spared = containers.pop()
+    pattern = f"^({'|'.join(each.id for each in containers)})$"
+    runtime.call("kill", "--regex", pattern, "KILL").ok()
+    assert [each.wait() for each in containers] == [128 + signal.SIGKILL] * 2
+    assert runtime.call("delete", "-r", pattern).ok().out == ""
+    assert runtime.entries() == [spared.id] and spared.status == "running"
+    runtime.call("delete", "--regex", "^nothing matches this$").ok()
+    runtime.call("delete", "--regex", "(").failed("regular expression")
+    runtime.call("delete", "--regex", ".").failed("running")
+
+
 def test_kill_all_without_a_cgroup_reaches_init(runtime, bundle):
     container = runtime.waiting(bundle.args("wait"), options=("--cgroup-manager", "disabled"))
     runtime.call("kill", "--all", container.id, "KILL").ok()
