@@ -1,4 +1,4 @@
-# make          build into the tree, and a private installation in build/
+# make          build build/pyoci, one static file; and into the tree, and a private installation in build/
 # make demo     run bundles/hello
 # make test     the whole suite; TESTS=tests/unit for a part, PYTEST_ARGS=… for more
 # make install  PREFIX=/usr/local, DESTDIR=
@@ -15,12 +15,12 @@ PYTEST_ARGS ?=
 VENV := build/venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find pyoci -name '*.py' 2>/dev/null)
-NATIVE := $(shell find native -type f 2>/dev/null)
+NATIVE := $(shell find native -type f 2>/dev/null) $(wildcard .git/logs/HEAD)
 
 .PHONY: all demo test install lint bench clean
 .DELETE_ON_ERROR:
 
-all: build/bin/pyoci
+all: build/pyoci build/bin/pyoci
 
 build/deps: native/deps native/install-deps
 	@mkdir -p build
@@ -45,13 +45,18 @@ pyoci/_native.abi3.so: $(VENV)/build $(NATIVE) pyoci/__init__.py
 	@touch $@
 
 build/bin/pyoci: pyoci/_native.abi3.so $(SOURCES)
-	$(BIN)/python native/install.py build
+	$(BIN)/python native/install.py build --launcher
 
-install: pyoci/_native.abi3.so $(SOURCES)
+# It shares objects with the extension.  Where it cannot be made it is a link to build/bin/pyoci.
+build/pyoci: pyoci/_native.abi3.so $(SOURCES)
+	$(BIN)/python native/executable.py
+	@touch -h $@
+
+install: pyoci/_native.abi3.so build/pyoci
 	$(BIN)/python native/install.py $(PREFIX) --destdir "$(DESTDIR)"
 
 demo: all
-	@$(BIN)/python bundles/demo.py build/bin/pyoci
+	@$(BIN)/python bundles/demo.py build/pyoci
 
 test: all $(VENV)/test build/test-deps
 	$(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)

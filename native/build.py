@@ -36,6 +36,9 @@ LINK = ["-Wl,--gc-sections", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--build-
 STAGE = ["-Os", "-fno-pie", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 EXTENSION = ["-O2", "-fPIC", "-fvisibility=hidden", "-D_FORTIFY_SOURCE=2", "-DPy_LIMITED_API=0x030b0000"]
 
+# What embed() defines for Python.
+CONSTANTS = "extern const char pyoci_version[];\nextern const char pyoci_commit[];\n"
+
 
 def version() -> str:
     """Read the one place that holds the version, without importing the package."""
@@ -44,6 +47,20 @@ def version() -> str:
     if not match:
         raise SystemExit("build: pyoci/__init__.py has no __version__")
     return match[1]
+
+
+def commit() -> str:
+    """Name what is built: $PYOCI_COMMIT, or git's HEAD, with "-dirty" behind it when the sources differ; or ""."""
+    if "PYOCI_COMMIT" in os.environ or not (TREE / ".git").exists():
+        return os.environ.get("PYOCI_COMMIT", "")
+    git = ["git", "-c", f"safe.directory={TREE}", "-C", str(TREE)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        status = [*git, "status", "--porcelain", "--", "pyoci", "native"]
+        changes = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.strip() + ("-dirty" if changes else "")
 
 
 def run(command: list[str]) -> None:
@@ -74,13 +91,16 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def compile_objects(compiler: list[str], sources: list[Path], directory: Path) -> list[Path]:
-    """Compile each source that changed, two at a time, and give all objects."""
+def compile_objects(
+    compiler: list[str], sources: list[Path], directory: Path, flags: Path | None = None
+) -> list[Path]:
+    """Compile each source that changed, two at a time, and give all objects; *flags* is where the options stand."""
     directory.mkdir(parents=True, exist_ok=True)
     objects = [directory / (source.stem + ".o") for source in sources]
     for leftover in set(directory.glob("*.o")) - set(objects):
         leftover.unlink()
-    stale = [(s, o) for s, o in zip(sources, objects, strict=True) if newer(o, [s, *headers()])]
+    common = [*headers(), *([flags] if flags else [])]
+    stale = [(s, o) for s, o in zip(sources, objects, strict=True) if newer(o, [s, *common])]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda pair: run([*compiler, "-c", str(pair[0]), "-o", str(pair[1])]), stale))
     return objects
@@ -116,7 +136,7 @@ def build_stage() -> Path:
 
 
 def embed(stage: Path) -> Path:
-    """Write the stage's ELF and the version as C."""
+    """Write the stage's ELF, the version and the commit as C."""
     data = stage.read_bytes()
     rows = "\n".join(
         "    " + "".join(f"{byte}," for byte in data[at : at + 32]) for at in range(0, len(data), 32)
@@ -126,8 +146,9 @@ def embed(stage: Path) -> Path:
         (
             "#include <stddef.h>\n"
             "extern const unsigned char pyoci_stage_elf[];\nextern const size_t pyoci_stage_size;\n"
-            "extern const char pyoci_version[];\n"
+            f"{CONSTANTS}"
             f'const char pyoci_version[] = "{version()}";\n'
+            f'const char pyoci_commit[] = "{commit()}";\n'
             f"const size_t pyoci_stage_size = {len(data)};\n"
             f"const unsigned char pyoci_stage_elf[] = {{\n{rows}\n}};\n"
         ),
@@ -143,7 +164,7 @@ def bindings() -> Path:
     """Let cffi write the module from the headers, which are its cdef and C's includes at once."""
     boundary = [NATIVE / "plan.h", *sorted(filter(is_boundary, (NATIVE / "ext").glob("*.h")))]
     ffi = FFI()
-    ffi.cdef("\n".join(path.read_text() for path in boundary) + "\nextern const char pyoci_version[];\n")
+    ffi.cdef("\n".join(path.read_text() for path in boundary) + "\n" + CONSTANTS)
     includes = [
         "<stddef.h>",
         "<stdint.h>",
@@ -152,7 +173,7 @@ def bindings() -> Path:
     ]
     ffi.set_source(
         "pyoci._native",
-        "".join(f"#include {name}\n" for name in includes) + "extern const char pyoci_version[];\n",
+        "".join(f"#include {name}\n" for name in includes) + CONSTANTS,
     )
     fresh = WORK / "_native.new.c"
     WORK.mkdir(parents=True, exist_ok=True)
@@ -161,11 +182,17 @@ def bindings() -> Path:
     return write(WORK / "_native.c", fresh.read_text())
 
 
+def archive(name: str) -> str:
+    """Give the path of a static library that the compiler finds, "" if it finds none."""
+    command = [compiler(), f"-print-file-name={name}"]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return path if os.path.isabs(path) else ""
+
+
 def libseccomp() -> list[str]:
     """Prefer the archive: the extension then needs no library that the host might lack."""
-    command = [compiler(), "-print-file-name=libseccomp.a"]
-    archive = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return [archive, "-Wl,--exclude-libs,ALL"] if os.path.isabs(archive) else ["-lseccomp"]
+    path = archive("libseccomp.a")
+    return [path, "-Wl,--exclude-libs,ALL"] if path else ["-lseccomp"]
 
 
 def build(target: Path) -> None:

@@ -1,12 +1,12 @@
-"""Make an installation that stands alone: ``python native/install.py PREFIX [--destdir DIR]``.
+"""Make an installation that stands alone: ``python native/install.py PREFIX [--destdir DIR] [--launcher]``.
 
-    PREFIX/bin/pyoci            the launcher (native/launcher.c)
+    PREFIX/bin/pyoci            the static file (native/executable.py), or the launcher (native/launcher.c)
     PREFIX/lib/pyoci/pyoci/     the package, its byte code and the extension
     PREFIX/lib/pyoci/_cffi_backend*.so
 
-It can be moved as a whole.  Byte code is shipped because the launcher forbids writing it, and is not
-checked against the sources, whose times mean nothing after a copy.  A PREFIX of ``build`` is the
-installation inside the source tree.
+The launcher is installed where no static file could be built, and by --launcher.  The installation can be
+moved as a whole.  Byte code is shipped because the launcher forbids writing it, and is not checked against the
+sources, whose times mean nothing after a copy.  A PREFIX of ``build`` is the installation inside the source tree.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import _cffi_backend
 from build import COMMON, HARDENING, LINK, NATIVE, STAGE, TREE, WARNINGS, WORK, run, static_compiler
 
 DEVELOPMENT = TREE / "build"
+STATIC = DEVELOPMENT / "pyoci"
 
 
 def launcher(target: Path, development: bool) -> None:
@@ -88,13 +89,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="install pyoci below PREFIX")
     parser.add_argument("prefix", type=Path)
     parser.add_argument("--destdir", default="")
+    parser.add_argument("--launcher", action="store_true", help="the launcher, even if there is a static file")
     options = parser.parse_args()
     prefix = Path(options.destdir + str(options.prefix.absolute()))
     os.umask(0o022)
     (prefix / "bin").mkdir(parents=True, exist_ok=True)
     (prefix / "lib").mkdir(parents=True, exist_ok=True)
     library(prefix / "lib" / "pyoci")
-    launcher(prefix / "bin" / "pyoci", development=prefix == DEVELOPMENT)
+    target = prefix / "bin" / "pyoci"
+    if STATIC.is_file() and not STATIC.is_symlink() and not options.launcher:
+        place(STATIC, target, 0o755)
+    else:
+        launcher(target, development=prefix == DEVELOPMENT)
 
 
 if __name__ == "__main__":

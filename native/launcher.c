@@ -22,13 +22,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_DEPTH = 8, FAILURE = 1 };
+#include "startup.h"
 
-static const char *const kept[] = {
-    "DBUS_SESSION_BUS_ADDRESS", "HOME", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "PATH", "TERM",
-    "XDG_RUNTIME_DIR"
-};
-enum { KEPT = sizeof kept / sizeof kept[0] };
+enum { MAX_DEPTH = 8, FAILURE = 1 };
 
 static const char start[] =
     "import sys\n"
@@ -40,18 +36,6 @@ static int complain(const char *path, const char *what)
 {
     dprintf(STDERR_FILENO, "pyoci: %s: %s\n", path, what);
     return FAILURE;
-}
-
-static int fill_standard_descriptors(void)
-{
-    int fd;
-
-    do {
-        fd = open("/dev/null", O_RDWR);
-        if (fd < 0)
-            return -1;
-    } while (fd <= STDERR_FILENO);
-    return close(fd);
 }
 
 /* Check one file or directory.  In a sticky directory nobody can replace what belongs to another, so one
@@ -157,30 +141,13 @@ static int check(const char *library)
     return trusted_tree(open(library, O_RDONLY | O_DIRECTORY | O_CLOEXEC), library, 0);
 }
 
-/* Copy the kept variables of the environment; LC_ALL spares the interpreter the search for a locale. */
-static void scrub(char **from, char **to)
-{
-    static char locale[] = "LC_ALL=POSIX";
-
-    *to++ = locale;
-    for (size_t i = 0; i < KEPT; i++) {
-        size_t length = strlen(kept[i]);
-        for (char **variable = from; *variable; variable++) {
-            if (strncmp(*variable, kept[i], length) == 0 && (*variable)[length] == '=') {
-                *to++ = *variable;
-                break;
-            }
-        }
-    }
-    *to = NULL;
-}
-
 int main(int argc, char **argv, char **environment)
 {
     static const char *const options[] = {PYOCI_INTERPRETER, "-I", "-S", "-B", "-X", "utf8", "-c", start};
     enum { OPTIONS = sizeof options / sizeof options[0] };
+    static char locale[] = "LC_ALL=POSIX"; /* spares the interpreter the search for one */
     char library[PATH_MAX];
-    char *variables[KEPT + 2];
+    char *variables[KEPT + 2] = {locale};
     const char *arguments[OPTIONS + 1 + (argc > 0 ? (size_t)argc : 1)];
 
     if (fill_standard_descriptors() < 0)
@@ -193,7 +160,7 @@ int main(int argc, char **argv, char **environment)
         arguments[OPTIONS + i] = argv[i];
     if (argc < 1)
         arguments[OPTIONS + 1] = NULL;
-    scrub(environment, variables);
+    scrub(environment, variables + 1);
     execve(PYOCI_INTERPRETER, (char **)(size_t)arguments, variables);
     return complain(PYOCI_INTERPRETER, strerror(errno));
 }

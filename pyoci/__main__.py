@@ -46,7 +46,7 @@ def read_globals(argv: "list[str]") -> "tuple[dict[str, cli.Value], list[str]]":
 
     The log is opened even when a later option is wrong, so that its reader learns of that.
     """
-    general = cli.defaults(cli.GLOBALS)
+    general: dict[str, cli.Value] = {}
     try:
         rest = cli.parse_globals(argv, general)
     finally:

@@ -7,7 +7,7 @@ from pyoci import codec
 from pyoci.config.parse import parse_config
 from pyoci.errors import Error, wrap
 from pyoci.record import Record
-from pyoci.state import read_given
+from pyoci.state import absolute, read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,11 +21,6 @@ class Bundle(Record):
     rootfs: str
     text: bytes
     config: "Config"
-
-
-def absolute(path: str) -> str:
-    """Make a path absolute, against the current directory."""
-    return path if path.startswith("/") else f"{posix.getcwd()}/{path}"
 
 
 def load(path: str, config_file: str = "") -> Bundle:

@@ -1,5 +1,8 @@
 """The command line as data, and the short parser that reads it.
 
+The options of a verb are a text: the help that is printed, and the table that the parser reads, one line an
+option.  Only the text of the verb at hand is taken apart, and only for a call that has options.
+
 The spelling is that of the field (Go's flag packages): ``--flag=value``, ``--flag value``, ``-flag``, booleans
 bare or ``=true``.  No abbreviations.  argparse would cost 12 ms, knows no single-dash long options and ends
 with status 2, where callers expect 1.
@@ -15,45 +18,43 @@ if TYPE_CHECKING:
     Value = bool | int | str | list[str]
 
 
-class Option(Record):
-    """One option: its names without dashes, what its value is called ("" for a boolean), what it does.
+class Option:
+    """One option: the name it is asked for by, and what its value is called in the help ("" for a boolean).
 
-    many options may be repeated and collect a list; filled ones refuse an empty value.
+    A value that is called N is a count, one with dots at its end may be repeated and collects a list, and one
+    that begins with UID must not be empty.
     """
 
-    names: "tuple[str, ...]"
-    value: str = ""
-    text: str = ""
-    number: bool = False
-    many: bool = False
-    filled: bool = False
+    __slots__ = ("key", "value")
 
-    @property
-    def key(self) -> str:
-        """The first name, as it is asked for."""
-        return self.names[0]
+    def __init__(self, key: str, value: str) -> None:
+        """Take both."""
+        self.key = key
+        self.value = value
 
     def default(self) -> "Value":
         """Give what an option that is not there means."""
-        return [] if self.many else 0 if self.number else "" if self.value else False
+        if self.value.endswith("..."):
+            return []
+        return 0 if self.value == "N" else "" if self.value else False
 
 
 class Verb(Record):
-    """One verb: what it does, its words after the options, its options.
+    """One verb: what it does, its words after the options, its options as lines of help.
 
     Words stop the options of a verb with command set at its first word: the rest belongs to somebody else.
     """
 
     summary: str
     words: str
-    options: "tuple[Option, ...]" = ()
+    options: str = ""
     least: int = 1
     most: int = 1
     command: bool = False
 
 
 class Command(Record):
-    """A command line that was understood; options have every option of the verb, by its first name."""
+    """A command line that was understood; options have every option of the verb, by its long name."""
 
     verb: str
     globals: "Mapping[str, Value]"
@@ -61,158 +62,182 @@ class Command(Record):
     words: "list[str]"
 
 
-def flag(names: str, text: str) -> Option:
-    """Describe a boolean option."""
-    return Option(names=tuple(names.split()), text=text)
-
-
-def value(names: str, kind: str, text: str, *, many: bool = False) -> Option:
-    """Describe an option with a value."""
-    return Option(names=tuple(names.split()), value=kind, text=text, number=kind == "N", many=many)
-
-
-IGNORED = "accepted for compatibility"
-BUNDLE = value("bundle b", "DIR", "the bundle (default: the current directory)")
-CONFIG = value("config f", "FILE", "another file than the bundle's config.json")
-CONSOLE = value("console-socket", "SOCKET", "send the terminal's master to this Unix socket")
-PIDFD = value("pidfd-socket", "SOCKET", "send a pidfd of the process to this Unix socket")
-PID_FILE = value("pid-file", "FILE", "write the pid of the process to this file")
-PRESERVE = value("preserve-fds", "N", "hand N descriptors behind 2 to the program")
-DETACH = flag("detach d", "do not wait for the program's end")
-NO_SUBREAPER = flag("no-subreaper", IGNORED)
-REGEX = flag("regex r", "the id is a regular expression (POSIX, extended); all that match are meant")
-NO_PIVOT = flag("no-pivot", "move the root instead of pivot_root(2); for a root file system on an initramfs")
-NO_KEYRING = flag("no-new-keyring", "keep the caller's session keyring")
-MAKE = (BUNDLE, CONFIG, CONSOLE, PIDFD, PID_FILE, PRESERVE, DETACH, NO_SUBREAPER, NO_PIVOT, NO_KEYRING)
-FORMAT = value("format f", "FORMAT", "table (default) or json")
-
-GLOBALS = (
-    value("root", "DIR", "where the containers are recorded (default: /run/pyoci)"),
-    value("log", "FILE", "append errors to this file, too"),
-    value("log-format", "FORMAT", "text (default) or json"),
-    value("log-level", "LEVEL", "error (default), warning, info or debug"),
-    flag("debug", "log everything"),
-    flag("systemd-cgroup", "let systemd make the cgroups"),
-    value("cgroup-manager", "NAME", "cgroupfs (default), systemd or disabled"),
-    value("rootless", "BOOL", IGNORED),
-    value("criu", "PATH", IGNORED),
-    flag("version v", "print the version"),
-    flag("help h", "print this help"),
-)
-
+GLOBALS = """\
+  --root DIR                     where the containers are recorded (default: /run/pyoci)
+  --log FILE                     append errors to this file, too
+  --log-format FORMAT            text (default) or json
+  --log-level LEVEL              error (default), warning, info or debug
+  --debug                        log everything
+  --systemd-cgroup               let systemd make the cgroups
+  --cgroup-manager NAME          cgroupfs (default), systemd or disabled
+  --rootless BOOL                accepted for compatibility
+  --criu PATH                    accepted for compatibility
+  -v, --version                  print the version
+"""
+HELP = """\
+  -h, --help                     print this help
+"""
+BUNDLE = """\
+  -b, --bundle DIR               the bundle (default: the current directory)
+"""
+MADE = """\
+  --console-socket SOCKET        send the terminal's master to this Unix socket
+  --pidfd-socket SOCKET          send a pidfd of the process to this Unix socket
+  --pid-file FILE                write the pid of the process to this file
+  --preserve-fds N               hand N descriptors behind 2 to the program
+  -d, --detach                   do not wait for the program's end
+  --no-subreaper                 accepted for compatibility
+"""
+CREATE = f"""\
+{BUNDLE}\
+  -f, --config FILE              another file than the bundle's config.json
+{MADE}\
+  --no-pivot                     move the root instead of pivot_root(2); for a root file system on an initramfs
+  --no-new-keyring               keep the caller's session keyring
+"""
+EXEC = f"""\
+  -p, --process FILE             a process object as in config.json
+{MADE}\
+  -t, --tty                      give the program a terminal
+  --cwd DIR                      working directory
+  -e, --env NAME=VALUE...        add to the environment
+  -u, --user UID[:GID]           user, by number
+  -g, --additional-gids GID...   additional group, by number
+  -c, --cap CAP...               add a capability
+  --no-new-privs                 set no_new_privs
+  --process-label LABEL          SELinux label
+  --apparmor PROFILE             AppArmor profile
+  --cgroup PATH...               cgroup below the container's
+  --ignore-paused                also in a paused container; it runs once that is resumed
+"""
+REGEX = """\
+  -r, --regex                    the id is a regular expression (POSIX, extended); all that match are meant
+"""
+FORMAT = """\
+  -f, --format FORMAT            table (default) or json
+"""
 # Texts, even where they are numbers: one that is absent must be told from 0, and some may be negative.
-LIMITS = (
-    value("blkio-weight", "NUMBER", "weight for block devices, 10 to 1000"),
-    value("cpu-period", "US", "length of a period in microseconds"),
-    value("cpu-quota", "US", "CPU time in each period, in microseconds"),
-    value("cpu-burst", "US", "unused CPU time that may be saved up, in microseconds"),
-    value("cpu-share", "NUMBER", "CPU time relative to others"),
-    value("cpu-idle", "NUMBER", "1: run only when nobody else wants to"),
-    value("cpu-rt-period", "US", "length of a realtime period in microseconds"),
-    value("cpu-rt-runtime", "US", "realtime CPU time in each period, in microseconds"),
-    value("cpuset-cpus", "LIST", "CPUs that may be used"),
-    value("cpuset-mems", "LIST", "memory nodes that may be used"),
-    value("kernel-memory", "BYTES", "limit of kernel memory (v1)"),
-    value("kernel-memory-tcp", "BYTES", "limit of TCP buffers (v1)"),
-    value("memory", "BYTES", "limit of memory; -1 is unlimited"),
-    value("memory-reservation", "BYTES", "memory that is kept free of reclaim"),
-    value("memory-swap", "BYTES", "limit of memory and swap together; -1 is unlimited"),
-    value("pids-limit", "NUMBER", "number of tasks; -1 is unlimited"),
-    value("l3-cache-schema", "TEXT", "schema of the L3 cache"),
-    value("mem-bw-schema", "TEXT", "schema of the memory bandwidth"),
-)
+UPDATE = """\
+  -r, --resources FILE           a resources object as in config.json; - is standard input
+  --blkio-weight NUMBER          weight for block devices, 10 to 1000
+  --cpu-period US                length of a period in microseconds
+  --cpu-quota US                 CPU time in each period, in microseconds
+  --cpu-burst US                 unused CPU time that may be saved up, in microseconds
+  --cpu-share NUMBER             CPU time relative to others
+  --cpu-idle NUMBER              1: run only when nobody else wants to
+  --cpu-rt-period US             length of a realtime period in microseconds
+  --cpu-rt-runtime US            realtime CPU time in each period, in microseconds
+  --cpuset-cpus LIST             CPUs that may be used
+  --cpuset-mems LIST             memory nodes that may be used
+  --kernel-memory BYTES          limit of kernel memory (v1)
+  --kernel-memory-tcp BYTES      limit of TCP buffers (v1)
+  --memory BYTES                 limit of memory; -1 is unlimited
+  --memory-reservation BYTES     memory that is kept free of reclaim
+  --memory-swap BYTES            limit of memory and swap together; -1 is unlimited
+  --pids-limit NUMBER            number of tasks; -1 is unlimited
+  --l3-cache-schema TEXT         schema of the L3 cache
+  --mem-bw-schema TEXT           schema of the memory bandwidth
+"""
 
 VERBS = {
-    "create": Verb(summary="make a container, whose program waits for start", words="ID", options=MAKE),
+    "create": Verb(summary="make a container, whose program waits for start", words="ID", options=CREATE),
     "delete": Verb(
         summary="remove a stopped container",
         words="ID",
-        options=(flag("force f", "kill it first; silent when there is none"), REGEX),
+        options=f"""\
+  -f, --force                    kill it first; silent when there is none
+{REGEX}""",
     ),
     "exec": Verb(
         summary="run one more program in a container",
         words="ID [COMMAND [ARG...]]",
         most=-1,
         command=True,
-        options=(
-            value("process p", "FILE", "a process object as in config.json"),
-            CONSOLE,
-            PIDFD,
-            PID_FILE,
-            PRESERVE,
-            DETACH,
-            flag("tty t", "give the program a terminal"),
-            value("cwd", "DIR", "working directory"),
-            value("env e", "NAME=VALUE", "add to the environment", many=True),
-            Option(names=("user", "u"), value="UID[:GID]", text="user, by number", filled=True),
-            value("additional-gids g", "GID", "additional group, by number", many=True),
-            value("cap c", "CAP", "add a capability", many=True),
-            flag("no-new-privs", "set no_new_privs"),
-            value("process-label", "LABEL", "SELinux label"),
-            value("apparmor", "PROFILE", "AppArmor profile"),
-            value("cgroup", "PATH", "cgroup below the container's", many=True),
-            flag("ignore-paused", "also in a paused container; it runs once that is resumed"),
-            NO_SUBREAPER,
-        ),
+        options=EXEC,
     ),
     "kill": Verb(
         summary="send a signal (default TERM)",
         words="ID [SIGNAL]",
         most=2,
         command=True,
-        options=(flag("all a", "to every process of the container"), REGEX),
+        options=f"""\
+  -a, --all                      to every process of the container
+{REGEX}""",
     ),
     "list": Verb(
         summary="list the containers",
         words="",
         least=0,
         most=0,
-        options=(FORMAT, flag("quiet q", "ids only")),
+        options=f"""\
+{FORMAT}\
+  -q, --quiet                    ids only
+""",
     ),
     "pause": Verb(summary="freeze all processes of a container", words="ID"),
     "plan": Verb(
         summary="show the steps that would make a container, touching nothing",
         words="[ID]",
         least=0,
-        options=(*MAKE, flag("json", "as JSON")),
+        options=f"""\
+{CREATE}\
+  --json                         as JSON
+""",
     ),
     "ps": Verb(
         summary="list the processes of a container",
         words="ID [PS-OPTION...]",
         most=-1,
         command=True,
-        options=(FORMAT,),
+        options=FORMAT,
     ),
     "resume": Verb(summary="let a paused container run on", words="ID"),
     "run": Verb(
         summary="create, start, wait and delete",
         words="ID",
-        options=(*MAKE, flag("keep", "do not delete the container at its end")),
+        options=f"""\
+{CREATE}\
+  --keep                         do not delete the container at its end
+""",
     ),
     "spec": Verb(
         summary="write a config.json to begin with",
         words="",
         least=0,
         most=0,
-        options=(
-            BUNDLE,
-            value("file f", "FILE", "write to this file"),
-            flag("rootless", "for a user without privileges"),
-        ),
+        options=f"""\
+{BUNDLE}\
+  -f, --file FILE                write to this file
+  --rootless                     for a user without privileges
+""",
     ),
     "start": Verb(summary="let the program of a created container run", words="ID"),
     "state": Verb(summary="print the state of a container", words="ID"),
-    "update": Verb(
-        summary="change the limits of a container",
-        words="ID",
-        options=(
-            value("resources r", "FILE", "a resources object as in config.json; - is standard input"),
-            *LIMITS,
-        ),
-    ),
+    "update": Verb(summary="change the limits of a container", words="ID", options=UPDATE),
 }
 
 TRUE, FALSE = ("true", "1", "t", "T", "TRUE", "True"), ("false", "0", "f", "F", "FALSE", "False")
+
+
+def table(text: str) -> "dict[str, Option]":
+    """Give the options that lines of help describe, by each of their names."""
+    options = {}
+    for line in text.splitlines():
+        *names, last = line[2:].partition("  ")[0].split()
+        value = ""
+        if last[0] == "-":
+            names.append(last)
+        else:
+            value = last
+        option = Option(names[-1][2:], value)
+        for name in names:
+            options[name.strip("-,")] = option
+    return options
+
+
+def defaults(options: "dict[str, Option]") -> "dict[str, Value]":
+    """Give what options mean that are not there."""
+    return {option.key: option.default() for option in options.values()}
 
 
 def parse(argv: "list[str]") -> Command:
@@ -223,18 +248,15 @@ def parse(argv: "list[str]") -> Command:
     Raises:
         UsageError: an unknown verb or option, a missing or malformed value, too few or too many words.
     """
-    general = defaults(GLOBALS)
+    general: dict[str, Value] = {}
     return parse_verb(general, parse_globals(argv, general))
 
 
 def parse_globals(argv: "list[str]", general: "dict[str, Value]") -> "list[str]":
     """Read the options in front of the verb into *general*, up to where it fails; gives the rest."""
-    return read_options(argv, GLOBALS, general, "", stop=True)
-
-
-def defaults(options: "tuple[Option, ...]") -> "dict[str, Value]":
-    """Give what options mean that are not there."""
-    return {option.key: option.default() for option in options}
+    options = table(GLOBALS + HELP)
+    general.update(defaults(options))
+    return read_options(argv, options, general, "", stop=True)
 
 
 def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
@@ -249,7 +271,7 @@ def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
     verb = VERBS.get(name)
     if verb is None:
         raise UsageError(f'unknown command "{printable(name)}"; see pyoci --help')
-    known = (*verb.options, GLOBALS[-1])
+    known = table(verb.options + HELP)
     options = defaults(known)
     words = read_options(rest[1:], known, options, name, stop=verb.command)
     if options["help"]:
@@ -262,10 +284,9 @@ def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
 
 
 def read_options(
-    argv: "list[str]", options: "tuple[Option, ...]", values: "dict[str, Value]", verb: str, *, stop: bool
+    argv: "list[str]", options: "dict[str, Option]", values: "dict[str, Value]", verb: str, *, stop: bool
 ) -> "list[str]":
     """Take the options out of *argv* into *values*; with stop only those before the first word.  Gives the words."""
-    known = {name: option for option in options for name in option.names}
     words: list[str] = []
     rest = iter(argv)
     for word in rest:
@@ -276,7 +297,7 @@ def read_options(
             if stop:
                 words += rest
         else:
-            _read_option(word, rest, known, values, verb)
+            _read_option(word, rest, options, values, verb)
     return words
 
 
@@ -298,9 +319,9 @@ def _read_option(
         if following is None:
             raise UsageError(f"flag needs an argument: {word}")
         text = following
-    if not text and option.filled:
+    if not text and option.value.startswith("UID"):
         raise UsageError(f"{word.partition('=')[0]} needs a value")
-    if option.number:
+    if option.value == "N":
         if not text.isascii() or not text.isdigit() or len(text) > 9:
             raise UsageError(f'{word.partition("=")[0]} needs a number, not "{printable(text)}"')
         values[option.key] = int(text)
@@ -319,51 +340,14 @@ def usage(verb: str = "") -> str:
         UsageError: there is no such verb.
     """
     if not verb:
-        lines = [
-            "usage: pyoci [OPTION...] COMMAND [OPTION...] [ID] [...]",
-            "",
-            "An OCI container runtime.",
-            "",
-            "commands:",
-        ]
-        lines += [f"  {name:<8} {each.summary}" for name, each in VERBS.items()]
+        verbs = "".join(f"  {name:<8} {each.summary}\n" for name, each in VERBS.items())
         return (
-            "\n".join(
-                [
-                    *lines,
-                    "",
-                    "options:",
-                    *_option_lines(GLOBALS),
-                    "",
-                    "pyoci COMMAND --help explains a command.",
-                ]
-            )
-            + "\n"
+            "usage: pyoci [OPTION...] COMMAND [OPTION...] [ID] [...]\n\nAn OCI container runtime.\n\n"
+            f"commands:\n{verbs}\noptions:\n{GLOBALS}{HELP}\npyoci COMMAND --help explains a command.\n"
         )
     found = VERBS.get(verb)
     if found is None:
         raise UsageError(f'unknown command "{printable(verb)}"; see pyoci --help')
     head = f"usage: pyoci {verb} [OPTION...] {found.words}".rstrip()
-    return (
-        "\n".join(
-            [
-                head,
-                "",
-                f"{found.summary[0].upper()}{found.summary[1:]}.",
-                "",
-                "options:",
-                *_option_lines((*found.options, GLOBALS[-1])),
-            ]
-        )
-        + "\n"
-    )
-
-
-def _option_lines(options: "tuple[Option, ...]") -> "list[str]":
-    lines = []
-    for option in options:
-        names = ", ".join(
-            f"-{name}" if len(name) == 1 else f"--{name}" for name in sorted(option.names, key=len)
-        )
-        lines.append(f"  {names + (' ' + option.value if option.value else ''):<34} {option.text}")
-    return lines
+    summary = f"{found.summary[0].upper()}{found.summary[1:]}."
+    return f"{head}\n\n{summary}\n\noptions:\n{found.options}{HELP}"

@@ -51,7 +51,7 @@ class Log:
         """Add one record to the file, if there is one and the level is wanted."""
         if self.fd < 0 or LEVELS.index(level) > self.level:
             return
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        when = f"{utc(int(time.time()))}Z"
         if self.json:
             line = codec.dumps({"level": level, "msg": message, "time": when})
         else:
@@ -96,3 +96,10 @@ def write_quietly(fd: int, text: str) -> None:
         posix.write(fd, text.encode("utf-8", "backslashreplace"))
     except OSError:
         return
+
+
+def utc(seconds: int) -> str:
+    """Write a time since the epoch as RFC 3339 does; strftime(3) would read the host's time zone for it."""
+    date = time.gmtime(seconds)
+    day = f"{date.tm_year:04}-{date.tm_mon:02}-{date.tm_mday:02}"
+    return f"{day}T{date.tm_hour:02}:{date.tm_min:02}:{date.tm_sec:02}"

@@ -25,6 +25,7 @@ EINTR = 4
 ETIMEDOUT = 110
 SIGKILL = 9
 TAIL, OUTPUT_LIMIT = 4096, 16 << 20
+TURN = 200.0  # milliseconds after which a wait lets the interpreter see an interrupt
 RESOLVE_IN_ROOT = 0x10  # openat2(2)
 
 
@@ -224,7 +225,10 @@ def receive(channel: int) -> Report | None:
     """Wait for one report on a stage's channel or status FIFO; None at end of file."""
     record, fd = ffi.new("struct report *"), ffi.new("int *", -1)
     text = ffi.new("char[]", lib.REPORT_MAX_TEXT)
-    if not check(lib.pyoci_receive(channel, record, text, lib.REPORT_MAX_TEXT, fd), "hearing from the stage"):
+    result = -EINTR
+    while result == -EINTR:  # in between the interpreter raises KeyboardInterrupt
+        result = lib.pyoci_receive(channel, record, text, lib.REPORT_MAX_TEXT, fd)
+    if not check(result, "hearing from the stage"):
         return None
     return Report(record, bytes(ffi.buffer(text, record.length)), fd[0])
 
@@ -357,30 +361,36 @@ def run_program(
 
 def _watch(pid: int, pidfd: int, output: int, timeout: int | None, whole: bool) -> "tuple[int, str]":
     """Collect output until the program ends; what its children print later is not waited for."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    poll = select.poll()
-    poll.register(output, select.POLLIN)
-    poll.register(pidfd, select.POLLIN)
-    tail, ended, killed = b"", False, False
-    while not ended:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        try:
-            events = dict(poll.poll(left))
-        except KeyboardInterrupt:
-            posix.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
-            raise
-        if not events:
-            posix.killpg(pid, SIGKILL)
-            killed, deadline = True, None
-        ended = pidfd in events
-        if output in events or ended:
-            tail = _drain(output, tail, poll, OUTPUT_LIMIT if whole else TAIL)
+    try:
+        tail, killed = _collect(pid, pidfd, output, timeout, OUTPUT_LIMIT if whole else TAIL)
+    except KeyboardInterrupt:
+        posix.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
+        raise
     status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
     text = tail.decode("utf-8", "replace")
     line = text if whole else _one_line(text)
     if killed:
         raise ProgramTimeout(_printed(line))
     return status, line
+
+
+def _collect(pid: int, pidfd: int, output: int, timeout: int | None, limit: int) -> "tuple[bytes, bool]":
+    """Wait for the end of a program, and kill it when its time is over; gives the end of its output, and if so."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(output, select.POLLIN)
+    poll.register(pidfd, select.POLLIN)
+    tail, ended, killed = b"", False, False
+    while not ended:
+        left = TURN if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        events = dict(poll.poll(min(left, TURN)))
+        if not events and not left:
+            posix.killpg(pid, SIGKILL)
+            killed, deadline = True, None
+        ended = pidfd in events
+        if output in events or ended:
+            tail = _drain(output, tail, poll, limit)
+    return tail, killed
 
 
 def _drain(fd: int, tail: bytes, poll: "select.poll", limit: int) -> bytes:

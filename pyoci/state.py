@@ -19,6 +19,7 @@ import time
 
 from pyoci import codec
 from pyoci.errors import Error, StateError, wrap
+from pyoci.log import utc
 from pyoci.record import Record
 
 TYPE_CHECKING = False
@@ -120,6 +121,20 @@ def is_alive(pid: int, start_time: int) -> bool:
     return found is not None and found[0] not in "ZX" and found[1] == start_time
 
 
+def absolute(path: str) -> str:
+    """Make a path absolute, against the current directory.
+
+    Raises:
+        KernelError: the path is relative and the current directory has been deleted.
+    """
+    if path.startswith("/"):
+        return path
+    try:
+        return f"{posix.getcwd()}/{path}"
+    except OSError as error:
+        raise wrap("finding the current directory", error) from error
+
+
 def read_file(path: str) -> bytes:
     """Read a whole regular file, without following a symbolic link at its end."""
     return read_all(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK))
@@ -154,14 +169,18 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file whole or not at all: temporary file beside it, fsync, rename, fsync of the directory."""
+    """Write a file whole or not at all: a temporary file beside it, renamed into place.
+
+    There is no fsync(2): it guards against the end of the kernel, with which everything that a state describes
+    ends too, and costs more than the rest of a create where the state root is on a disk.  A file that is
+    torn all the same reads as a create that was cut off.
+    """
     directory, _, name = path.rpartition("/")
     temporary = f"{directory}/.{name}.{posix.getpid()}"
     fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, mode)
     try:
         try:
             write_all(fd, data)
-            posix.fsync(fd)
         finally:
             posix.close(fd)
         posix.rename(temporary, path)
@@ -355,7 +374,7 @@ def public_state(
 def now() -> str:
     """Give the time as RFC 3339 with nanoseconds, UTC."""
     nanoseconds = time.time_ns()
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9))
+    seconds = utc(nanoseconds // 10**9)
     return f"{seconds}.{nanoseconds % 10**9:09d}Z"
 
 

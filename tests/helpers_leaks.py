@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.helpers_host import hierarchies, mounts_of, unmount
 from tests.helpers_runtime import NOT_OURS
 
+ENDING_SECONDS = 2.0
+
 
 def descendants(pid: int | None = None) -> list[int]:
     """Pids of all processes below *pid* (ours): as a subreaper we are above everything that the tests start."""
@@ -75,9 +77,11 @@ class Snapshot:
         self.descriptors = _descriptors()
 
     def leaks(self) -> list[str]:
-        """Compare with now."""
-        reap()
-        found = [describe(pid) for pid in descendants() if pid not in self.processes and alive(pid)]
+        """Compare with now; processes that are ending have a moment for it."""
+        end = time.monotonic() + ENDING_SECONDS
+        while (left := self._processes_left()) and time.monotonic() < end:
+            time.sleep(0.005)
+        found = [describe(pid) for pid in left]
         now_mounted = _mount_lines()
         found += [f"mount {line}" for line in now_mounted if line not in self.mounts]
         # Somebody else who removes the directory below a mount of his takes it out of our namespace too.
@@ -88,6 +92,10 @@ class Snapshot:
         now = _descriptors()
         found += [f"descriptor {fd} -> {now[fd]}" for fd in now if self.descriptors.get(fd) != now[fd]]
         return found
+
+    def _processes_left(self) -> list[int]:
+        reap()
+        return [pid for pid in descendants() if pid not in self.processes and alive(pid)]
 
     def clean(self) -> None:
         """Remove what was left, by force."""

@@ -267,9 +267,7 @@ int pyoci_receive(int channel, struct report *report, char *text, uint32_t capac
 
     message.msg_controllen = sizeof control.room;
     *fd = -1;
-    do
-        got = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    got = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
     if (got < 0 && errno == ENOTSOCK)
         return receive_from_fifo(channel, report, text, capacity);
     if (got == 0 || (got < 0 && errno == ECONNRESET))

@@ -16,7 +16,7 @@ int pyoci_send_plan(int channel, int memfd, uint32_t size, const int *fds, uint3
 
 /* Receive one report from the channel, or from the FIFO that reports go to behind the gate.  *fd is the
  * descriptor that came with it, or -1.  text takes at most capacity bytes.  1 for a report, 0 when the
- * stage has gone or runs the program, -EPROTO for anything else. */
+ * stage has gone or runs the program, -EINTR when a signal came first, -EPROTO for anything else. */
 int pyoci_receive(int channel, struct report *report, char *text, uint32_t capacity, int *fd);
 
 /* Let the stage go on behind its barrier.  -EPIPE when it is gone. */

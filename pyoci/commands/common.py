@@ -5,7 +5,7 @@ import posix
 from pyoci.cgroups.files import unprivileged
 from pyoci.errors import Error, UsageError, wrap
 from pyoci.options import CreateOptions
-from pyoci.state import write_all
+from pyoci.state import absolute, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def state_root(command: "Command") -> str:
     """
     root = str(command.globals["root"])
     if root:
-        root = root.rstrip("/") or "/"
-        return root if root.startswith("/") else f"{posix.getcwd()}/{root}"
+        return absolute(root.rstrip("/") or "/")
     if not unprivileged():
         return "/run/pyoci"
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
@@ -70,7 +69,9 @@ def for_each(command: "Command", act: "Callable[[str], None]") -> None:
         from pyoci.container import listing
         from pyoci.native import matches
 
-        ids = [each["id"] for each in listing(state_root(command)) if matches(ids[0], each["id"])]
+        pattern = ids[0]
+        matches(pattern, "")  # a malformed one is an error even where there is no container
+        ids = [each["id"] for each in listing(state_root(command)) if matches(pattern, each["id"])]
     failures = []
     for container_id in ids:
         try:

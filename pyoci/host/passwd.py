@@ -29,21 +29,33 @@ def _lookup(rootfs: str, uid: int) -> str:
     except OSError:
         return ""
     try:
-        flags = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY
-        fd = native.lib.pyoci_openat2(root, b"etc/passwd", flags, 0, native.RESOLVE_IN_ROOT)
+        found = native.lib.pyoci_openat2(root, b"etc/passwd", posix.O_PATH, 0, native.RESOLVE_IN_ROOT)
     finally:
         posix.close(root)
-    if fd < 0:
-        if fd in (-errno.ENOENT, -errno.ENOTDIR, -errno.ELOOP, -errno.EACCES, -errno.EXDEV, -errno.ENXIO):
+    if found < 0:
+        if found in (-errno.ENOENT, -errno.ENOTDIR, -errno.ELOOP, -errno.EACCES, -errno.EXDEV):
             return ""
-        native.check(fd, "opening /etc/passwd of the container")
+        native.check(found, "looking for /etc/passwd of the container")
     try:
-        if posix.fstat(fd).st_mode & S_IFMT != S_IFREG:
+        # Only a regular file is opened: opening a device or a FIFO of the image could do something.
+        if posix.fstat(found).st_mode & S_IFMT != S_IFREG:
             return ""
-        text = posix.read(fd, SIZE_LIMIT)
+        text = _read_again(found)
+    finally:
+        posix.close(found)
+    return find_home(text, uid)
+
+
+def _read_again(found: int) -> bytes:
+    """Read the file that an O_PATH descriptor stands for; nothing when it may not be read."""
+    try:
+        fd = posix.open(f"/proc/self/fd/{found}", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY)
+    except PermissionError:
+        return b""
+    try:
+        return posix.read(fd, SIZE_LIMIT)
     finally:
         posix.close(fd)
-    return find_home(text, uid)
 
 
 def find_home(text: bytes, uid: int) -> str:

@@ -9,6 +9,7 @@ from pyoci.config.tables import (
     SCHEDULER_POLICIES,
 )
 from pyoci.plan.builder import Builder
+from pyoci.plan.rootfs import CHDIR_CREATE, CHDIR_RETRY, working_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 BARRIER_READY = 2
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EPERM = 1
-CHDIR_CREATE, CHDIR_RETRY = 1, 2
 SCHED_ATTR_SIZE = 48
 
 
@@ -46,13 +46,14 @@ def become(builder: Builder, process: "Process") -> None:
     _scheduling(builder, process)
     builder.add("OP_STDIO", "handing over standard input and output", numbers={"a": process.user.uid})
     _labels(builder, process)
-    _directory(builder, process, flags=CHDIR_CREATE | CHDIR_RETRY)
+    # Before the identity changes and after: either may be the one that is allowed to.
+    working_directory(builder, process, CHDIR_CREATE | CHDIR_RETRY)
     builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": builder.request.preserveFds})
     late = bool(process.noNewPrivileges)
     if not late:
         _seccomp(builder)
     _identity(builder, process)
-    _directory(builder, process, flags=0)
+    working_directory(builder, process, 0)
     if process.user.umask is not None:
         builder.add(
             "OP_UMASK",
@@ -89,17 +90,6 @@ def _labels(builder: Builder, process: "Process") -> None:
             strings={"a": process.selinuxLabel},
             hints={22: "is SELinux enabled?"},
         )
-
-
-def _directory(builder: Builder, process: "Process", flags: int) -> None:
-    """Change to the working directory, before the identity changes and after: either may be the one allowed to."""
-    builder.add(
-        "OP_CHDIR",
-        f"changing to the directory {process.cwd}",
-        "/process/cwd",
-        flags=flags,
-        strings={"a": process.cwd},
-    )
 
 
 def _scheduling(builder: Builder, process: "Process") -> None:

@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.config.model import Process
 
+CHDIR_CREATE, CHDIR_RETRY = 1, 2
 EXISTS_HINT = "another file is already at that path"
 EEXIST = 17
 
@@ -240,6 +241,17 @@ def protect(builder: Builder) -> None:
         )
 
 
+def working_directory(builder: Builder, process: "Process", flags: int) -> None:
+    """Change to the working directory; flags: CHDIR_CREATE makes it, CHDIR_RETRY leaves EACCES to a later try."""
+    builder.add(
+        "OP_CHDIR",
+        f"changing to the directory {process.cwd}",
+        "/process/cwd",
+        flags=flags,
+        strings={"a": process.cwd},
+    )
+
+
 def change_root(builder: Builder) -> None:
     """Only chroot: without a mount namespace there is no tree of our own to mount in or to pivot.
 
@@ -283,6 +295,8 @@ def pivot(builder: Builder) -> None:
             numbers={"n": PROPAGATION[wish]},
         )
     if builder.config.root.readonly:
+        if builder.config.process:
+            working_directory(builder, builder.config.process, CHDIR_CREATE | CHDIR_RETRY)  # while it can be made
         builder.add("OP_ROOT_READONLY", "making the root file system read-only", "/root/readonly")
     if builder.config.process and builder.config.process.terminal:
         builder.add("OP_CONTROLLING_TTY", "taking the terminal", "/process/terminal", slot="console")

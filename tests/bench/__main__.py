@@ -139,10 +139,10 @@ def parse() -> argparse.Namespace:
 
 
 def chosen(options: list[str]) -> dict[str, str]:
-    """Give the runtimes to compare: those asked for, or pyoci from the tree, runc and crun where they are."""
+    """Give the runtimes to compare: those asked for, or pyoci as it was built, runc and crun where they are."""
     if options:
         return dict(option.split("=", 1) for option in options)
-    candidates = {"pyoci": str(TREE / "build" / "bin" / "pyoci"), "runc": "runc", "crun": "crun"}
+    candidates = {"pyoci": str(TREE / "build" / "pyoci"), "runc": "runc", "crun": "crun"}
     paths = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     found = {name: shutil.which(program, path=paths) for name, program in candidates.items()}
     return {name: program for name, program in found.items() if program}

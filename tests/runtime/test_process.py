@@ -133,7 +133,9 @@ def test_cwd(runtime, bundle):
     assert runtime.report(bundle)["cwd"] == "/var/lib/data"
 
 
-def test_missing_cwd_is_made(runtime, bundle):
+@pytest.mark.parametrize("readonly", [False, True])
+def test_missing_cwd_is_made(runtime, bundle, readonly):
+    bundle.config["root"]["readonly"] = readonly
     bundle.process["cwd"] = "/made/on/demand"
     assert runtime.report(bundle)["cwd"] == "/made/on/demand"
 

@@ -1,6 +1,7 @@
 """The build, the installation and its launcher: what root can trust, from anywhere, under any environment."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,8 +38,8 @@ int main(int argc, char **argv, char **env)
 
 
 def install(prefix: Path) -> Path:
-    """Install into a prefix; give the launcher."""
-    command = [sys.executable, "native/install.py", str(prefix)]
+    """Install the launcher form into a prefix; give the launcher."""
+    command = [sys.executable, "native/install.py", str(prefix), "--launcher"]
     subprocess.run(command, cwd=TREE, check=True, timeout=120)
     return prefix / "bin" / "pyoci"
 
@@ -204,7 +205,10 @@ def test_destdir(tmp_path: Path) -> None:
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("native", "pyoci"):
         shutil.copytree(TREE / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    subprocess.run([sys.executable, tmp_path / "native" / "build.py"], check=True, timeout=300, cwd="/")
+    commit = re.findall("(?m)^commit: (.*)$", run(sys.executable, "-m", "pyoci", "--version", cwd=TREE).stdout)[0]
+    environment = os.environ | {"PYOCI_COMMIT": commit}
+    command = [sys.executable, tmp_path / "native" / "build.py"]
+    subprocess.run(command, check=True, timeout=300, cwd="/", env=environment)
     ours = TREE / "pyoci" / "_native.abi3.so"
     assert (tmp_path / "pyoci" / ours.name).read_bytes() == ours.read_bytes(), (
         "or the tree's build is stale: run make"

@@ -40,10 +40,9 @@ TOOL_CIRCLE: tuple[str, ...] = (
     "pyoci.commands.doctor",
     "pyoci.commands.completion",
 )
+# What native/static/main.c lists for them.
 BUILT_IN = {
-    "_signal",
     "_struct",
-    "_thread",
     "errno",
     "fcntl",
     "gc",

@@ -1,12 +1,15 @@
 """Fixtures of the stage tier: it needs root, and must leave nothing behind."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers_leaks import alive
+
+ENDING_SECONDS = 5.0
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +21,10 @@ def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before = _traces(places)
     yield
     after = _traces(places)
+    end = time.monotonic() + ENDING_SECONDS
+    while after[1] - before[1] and time.monotonic() < end:  # what was killed a moment ago may still be ending
+        time.sleep(0.005)
+        after = _traces(places)
     # What went away meanwhile belonged to an earlier test: orphans of another tier, say, that were reaped late.
     assert not (after[0] - before[0]), "descriptors"
     assert not (after[1] - before[1]), "children"

@@ -1,5 +1,6 @@
 """Cgroups of the real kernel, in each layout that this machine can show: hybrid, v1 alone, v2 alone."""
 
+import contextlib
 import errno
 import os
 import select
@@ -59,6 +60,7 @@ class Place:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         self.children.append(child)
         return child
@@ -74,7 +76,8 @@ class Place:
     def close(self) -> list[str]:
         """End everything; give what could not be removed."""
         for child in self.children:
-            child.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # the shell, and what it has started
             child.communicate(timeout=DEADLINE)
         left = [Path(mount + self.path) for mount in set(self.layout.mounts.values())]
         for directory in left:

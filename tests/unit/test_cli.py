@@ -48,10 +48,23 @@ def test_limits_that_are_not_given_are_not_zero():
 
 
 def test_globals_are_read_up_to_the_wrong_one():
-    general = cli.defaults(cli.GLOBALS)
+    general = {}
     with pytest.raises(UsageError):
         cli.parse_globals(["--log", "/l", "--nonsense", "--root", "/r", "list"], general)
     assert (general["log"], general["root"]) == ("/l", "")
+
+
+@pytest.mark.parametrize("text", [cli.GLOBALS, cli.HELP, *(verb.options for verb in cli.VERBS.values())])
+def test_every_line_of_help_is_an_option(text):
+    options = cli.table(text)
+    assert {option.key for option in options.values()} <= set(options)
+    assert len({id(option) for option in options.values()}) == text.count("\n")
+    for line in text.splitlines():
+        head, gap, words = line[2:].partition("  ")
+        assert gap and words.strip() and len(line) < 120, line
+        names = [word.strip(",") for word in head.split() if word.startswith("-")]
+        assert {len(name) > 2 for name in names} == {name.startswith("--") for name in names}, line
+        assert {name.lstrip("-") for name in names} <= set(options)
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))

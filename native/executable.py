@@ -1,0 +1,148 @@
+"""Build ``build/pyoci``: CPython, cffi's backend, the extension and the runtime's modules in one static file.
+
+    pyoci/**/*.py --freeze.py--> frozen.c           cffi's sdist (cffi.txt) --> _cffi_backend.c
+    native/static/*.c, frozen.c, _cffi_backend.c, and what build.py compiles --(cc)--> objects
+    objects, libpython3.x.a, libseccomp.a, libffi.a --(cc -static)--> pyoci with symbols --strip--> build/pyoci
+
+Where it cannot be made (no static libpython, another version of Python than those whose insides native/static
+stands for, no source of cffi), the reason is printed and the launcher form takes its place, as a link to the
+installation in build/.
+
+``python native/executable.py`` builds into the tree.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from pathlib import Path
+
+import cffi
+
+from build import (
+    COMMON,
+    HARDENING,
+    LINK,
+    NATIVE,
+    TREE,
+    WARNINGS,
+    WORK,
+    archive,
+    bindings,
+    build_stage,
+    compile_objects,
+    compiler,
+    embed,
+    newer,
+    run,
+    with_directories,
+)
+
+TARGET = TREE / "build" / "pyoci"
+PLACE = WORK / "static"
+VERSIONS = ((3, 11),)
+# "whole": CPython's documented initialisation, which native/static/main.c compares with "core".
+INITIALISATION = "core"
+# Fixed addresses: relocating the tables of CPython's types would touch each page of them at every start.
+EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2", f"-DPYOCI_WHOLE={int(INITIALISATION == 'whole')}"]
+ABSENT = [f"-D{name}=absent_{name}" for name in ("dlopen", "dlsym", "dlclose", "dlerror")]
+BACKEND = ["-DUSE__THREAD", "-DHAVE_SYNC_SYNCHRONIZE", *ABSENT, "-w"]
+
+
+class NotHere(Exception):
+    """The static file cannot be made on this machine; the text says why."""
+
+
+def needed(name: str) -> str:
+    """Give the path of a library's archive."""
+    path = archive(name)
+    if not path:
+        raise NotHere(f"{name} is not installed")
+    return path
+
+
+def libpython() -> str:
+    """Give the archive of the interpreter that runs this program."""
+    if sys.version_info[:2] not in VERSIONS:
+        raise NotHere(f"Python {sys.version_info.major}.{sys.version_info.minor} is not one it was written for")
+    path = Path(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "")
+    if path.suffix != ".a" or not path.is_file():
+        raise NotHere("Python's libpython3.x.a is not installed (Debian: libpython3-dev)")
+    return str(path)
+
+
+def backend() -> Path:
+    """Give the source of cffi's backend, of the version that wrote the bindings; pip checks its hash."""
+    pinned = NATIVE / "static" / "cffi.txt"
+    if f"cffi=={cffi.__version__} " not in pinned.read_text():
+        raise NotHere(f"native/static/cffi.txt does not list cffi {cffi.__version__}")
+    name = f"cffi-{cffi.__version__}"
+    source = PLACE / name / "src" / "c" / "_cffi_backend.c"
+    if newer(source, [pinned]):
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        pip += ["--no-binary", ":all:", "--require-hashes", "-r", str(pinned), "-d", str(PLACE)]
+        if subprocess.run(pip, check=False).returncode:
+            raise NotHere(f"the source of cffi {cffi.__version__} could not be fetched")
+        with tarfile.open(PLACE / f"{name}.tar.gz") as sdist:
+            sdist.extractall(PLACE)
+        source.touch()
+    return source
+
+
+def frozen() -> Path:
+    """Write the frozen modules as C, if one of them has changed."""
+    target = PLACE / "frozen.c"
+    sources = [*(TREE / "pyoci").rglob("*.py"), *(NATIVE / "static").glob("*.py"), NATIVE / "freeze.py"]
+    if newer(target, [Path(__file__), *sources, *{path.parent for path in sources}]):
+        fresh = target.with_suffix(".new")
+        # Of a fixed seed: the order of a set's items is part of the code.
+        os.environ["PYTHONHASHSEED"] = "0"
+        whole = ["whole"] if INITIALISATION == "whole" else []
+        run([sys.executable, "-X", "no_debug_ranges", str(NATIVE / "freeze.py"), str(fresh), *whole])
+        fresh.rename(target)
+    return target
+
+
+def objects(command: list[str], source: Path) -> list[Path]:
+    """Compile all parts; our own with warnings."""
+    ours = [*command, *WARNINGS]
+    steps = [path for path in sorted((NATIVE / "stage").glob("*.c")) if path.name != "main.c"]
+    parts = (
+        ("main", ours, sorted((NATIVE / "static").glob("*.c"))),
+        ("ext", ours, [*sorted((NATIVE / "ext").glob("*.c")), embed(build_stage())]),
+        ("steps", ours, steps),
+        ("generated", command, [bindings(), frozen()]),
+        ("backend", [*command, *BACKEND], [source]),
+    )
+    here = Path(__file__)
+    return [path for name, how, what in parts for path in compile_objects(how, what, PLACE / name, here)]
+
+
+def build(target: Path) -> None:
+    """Make the static file.
+
+    Raises:
+        NotHere: this machine lacks something.
+    """
+    libraries = [libpython(), needed("libseccomp.a"), needed("libffi.a"), needed("libm.a")]
+    PLACE.mkdir(parents=True, exist_ok=True)
+    include = sysconfig.get_path("include")
+    command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
+    parts = objects(command, backend())
+    whole = PLACE / "pyoci"
+    if newer(whole, [*with_directories(parts), *map(Path, libraries)]):
+        link = [option for option in LINK if option != "-s"]
+        run([compiler(), "-static", "-no-pie", *link, *map(str, parts), *libraries, "-o", str(whole)])
+    if newer(target, [whole]):
+        run(["strip", "-o", str(target) + ".new", str(whole)])
+        os.replace(str(target) + ".new", target)
+
+
+if __name__ == "__main__":
+    try:
+        build(TARGET)
+    except NotHere as reason:
+        print(f"build: no static file: {reason}; build/pyoci is the launcher", file=sys.stderr)
+        TARGET.unlink(missing_ok=True)
+        TARGET.symlink_to("bin/pyoci")

@@ -1,0 +1,65 @@
+"""The static file's import system; it stands where CPython looks for importlib's own.
+
+A module is frozen into the file, or built into it, or it does not exist.  There is no search path, no
+hook, no cache and no lock, for there are no threads; importlib's generality costs a tenth of the start.
+The names with an underscore are those that CPython calls.
+"""
+
+BuiltinImporter = None  # the loader of __main__, where the initialisation is whole
+
+
+def _install(sys, imp):
+    """Take what the import system needs; called once, before anything can be imported."""
+    global modules, init_frozen, create_builtin, exec_builtin, Spec, FROZEN
+    modules = sys.modules
+    init_frozen, create_builtin, exec_builtin = imp.init_frozen, imp.create_builtin, imp.exec_builtin
+    Spec = type(sys.implementation)
+    # Each import statement asks a module's __spec__ for _initializing; without an answer an AttributeError is
+    # made and thrown away every time.
+    FROZEN = sys.__spec__ = Spec(_initializing=False)
+
+
+def _install_external_importers():
+    """Add nothing: no module comes from a file."""
+
+
+def _find_and_load(name, import_):
+    """Import what is not in sys.modules yet, its parents first."""
+    parent, _, child = name.rpartition(".")
+    if parent and parent not in modules:
+        import_(parent)
+        if name in modules:
+            return modules[name]
+    module = init_frozen(name)
+    if module is None:
+        module = create_builtin(Spec(name=name))
+        if module is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        modules[name] = module
+        exec_builtin(module)
+    module.__spec__ = FROZEN
+    if parent:
+        setattr(modules[parent], child, module)
+    return module
+
+
+def _handle_fromlist(package, names, import_):
+    """Import the modules among the names that are asked of a package."""
+    for name in names:
+        if name not in package.__dict__:  # hasattr() would make an AttributeError, too
+            wanted = f"{package.__name__}.{name}"
+            try:
+                import_(wanted)
+            except ModuleNotFoundError as error:  # the statement itself says what it lacks
+                if error.name != wanted:
+                    raise
+    return package
+
+
+def _lock_unlock_module(name):
+    """Wait for another thread's import; there is none."""
+
+
+def _module_repr(module):
+    """Stand in for importlib's."""
+    return f"<module {module.__name__!r}>"

@@ -1,0 +1,184 @@
+/* pyoci as one static file: CPython, cffi's backend, the extension and the frozen modules.
+ *
+ * There is no search path, no site, no environment but the variables of startup.h, no locale, no shared
+ * library and no thread; no file of Python's is looked for.  What can be imported is what the table below
+ * and frozen.c (native/freeze.py) name.
+ *
+ * CPython is initialised up to its core phase.  The rest (file system codec by name, signal handlers,
+ * sys.stdin and its siblings, the calculation of paths) costs again as much and is of no use here; what is
+ * missing in exchange is held by tests/source/test_static.py: modules outside the table may crash.  The
+ * documented way is one constant away: build with -DPYOCI_WHOLE=1, see native/executable.py.
+ */
+#define _GNU_SOURCE
+#include <Python.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "startup.h"
+
+#ifndef PYOCI_WHOLE
+#define PYOCI_WHOLE 0
+#endif
+
+enum { FAILURE = 1, HEADROOM = 6 << 20 };
+
+typedef PyObject *initialise(void);
+initialise PyInit__cffi_backend, PyInit__imp, PyInit__native, PyInit__struct, PyInit_errno, PyInit_fcntl, PyInit_gc,
+    PyInit_itertools, PyInit_posix, PyInit_select, PyInit_time, PyMarshal_Init, _PyWarnings_Init;
+#if PYOCI_WHOLE
+initialise PyInit__abc, PyInit__codecs, PyInit__io, PyInit__signal;
+#endif
+
+/* Stands for the table of libpython's config.o, so that neither that nor the modules it names are linked in. */
+struct _inittab _PyImport_Inittab[] = {
+    {"_imp", PyInit__imp},
+    {"_warnings", _PyWarnings_Init},
+    {"builtins", NULL},
+    {"sys", NULL},
+    {"_cffi_backend", PyInit__cffi_backend},
+    {"_struct", PyInit__struct},
+    {"errno", PyInit_errno},
+    {"fcntl", PyInit_fcntl},
+    {"gc", PyInit_gc},
+    {"itertools", PyInit_itertools},
+    {"marshal", PyMarshal_Init},
+    {"posix", PyInit_posix},
+    {"pyoci._native", PyInit__native},
+    {"select", PyInit_select},
+    {"time", PyInit_time},
+#if PYOCI_WHOLE
+    {"_abc", PyInit__abc},
+    {"_codecs", PyInit__codecs},
+    {"_io", PyInit__io},
+    {"_signal", PyInit__signal},
+#endif
+    {NULL, NULL}
+};
+
+static int complain(const char *what)
+{
+    dprintf(STDERR_FILENO, "pyoci: cannot start: %s\n", what);
+    return FAILURE;
+}
+
+/* Tell, in one line and without reading a source file, of an error that no Python code could handle. */
+static int tell_error(void)
+{
+    PyObject *type, *value, *traceback, *text;
+    const char *words;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    text = value ? PyObject_Str(value) : NULL;
+    words = text ? PyUnicode_AsUTF8(text) : NULL;
+    dprintf(STDERR_FILENO, "pyoci: internal error: %s: %.*s\n", type ? ((PyTypeObject *)type)->tp_name : "unknown",
+            words ? (int)strcspn(words, "\n") : 0, words ? words : "");
+    return FAILURE;
+}
+
+/* Ask for what a verb takes, and give it back: without memory for its first objects CPython would abort. */
+static int has_memory(void)
+{
+    void *memory = mmap(NULL, HEADROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return memory != MAP_FAILED && munmap(memory, HEADROOM) == 0;
+}
+
+/* The first SIGINT becomes a KeyboardInterrupt, so that what is half made is undone; the second one ends us. */
+static int raise_interrupt(void *unused)
+{
+    (void)unused;
+    PyErr_SetNone(PyExc_KeyboardInterrupt);
+    return -1;
+}
+
+static void on_interrupt(int signal_number)
+{
+    int saved = errno;
+
+    (void)signal_number;
+    Py_AddPendingCall(raise_interrupt, NULL);
+    errno = saved;
+}
+
+/* Without _signal, which sets up a handler for each of 64 signals; the stage gives all their defaults back. */
+static void set_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_IGN}, before;
+
+    sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL);
+    action.sa_handler = on_interrupt;
+    action.sa_flags = (int)SA_RESETHAND;
+    if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+        sigaction(SIGINT, &action, NULL);
+}
+
+static PyStatus start(void)
+{
+    PyPreConfig before;
+    PyConfig config;
+    PyStatus status;
+
+    PyPreConfig_InitIsolatedConfig(&before);
+    before.utf8_mode = 1;
+    status = Py_PreInitialize(&before);
+    if (PyStatus_Exception(status))
+        return status;
+    PyConfig_InitIsolatedConfig(&config);
+    config._init_main = PYOCI_WHOLE;
+    config.install_signal_handlers = 0;
+    config.module_search_paths_set = 1;
+    config.pathconfig_warnings = 0;
+    config.site_import = 0;
+    config.write_bytecode = 0;
+    return Py_InitializeFromConfig(&config);
+}
+
+/* Give the list for sys.argv, which the core phase does not set. */
+static PyObject *words(int count, char **arguments)
+{
+    PyObject *list = PyList_New(count);
+
+    for (int i = 0; list && i < count; i++) {
+        PyObject *word = PyUnicode_DecodeUTF8(arguments[i], (Py_ssize_t)strlen(arguments[i]), "surrogateescape");
+        if (!word)
+            return NULL;
+        PyList_SET_ITEM(list, i, word);
+    }
+    return list;
+}
+
+static int run(int count, char **arguments)
+{
+    PyObject *list = words(count, arguments), *module;
+
+    /* sys.frozen is how a program learns, by convention, that it was made into one file. */
+    if (!list || PySys_SetObject("argv", list) < 0 || PySys_SetObject("frozen", Py_True) < 0)
+        return tell_error();
+    module = PyImport_ImportModule("pyoci.__main__");
+    if (module)
+        PyObject_CallMethod(module, "entry", NULL);
+    return tell_error(); /* entry() ends the process */
+}
+
+int main(int argc, char **argv)
+{
+    static char *variables[KEPT + 1];
+    PyStatus status;
+
+    if (fill_standard_descriptors() < 0)
+        return complain(strerror(errno));
+    if (!has_memory())
+        return complain("no memory");
+    scrub(environ, variables);
+    environ = variables;
+    status = start();
+    if (PyStatus_Exception(status))
+        return complain(status.err_msg ? status.err_msg : "no memory");
+    PyGC_Disable(); /* the process ends before cycles matter */
+    set_signals();
+    return run(argc, argv);
+}

@@ -1,0 +1,1 @@
+"""From the Config and facts about the host to the list of steps."""

@@ -1,0 +1,169 @@
+"""A plan is a function of its inputs, says where each step comes from, and survives its encoding."""
+
+import struct
+from typing import Any
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from strategies import SCHEMAS, Json, values
+
+from pyoci import native
+from pyoci.cgroups.layout import Layout
+from pyoci.config.parse import parse_config
+from pyoci.config.tables import MOUNT_OPTIONS
+from pyoci.errors import ConfigError
+from pyoci.plan import build
+from pyoci.plan.builder import Facts, Request
+from pyoci.plan.steps import Plan, Step
+
+HEAD, RECORD = struct.Struct("=6I"), struct.Struct("=HHiIIIIQQ")
+LIST_COUNTS = {"a": "b", "b": "c", "c": "d", "d": "n"}
+HYBRID = {"": "/sys/fs/cgroup/unified", "cpu": "/sys/fs/cgroup/cpu,cpuacct", "cpuacct": "/sys/fs/cgroup/cpu,cpuacct"}
+KINDS = ("pid", "network", "ipc", "uts", "cgroup", "time")
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+
+paths = st.lists(st.sampled_from(("a", "b", "etc", "é", "..", "x y")), min_size=1, max_size=4).map(
+    lambda parts: "/" + "/".join(parts)
+)
+options = st.lists(st.sampled_from((*sorted(MOUNT_OPTIONS), "size=1m", "mode=755")), max_size=4)
+mounts = st.lists(
+    st.fixed_dictionaries(
+        {"destination": paths, "type": st.sampled_from(("tmpfs", "bind", "cgroup", "devpts", "ext4")), "source": paths},
+        optional={"options": options},
+    ),
+    max_size=4,
+)
+namespaces = st.lists(
+    st.fixed_dictionaries({"type": st.sampled_from(KINDS)}, optional={"path": paths}),
+    unique_by=lambda each: each["type"],
+    max_size=5,
+).map(lambda listed: [{"type": "mount"}, *listed])  # without it next to nothing may be asked for
+
+
+def part(name: str, *members: str) -> st.SearchStrategy[Any]:
+    """Give valid values of a member of linux or process, as the schema has it."""
+    schema = SCHEMAS[name]
+    for member in members:
+        schema = schema["properties"][member]
+    return values(schema, name)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Make configurations that most often pass the rules across members."""
+    hook = st.fixed_dictionaries(
+        {"path": paths},
+        optional={"args": st.lists(st.text("ab=é"), min_size=1, max_size=3), "env": st.just(["A=b"]), "timeout": st.just(3)},
+    )
+    device = st.fixed_dictionaries(
+        {"path": paths, "type": st.sampled_from("cbu"), "major": st.integers(0, 4095), "minor": st.integers(0, 2**20 - 1)}
+    )
+    return {
+        "ociVersion": "1.2.0",
+        "root": {"path": "rootfs", "readonly": draw(st.booleans())},
+        "process": {
+            "args": draw(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=3)),
+            "cwd": "/",
+            "terminal": draw(st.booleans()),
+            "noNewPrivileges": draw(st.booleans()),
+            "env": draw(st.lists(st.sampled_from(("A=b", "PATH=/bin:", "C=")), max_size=3)),
+            "rlimits": draw(st.sampled_from(([], [{"type": "RLIMIT_CORE", "soft": 0, "hard": 2**64 - 1}]))),
+        },
+        "mounts": draw(mounts),
+        "hooks": draw(st.dictionaries(st.sampled_from(("prestart", "createContainer", "startContainer")), st.lists(hook, max_size=2))),
+        "linux": {
+            "namespaces": draw(namespaces),
+            "devices": draw(st.lists(device, max_size=2)),
+            "maskedPaths": draw(st.lists(paths, max_size=3)),
+            "readonlyPaths": draw(st.lists(paths, max_size=3)),
+            **draw(st.fixed_dictionaries({}, optional={"rootfsPropagation": st.sampled_from(("shared", "slave", "private"))})),
+        },
+    }
+
+
+def planned(document: dict[str, Any], mode: Layout) -> Plan:
+    """Give the plan, or give the example up when the document breaks a rule."""
+    try:
+        config = parse_config(Json(document))
+        request = Request(id="id", bundle="/b", rootfs="/b/rootfs", preserveFds=1, extraEnv=["HOME=/"])
+        return build.create(config, request, Facts(privileged=True, euid=0, layout=mode))
+    except ConfigError:
+        assume(False)
+        raise
+
+
+layouts = st.sampled_from((Layout(mounts={"": "/sys/fs/cgroup"}, own={}), Layout(mounts=HYBRID, own={})))
+
+
+@relaxed
+@given(documents(), layouts)
+def test_the_same_inputs_give_the_same_plan(document: dict[str, Any], layout: Layout) -> None:
+    one, other = planned(document, layout), planned(document, layout)
+    assert one == other
+    assert native.encode(one) == native.encode(other)
+
+
+@relaxed
+@given(documents(), layouts)
+def test_every_step_says_what_it_does_and_where_it_comes_from(document: dict[str, Any], layout: Layout) -> None:
+    plan = planned(document, layout)
+    for what, origin in plan.describe():
+        assert what
+        value: Any = document
+        for token in origin.split("/")[1:]:
+            if isinstance(value, dict) and token not in value:
+                break  # a default of the specification: its place is where the setting would be
+            value = value[int(token)] if isinstance(value, list) else value[token]
+
+
+@relaxed
+@given(documents(), layouts)
+def test_every_slot_is_filled_before_it_is_used(document: dict[str, Any], layout: Layout) -> None:
+    plan = planned(document, layout)
+    fillers = {"OP_ROOT", "OP_FSMOUNT", "OP_OPEN_TREE", "OP_NULL_DEVICE", "OP_CONSOLE"}
+    filled = {given.slot for given in plan.inputs}
+    for step in plan.steps:
+        if step.slot and step.op in fillers:
+            filled.add(step.slot)
+        assert {name for name in (step.slot, *step.slots.values()) if name} <= filled, step
+
+
+@relaxed
+@given(documents(), layouts)
+def test_what_is_encoded_decodes_to_the_same(document: dict[str, Any], layout: Layout) -> None:
+    """The decoder is this file's own, after native/plan.h."""
+    plan = planned(document, layout)
+    block = native.encode(plan)
+    magic, version, nsteps, nstrings, nslots, ninputs = HEAD.unpack_from(block)
+    strings = block[HEAD.size + nsteps * RECORD.size :]
+    assert (magic, version, len(strings)) == (native.lib.PLAN_MAGIC, native.lib.PLAN_VERSION, nstrings)
+    assert (nsteps, ninputs) == (len(plan.steps), len(plan.inputs))
+    assert strings[:1] == strings[-1:] == b"\0"
+    for index, step in enumerate(plan.steps):
+        fields = RECORD.unpack_from(block, HEAD.size + index * RECORD.size)
+        record = dict(zip(("op", "flags", "slot", "a", "b", "c", "d", "n", "m"), fields, strict=True))
+        assert (record["op"], record["flags"]) == (getattr(native.lib, step.op), step.flags)
+        assert (record["slot"] >= 0) == bool(step.slot)
+        assert record["slot"] < nslots
+        compare(step, record, strings)
+
+
+def compare(step: Step, record: dict[str, int], strings: bytes) -> None:
+    """Demand that a record's operands are those of the step."""
+    for letter, expected in step.strings.items():
+        count = record[LIST_COUNTS[letter]] & 0xFFFFFFFF
+        rest = strings[record[letter] :]
+        if isinstance(expected, str):
+            assert text_of(rest.split(b"\0", 1)[0]) == expected
+        elif isinstance(expected, bytes):
+            assert (rest[: len(expected)], count) == (expected, len(expected) // step.blob_item)
+            assert record[letter] % 8 == 0
+        else:
+            assert [text_of(each) for each in rest.split(b"\0", count)[:count]] == list(expected)
+    for letter, number in step.numbers.items():
+        assert record[letter] == number
+
+
+def text_of(raw: bytes) -> str:
+    """Decode as pyoci encodes."""
+    return raw.decode("utf-8", "surrogateescape")

@@ -1,0 +1,387 @@
+"""The static file: what is in it and what is not, and that nothing around it can reach the Python inside."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import cffi
+import pytest
+
+from tests.bench.process import Output, peak_kib
+from tests.source.test_layers import BUILT_IN
+from tests.source.tree import TREE
+
+PYOCI = TREE / "build" / "pyoci"
+WORK = TREE / "build" / "native" / "static"
+HELLO = TREE / "bundles" / "hello"
+MIB = 1024 * 1024
+
+# The core phase is not initialisation enough for every module of CPython: these were tried (test_what_is_built_in).
+MODULES = BUILT_IN | {"_cffi_backend", "_imp", "_warnings", "builtins", "pyoci._native"}
+
+# Names that must not come back: code from files, name services, threads, consoles.
+ABSENT = re.compile(
+    r"_*(dlopen|dlsym|dlmopen|libc_dlopen.*|dl_open|getpw.*|getgr(nam|gid|ent).*|nss_.*|getaddrinfo|gethostby.*"
+    r"|start_thread|pthread_create_.*|readline|XML_.*|deflate|inflate|PyInit__(socket|thread)|_Py_get_.*_toplevel)"
+)
+
+# Stands for a verb of the static file; its argument chooses what to try.
+TRIALS = '''
+import posix
+import sys
+
+from pyoci.commands.common import show
+
+
+def use_modules():
+    import _struct, errno, fcntl, gc, itertools, marshal, select, time
+    assert _struct.unpack("<I", _struct.pack("<I", 7)) == (7,)
+    assert errno.errorcode[2] == "ENOENT"
+    assert fcntl.fcntl(1, fcntl.F_GETFD) == 0
+    gc.collect()
+    assert list(itertools.chain("a", "b")) == ["a", "b"]
+    assert marshal.loads(marshal.dumps({"a": (1, 2.5, b"x", None)})) == {"a": (1, 2.5, b"x", None)}
+    assert select.poll().poll(0) == []
+    assert time.gmtime(951782400)[:8] == (2000, 2, 29, 0, 0, 0, 1, 60)
+    assert time.localtime(0)[:6] == (1970, 1, 1, 0, 0, 0)
+    assert posix.fsencode if hasattr(posix, "fsencode") else posix.stat("/")
+    assert "\\udcff\\u20ac".encode("utf-8", "surrogateescape") == b"\\xff\\xe2\\x82\\xac"
+    assert str(b"\\xff", "utf-8", "backslashreplace") == "\\\\xff"
+    assert "\\u20ac".encode("ascii", "backslashreplace") == b"\\\\u20ac"
+    assert f"{1.5:8.3f}" + "%x" % 255 + "{:>4}".format("a") == "   1.500ff   a"
+
+
+def use_foreign():
+    for name in ("json", "os", "re", "io", "encodings", "site", "_signal", "_thread", "_socket", "array", "ctypes"):
+        try:
+            __import__(name)
+        except ModuleNotFoundError:
+            continue
+        raise AssertionError(name)
+    from pyoci.native import ffi
+    for refused in (lambda: ffi.dlopen(None), lambda: ffi.dlopen("libc.so.6"), lambda: posix.getlogin(),
+                    lambda: posix.initgroups("root", 0)):
+        try:
+            refused()
+        except OSError:
+            continue
+        raise AssertionError(refused)
+    assert posix.getgrouplist("root", 7) == [7]
+    assert not hasattr(sys, "path") or sys.path == []
+
+
+def recurse():
+    def deeper(value):
+        return deeper([value])
+    nested = []
+    for _ in range(100000):
+        nested = [nested]
+    for failing in (lambda: deeper([]), lambda: repr(nested), lambda: nested == nested[0]):
+        try:
+            failing()
+        except RecursionError:
+            continue
+        raise AssertionError(failing)
+    posix._exit(0)
+
+
+def interrupt():
+    posix.kill(posix.getpid(), 2)
+    while True:
+        pass
+
+
+def collapse():
+    from pyoci import __main__
+    __main__.error = None
+    raise ValueError("nobody can tell")
+
+
+def run(command):
+    globals()[command.words[0]]()
+    return show("fine\\n")
+'''
+
+
+def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a command and take what it says."""
+    options = {"stdin": subprocess.DEVNULL, "errors": "surrogateescape"} | options
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        command, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+def tool(*command: str | Path) -> str:
+    """Give what a tool of binutils prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """Demand the static file; where it cannot be built there is a link to the launcher."""
+    if PYOCI.is_symlink():
+        pytest.skip("requires libpython3.x.a: the build could not make the static file")
+    assert PYOCI.exists(), "run make"
+
+
+def test_needs_no_other_file() -> None:
+    headers = tool("readelf", "-lW", PYOCI)
+    assert "INTERP" not in headers and "DYNAMIC" not in headers and " RWE " not in headers
+    assert "not a dynamic executable" in run("ldd", PYOCI, env={"PATH": os.environ["PATH"]}).stderr
+
+
+def test_is_small() -> None:
+    assert PYOCI.stat().st_size <= 14 * MIB
+    assert " .symtab " not in tool("readelf", "-SW", PYOCI)
+
+
+def test_what_is_left_out() -> None:
+    names = {line.split()[-1] for line in tool("nm", WORK / "pyoci").splitlines()}
+    assert len(names) > 5000
+    assert not {name for name in names if ABSENT.fullmatch(name)}
+
+
+def test_what_is_built_in() -> None:
+    table = (TREE / "native" / "static" / "main.c").read_text().split("#if PYOCI_WHOLE\n    {")[0]
+    listed = set(re.findall(r'^    \{"([\w.]+)", ', table, re.MULTILINE))
+    assert listed == MODULES
+
+
+def test_the_version_names_what_it_is_made_of() -> None:
+    lines = run(PYOCI, "--version").stdout.splitlines()
+    assert re.fullmatch(r"pyoci version \S+", lines[0])
+    assert [line for line in lines if "version" in line] == lines[:1], "Docker reads the line with this word"
+    parts = dict(line.split(": ") for line in lines if ": " in line)
+    assert re.fullmatch(r"unknown|[0-9a-f]{40}(-dirty)?", parts["commit"])
+    assert re.fullmatch(r"[0-9.]+", parts["spec"])
+    assert parts["form"] == "static"
+    assert parts["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert re.fullmatch(r"\d+\.\d+\.\d+", parts["libseccomp"])
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Iterator[Path]:
+    """Give a directory with pyoci in bin, and around it all that a CPython could look for."""
+    directory = tmp_path / "hostile"
+    (directory / "bin").mkdir(parents=True)
+    shutil.copy(PYOCI, directory / "bin" / "pyoci")
+    mark = tmp_path / "mark"
+    code = f"import posix; posix.mkdir({str(mark)!r})\n"
+    for place in ("", "bin", "lib/python3.11", "lib/pyoci"):
+        for name in ("pyoci", "encodings", "site", "sitecustomize", "os", "codecs", "_cffi_backend", "io"):
+            (directory / place / name).mkdir(parents=True, exist_ok=True) if name != "pyoci" or place != "bin" else None
+            if (directory / place / name).is_dir():
+                (directory / place / name / "__init__.py").write_text(code)
+        for name in ("pyvenv.cfg", "pybuilddir.txt", "pyoci._pth", "x.pth"):
+            (directory / place / name).write_text(f"home = {directory}\n{code}")
+    yield directory
+    assert not mark.exists(), "a foreign module was run"
+
+
+def test_environment_and_planted_files_have_no_effect(hostile: Path, tmp_path: Path) -> None:
+    wanted = run(PYOCI, "--version", env={}).stdout
+    environment = {
+        name: str(hostile)
+        for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "GCONV_PATH", "LOCPATH", "LD_LIBRARY_PATH", "TZDIR")
+    }
+    environment |= {
+        "LC_ALL": "de_DE.ISO-8859-1",
+        "LD_PRELOAD": "/nonexistent.so",
+        "PYTHONDUMPREFS": "1",
+        "PYTHONINSPECT": "1",
+        "PYTHONMALLOC": "debug",
+        "PYTHONSTARTUP": str(hostile / "site" / "__init__.py"),
+        "PYTHONTRACEMALLOC": "5",
+        "PYTHONVERBOSE": "1",
+        "TZ": ":/nonexistent",
+    }
+    trace = tmp_path / "trace"
+    strace = ["strace", "-o", str(trace), "-e", "trace=%file"]
+    strace += [word for name, value in environment.items() for word in ("-E", f"{name}={value}")]
+    shown = run(*strace, hostile / "bin" / "pyoci", "--version", cwd=hostile)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, wanted, "")
+    calls = [line for line in trace.read_text().splitlines() if not line.startswith(("execve", "+++"))]
+    assert [call for call in calls if 'readlink("/proc/self/exe"' not in call] == []  # which glibc asks for
+
+
+CALLS = {
+    "help": ("--help",),
+    "list": ("list",),
+    "state": ("state", "nobody"),
+    "kill": ("kill", "nobody"),
+    "delete": ("delete", "nobody"),
+    "start": ("start", "nobody"),
+    "exec": ("exec", "nobody", "true"),
+    "plan": ("plan", "--bundle", str(HELLO)),
+    "bad": ("--log", "LOG", "--debug", "create", "--bundle", "/proc", "nobody"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_which_files_a_verb_opens(call: str, tmp_path: Path) -> None:
+    """Those of containers and of the kernel: nothing of Python's, no library, no locale, no time zone, no NSS."""
+    trace = tmp_path / "trace"
+    words = [str(tmp_path / "log") if word == "LOG" else word for word in CALLS[call]]
+    strace = ("strace", "-o", trace, "-e", "trace=%file")
+    run(*strace, PYOCI, "--root", tmp_path / "root", *words)
+    paths = re.findall(r'^(?!execve)\w+\([^"]*"([^"]*)"', trace.read_text(), re.MULTILINE)
+    allowed = ("/proc/", "/sys/fs/cgroup", str(tmp_path), str(HELLO))
+    assert [path for path in paths if path.startswith("/") and not path.startswith(allowed)] == []
+    assert [path for path in paths if re.search(r"\.(py|pyc|so|pth|cfg)\b", path)] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chroot(2)")
+@pytest.mark.parametrize("closed", ["", "<&- >&- 2>&-"])
+def test_works_in_an_empty_root(tmp_path: Path, closed: str) -> None:
+    """No /proc, no /dev/null; a closed standard output cannot take the version, and that is an error."""
+    shutil.copy(PYOCI, tmp_path / "pyoci")
+    shown = run("sh", "-c", f'exec "$@" {closed}', "sh", "chroot", tmp_path, "/pyoci", "--version")
+    assert shown.returncode == (1 if closed else 0)
+    assert closed or shown.stdout.startswith("pyoci version ")
+
+
+def test_closed_descriptors_are_filled() -> None:
+    """Else the next file that is opened becomes the standard output, and the text lands in it."""
+    shown = run("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", PYOCI, "--version")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
+
+
+def test_a_deleted_directory_is_an_error_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
+    assert run("sh", "-c", script, "sh", gone, PYOCI, "--version").returncode == 0
+    gone.mkdir()
+    shown = run("sh", "-c", script, "sh", gone, PYOCI, "create", "x")
+    assert shown.returncode == 1
+    assert shown.stderr == "pyoci: finding the current directory: No such file or directory (ENOENT)\n"
+
+
+@pytest.mark.parametrize("name", ["bündel-日本-😀", os.fsdecode(b"latin-\xe4")])
+def test_names_in_any_encoding(tmp_path: Path, name: str) -> None:
+    bundle = tmp_path / name
+    bundle.mkdir()
+    shown = run(PYOCI, "spec", "--bundle", bundle, env={"LC_ALL": "C"})
+    assert (shown.returncode, shown.stderr) == (0, "")
+    shown = run(PYOCI, "--root", bundle / "root", "state", name)
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    shown = run(PYOCI, "create", "--bundle", bundle / "nothing", "x")
+    assert shown.returncode == 1
+    assert name.encode("utf-8", "backslashreplace").decode() in shown.stderr
+
+
+def test_lack_of_memory_is_one_line(tmp_path: Path) -> None:
+    """From the size at which the kernel can load the file up to one at which all is well."""
+    statuses = []
+    for kib in range(6400, 14000, 200):
+        script = f'ulimit -v {kib} && exec "$@"'
+        shown = run("sh", "-c", script, "sh", PYOCI, "--root", tmp_path, "plan", "--bundle", HELLO)
+        statuses.append(shown.returncode)
+        if shown.returncode:
+            assert (shown.returncode, shown.stdout) == (1, "")
+            assert re.fullmatch(r"pyoci: (cannot start: no memory|internal error: MemoryError: )\n", shown.stderr)
+    assert statuses[0] == 1
+    assert statuses[-1] == 0
+
+
+def test_peak_of_memory(tmp_path: Path) -> None:
+    """``plan`` does in Python all that ``create`` does before it makes processes."""
+    peak = peak_kib([str(PYOCI), "plan", "--bundle", str(HELLO)], Output(tmp_path / "errors"), tmp_path)
+    assert peak <= 12 * 1024
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the sources, and that of cffi, which needs no second download."""
+    tree = tmp_path_factory.mktemp("static") / "tree"
+    for name in ("native", "pyoci"):
+        shutil.copytree(TREE / name, tree / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    name = f"cffi-{cffi.__version__}"
+    shutil.copytree(WORK / name, tree / "build" / "native" / "static" / name)
+    return tree
+
+
+def build(tree: Path) -> Path:
+    """Build the static file of a copy; give it."""
+    commit = re.findall("(?m)^commit: (.*)$", run(PYOCI, "--version").stdout)[0]
+    environment = os.environ | {"PYOCI_COMMIT": commit, "PYTHONHASHSEED": "random"}
+    command = [sys.executable, tree / "native" / "executable.py"]
+    subprocess.run(command, check=True, timeout=300, cwd="/", env=environment)
+    return tree / "build" / "pyoci"
+
+
+def test_the_same_sources_give_the_same_bytes(copy: Path) -> None:
+    assert build(copy).read_bytes() == PYOCI.read_bytes(), "or the tree's build is stale: run make"
+
+
+def test_nothing_is_built_twice(copy: Path) -> None:
+    before = build(copy).stat()
+    assert build(copy).stat() == before
+
+
+@pytest.fixture(scope="module")
+def trial(copy: Path) -> Path:
+    """Build a pyoci whose help tries things out; of the parts only the frozen modules are compiled again."""
+    build(copy)
+    (copy / "pyoci" / "commands" / "help.py").write_text(TRIALS)
+    return build(copy)
+
+
+@pytest.mark.parametrize("name", ["use_modules", "use_foreign"])
+def test_what_python_can_and_cannot_do(trial: Path, name: str) -> None:
+    shown = run(trial, "help", name)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "fine\n", "")
+
+
+def test_recursion_is_an_exception(trial: Path) -> None:
+    shown = run(trial, "help", "recurse")
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def test_an_interrupt_is_an_exception(trial: Path) -> None:
+    shown = run(trial, "help", "interrupt")
+    assert (shown.returncode, shown.stderr) == (130, "pyoci: interrupted\n")
+
+
+def test_a_defect_is_one_line_and_a_trace_in_the_log(trial: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    shown = run(trial, "--debug", "--log", log, "help", "nonsense")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == "pyoci: internal error: KeyError: 'nonsense'\n"
+    assert re.search(r"at pyoci/__main__\.py:\d+ > pyoci/commands/help\.py:\d+", log.read_text())
+
+
+def test_a_defect_of_the_edge_is_one_line(trial: Path) -> None:
+    shown = run(trial, "help", "collapse")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert re.fullmatch(r"pyoci: internal error: TypeError: .*\n", shown.stderr)
+
+
+def test_the_launcher_takes_its_place_where_there_is_no_static_python(copy: Path, tmp_path: Path) -> None:
+    """Told by a sysconfig that knows of no archive."""
+    tree = tmp_path / "tree"
+    shutil.copytree(copy, tree)
+    (tree / "build" / "pyoci").unlink(missing_ok=True)
+    code = (
+        "import runpy, sys, sysconfig; real = sysconfig.get_config_var;"
+        "sysconfig.get_config_var = lambda name: None if name == 'LIBRARY' else real(name);"
+        f"sys.path.insert(0, {str(tree / 'native')!r});"
+        f"runpy.run_path({str(tree / 'native' / 'executable.py')!r}, run_name='__main__')"
+    )
+    assert sysconfig.get_config_var("LIBRARY")
+    shown = run(sys.executable, "-c", code)
+    assert shown.returncode == 0
+    assert re.fullmatch(r"build: no static file: .*; build/pyoci is the launcher\n", shown.stderr)
+    assert os.readlink(tree / "build" / "pyoci") == "bin/pyoci"
+
+
+def test_is_installed(tmp_path: Path) -> None:
+    """With the package beside it, for verbs that need the standard library."""
+    subprocess.run([sys.executable, "native/install.py", str(tmp_path)], cwd=TREE, check=True, timeout=120)
+    assert (tmp_path / "bin" / "pyoci").read_bytes() == PYOCI.read_bytes()
+    assert (tmp_path / "lib" / "pyoci" / "pyoci" / "cli.py").exists()
