@@ -132,7 +132,7 @@ def build(target: Path) -> None:
     parts = objects(command, backend())
     whole = PLACE / "pyoci"
     if newer(whole, [*with_directories(parts), *map(Path, libraries)]):
-        link = [option for option in LINK if option != "-s"]
+        link = [option for option in LINK if option != "-s"] + ["-Wl,--wrap=PyErr_CheckSignals"]
         run([compiler(), "-static", "-no-pie", *link, *map(str, parts), *libraries, "-o", str(whole)])
     if newer(target, [whole]):
         run(["strip", "-o", str(target) + ".new", str(whole)])

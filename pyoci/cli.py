@@ -66,7 +66,7 @@ GLOBALS = """\
   --root DIR                     where the containers are recorded (default: /run/pyoci)
   --log FILE                     append errors to this file, too
   --log-format FORMAT            text (default) or json
-  --log-level LEVEL              error (default), warning, info or debug
+  --log-level LEVEL              error (default with --log), warning (default without), info or debug
   --debug                        log everything
   --systemd-cgroup               let systemd make the cgroups
   --cgroup-manager NAME          cgroupfs (default), systemd or disabled
@@ -111,7 +111,7 @@ EXEC = f"""\
   --ignore-paused                also in a paused container; it runs once that is resumed
 """
 REGEX = """\
-  -r, --regex                    the id is a regular expression (POSIX, extended); all that match are meant
+  -r, --regex                    the id is a regular expression
 """
 FORMAT = """\
   -f, --format FORMAT            table (default) or json

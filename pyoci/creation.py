@@ -25,8 +25,8 @@ from pyoci.host.conversation import (
 from pyoci.host.inputs import Inputs
 from pyoci.host.passwd import home_directory
 from pyoci.log import warning
-from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
+from pyoci.plan.namespaces import birth
 from pyoci.record import replace
 from pyoci.state import Directory, State, now, public_state, stat_fields, user_name, write_all, write_file
 
@@ -86,12 +86,11 @@ class Creation:
         self._warn()
         layout = detect()
         self.cgroup = self._make_cgroup(layout)
+        talk = self._spawn()
         plan = self._plan(Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout))
         given = self.inputs.open(plan)
-        encoded = native.encode(plan)
-        talk = self._spawn(plan)
         self._fill_hook_state(talk, "creating")
-        talk.stage.send(encoded, given)
+        talk.send(plan, given)
         self._through_barriers(talk)
         resources = bundle.config.linux.resources
         if resources and resources.pids:
@@ -155,26 +154,29 @@ class Creation:
         self.cgroup_directories.append(path)
 
     def _plan(self, facts: Facts) -> "Plan":
+        from pyoci.plan import build  # while the stage makes its namespaces
+
         assert self.cgroup is not None
-        self.request = make_request(self.bundle, self.options, self.id, self.cgroup.paths())
-        return build.create(self.bundle.config, self.request, facts)
+        request = make_request(self.bundle, self.options, self.id, self.cgroup.paths())
+        return build.create(self.bundle.config, request, facts)
 
     # ---- the stage is alive ----
 
-    def _spawn(self, plan: "Plan") -> Conversation:
-        """Start the stage in the root file system's directory and in its cgroup."""
+    def _spawn(self) -> Conversation:
+        """Start the stage in the root file system's directory and in its cgroup; it waits for its plan."""
         assert self.cgroup is not None
         rootfs = open_rootfs(self.bundle.rootfs)
         cgroup = self.cgroup.descriptor()
         back = posix.open(".", posix.O_PATH | posix.O_CLOEXEC)
         try:
             posix.fchdir(rootfs)
-            stage = native.Stage.spawn(plan.clone_flags, cgroup, self.request.preserveFds)
+            flags, ahead = birth(self.bundle.config.linux)
+            stage = native.Stage.spawn(flags, cgroup, self.options.preserve_fds + listen_fds(), ahead)
         finally:
             posix.fchdir(back)
             for fd in (rootfs, back, *([cgroup] if cgroup is not None else [])):
                 posix.close(fd)
-        self.talk = talk = Conversation(stage, plan)
+        self.talk = talk = Conversation(stage)
         talk.on_child = self._note_process
         talk.on_listener = self._send_listener
         self._note_process(stage.pid)

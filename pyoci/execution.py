@@ -22,10 +22,13 @@ from pyoci.state import read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyoci.cgroups import Cgroup
     from pyoci.config.model import Config
     from pyoci.container import Container
     from pyoci.options import ExecOptions
+    from pyoci.plan.steps import Plan
 
 
 class Execution:
@@ -65,7 +68,7 @@ class Execution:
                 Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=Layout()),
                 kinds,
             )
-            talk = self._start(Conversation(self._spawn(), plan), foreground)
+            talk = self._start(Conversation(self._spawn()), plan, foreground)
         except BaseException:
             if foreground is not None:
                 foreground.end()
@@ -113,7 +116,9 @@ class Execution:
             raise
         return stage
 
-    def _start(self, talk: Conversation, foreground: "console.Foreground | None") -> Conversation:
+    def _start(
+        self, talk: Conversation, plan: "Plan", foreground: "console.Foreground | None"
+    ) -> Conversation:
         """Lead the stage to its program.
 
         Raises:
@@ -121,7 +126,7 @@ class Execution:
         """
         options = self.options
         try:
-            talk.stage.send(native.encode(talk.plan), self.inputs.open(talk.plan))
+            talk.send(plan, self.inputs.open(plan))
             talk.expect(BARRIER_READY)
             if options.console_socket and talk.console >= 0:
                 console.send_fd(options.console_socket, talk.console, b"/dev/ptmx")
@@ -175,7 +180,7 @@ class Execution:
             args=tuple(options.argv),
             terminal=False,
             cwd=options.cwd or base.cwd,
-            env=(*base.env, *options.env),
+            env=override(base.env, options.env),
             user=self._user(base.user),
             capabilities=self._capabilities(base.capabilities),
             noNewPrivileges=base.noNewPrivileges or options.no_new_privs,
@@ -217,3 +222,10 @@ class Execution:
             effective=base.effective + added,
             permitted=base.permitted + added,
         )
+
+
+def override(base: "Sequence[str]", added: "Sequence[str]") -> "tuple[str, ...]":
+    """Give the environment with *added* in it, once for each name: of two the program would see the first."""
+    names = {entry.partition("=")[0] for entry in added}
+    last = {entry.partition("=")[0]: entry for entry in added}
+    return (*[entry for entry in base if entry.partition("=")[0] not in names], *last.values())

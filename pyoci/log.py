@@ -2,6 +2,7 @@
 
 The callers read the file as JSON lines (containerd) or as one JSON value (Podman), so nothing but errors is
 written to it unless --debug or --log-level asks; every record is one write(2), because processes share the file.
+Without a file the user sees warnings, too.
 """
 
 import posix
@@ -45,7 +46,7 @@ class Log:
             raise UsageError(f'the log format is text or json, not "{form}"')
         if level not in ("", *LEVELS):
             raise UsageError(f'the log level is error, warning, info or debug, not "{level}"')
-        self.level = 3 if debug else LEVELS.index(level or "error")
+        self.level = 3 if debug else LEVELS.index(level or ("error" if self.fd >= 0 else "warning"))
 
     def record(self, level: str, message: str) -> None:
         """Add one record to the file, if there is one and the level is wanted."""

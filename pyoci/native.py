@@ -25,7 +25,6 @@ EINTR = 4
 ETIMEDOUT = 110
 SIGKILL = 9
 TAIL, OUTPUT_LIMIT = 4096, 16 << 20
-TURN = 200.0  # milliseconds after which a wait lets the interpreter see an interrupt
 RESOLVE_IN_ROOT = 0x10  # openat2(2)
 
 
@@ -34,16 +33,6 @@ def check(result: int, what: str, origin: str = "") -> int:
     if result < 0:
         raise KernelError(what, -result, origin)
     return result
-
-
-def matches(pattern: str, text: str) -> bool:
-    """Tell whether a regular expression (POSIX, extended) is found in *text*.
-
-    Raises:
-        KernelError: it is malformed (EINVAL).
-    """
-    result = lib.pyoci_matches(_cstring(pattern), _cstring(text))
-    return bool(check(result, f'reading the regular expression "{pattern}"'))
 
 
 class Strings:
@@ -145,14 +134,18 @@ class Stage:
         self.channel = channel
 
     @classmethod
-    def spawn(cls, clone_flags: int, cgroup: "int | None", preserve: int) -> "Stage":
+    def spawn(cls, clone_flags: int, cgroup: "int | None", preserve: int, ahead: int = 0) -> "Stage":
         """Start the sealed stage in new namespaces (CLONE_NEW* flags), inside the v2 cgroup if one is given.
+
+        The namespaces of *ahead* it makes itself, at once; its plan has an OP_UNSHARE with just these flags.
 
         Raises:
             KernelError: clone3(2) or execveat(2) failed.
         """
         pidfd, channel = ffi.new("int *"), ffi.new("int *")
-        pid = lib.pyoci_spawn(clone_flags, -1 if cgroup is None else cgroup, preserve, pidfd, channel)
+        pid = lib.pyoci_spawn(
+            clone_flags, ahead, -1 if cgroup is None else cgroup, preserve, pidfd, channel
+        )
         check(pid, "starting the stage in its namespaces")
         return cls(pid, pidfd[0], channel[0])
 
@@ -226,7 +219,7 @@ def receive(channel: int) -> Report | None:
     record, fd = ffi.new("struct report *"), ffi.new("int *", -1)
     text = ffi.new("char[]", lib.REPORT_MAX_TEXT)
     result = -EINTR
-    while result == -EINTR:  # in between the interpreter raises KeyboardInterrupt
+    while result == -EINTR:  # back here a signal becomes its exception
         result = lib.pyoci_receive(channel, record, text, lib.REPORT_MAX_TEXT, fd)
     if not check(result, "hearing from the stage"):
         return None
@@ -361,36 +354,30 @@ def run_program(
 
 def _watch(pid: int, pidfd: int, output: int, timeout: int | None, whole: bool) -> "tuple[int, str]":
     """Collect output until the program ends; what its children print later is not waited for."""
-    try:
-        tail, killed = _collect(pid, pidfd, output, timeout, OUTPUT_LIMIT if whole else TAIL)
-    except KeyboardInterrupt:
-        posix.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
-        raise
-    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
-    text = tail.decode("utf-8", "replace")
-    line = text if whole else _one_line(text)
-    if killed:
-        raise ProgramTimeout(_printed(line))
-    return status, line
-
-
-def _collect(pid: int, pidfd: int, output: int, timeout: int | None, limit: int) -> "tuple[bytes, bool]":
-    """Wait for the end of a program, and kill it when its time is over; gives the end of its output, and if so."""
     deadline = None if timeout is None else time.monotonic() + timeout
     poll = select.poll()
     poll.register(output, select.POLLIN)
     poll.register(pidfd, select.POLLIN)
     tail, ended, killed = b"", False, False
     while not ended:
-        left = TURN if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        events = dict(poll.poll(min(left, TURN)))
-        if not events and not left:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        try:
+            events = dict(poll.poll(left))
+        except KeyboardInterrupt:
+            posix.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
+            raise
+        if not events:
             posix.killpg(pid, SIGKILL)
             killed, deadline = True, None
         ended = pidfd in events
         if output in events or ended:
-            tail = _drain(output, tail, poll, limit)
-    return tail, killed
+            tail = _drain(output, tail, poll, OUTPUT_LIMIT if whole else TAIL)
+    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    text = tail.decode("utf-8", "replace")
+    line = text if whole else _one_line(text)
+    if killed:
+        raise ProgramTimeout(_printed(line))
+    return status, line
 
 
 def _drain(fd: int, tail: bytes, poll: "select.poll", limit: int) -> bytes:

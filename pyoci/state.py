@@ -5,6 +5,7 @@ A container is a directory below the state root:
     ROOT/ID/journal      one JSON line before each side effect; enough for ``delete --force``
     ROOT/ID/state.json   the State, written when the container is created
     ROOT/ID/config.json  the configuration as it was at create
+    ROOT/ID/deviceN      device nodes that the container's user namespace could not make
     ROOT/ID/gate         FIFO that ``start`` writes to; the stage reads it
     ROOT/ID/status       FIFO that the stage reports to once the gate is open
 

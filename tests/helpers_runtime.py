@@ -24,7 +24,13 @@ SMALL_ENVIRONMENT = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/b
 
 
 def default_command() -> list[str]:
-    """pyoci from the tree, whatever the directory and environment of the call."""
+    """pyoci as it is deployed: the one file that the build makes, or the launcher in its place."""
+    built = REPOSITORY / "build" / "pyoci"
+    return [str(built)] if built.exists() else package_command()
+
+
+def package_command() -> list[str]:
+    """pyoci as a package of the tree, whatever the directory and environment of the call."""
     return ["/usr/bin/env", f"PYTHONPATH={REPOSITORY}", "PYTHONSAFEPATH=1", sys.executable, "-m", "pyoci"]
 
 

@@ -31,18 +31,6 @@ static int result_of(long result)
     return result < 0 ? -errno : (int)result;
 }
 
-int pyoci_matches(const char *pattern, const char *text)
-{
-    regex_t compiled;
-    int found, err = regcomp(&compiled, pattern, REG_EXTENDED | REG_NOSUB);
-
-    if (err != 0)
-        return err == REG_ESPACE ? -ENOMEM : -EINVAL;
-    found = regexec(&compiled, text, 0, NULL, 0) == 0;
-    regfree(&compiled);
-    return found;
-}
-
 int pyoci_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
 {
     struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
@@ -249,4 +237,18 @@ int pyoci_winsize_set(int fd, const unsigned short *size)
     struct winsize window = {.ws_row = size[0], .ws_col = size[1]};
 
     return result_of(ioctl(fd, TIOCSWINSZ, &window));
+}
+
+int pyoci_regex(const char *expression, const char *names, uint32_t count, uint8_t *matched)
+{
+    regex_t compiled;
+
+    if (regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB) != 0)
+        return -EINVAL;
+    for (uint32_t i = 0; i < count; i++) {
+        matched[i] = regexec(&compiled, names, 0, NULL, 0) == 0;
+        names += strlen(names) + 1;
+    }
+    regfree(&compiled);
+    return 0;
 }

@@ -1,4 +1,4 @@
-/* Kernel calls, and one of the C library, that Python's posix, fcntl and select lack.
+/* Kernel calls that Python's posix, fcntl and select lack.
  *
  * This text has no preprocessor lines: cffi reads it as its cdef.  Unless said otherwise a function
  * returns a number >= 0, or a negative errno.  Every descriptor that is returned is close-on-exec.
@@ -20,9 +20,6 @@ int pyoci_ns_type(int fd);
 /* The effective capabilities of this process, bit by bit. */
 uint64_t pyoci_capabilities(void);
 
-/* Is an extended regular expression found in text?  1 or 0; -EINVAL when it is malformed; regex(3). */
-int pyoci_matches(const char *pattern, const char *text);
-
 /* Block all signals but those of a fault of our own, and give a descriptor from which they are read. */
 int pyoci_signalfd(void);
 /* The number of the next signal; -EAGAIN when there is none. */
@@ -34,6 +31,10 @@ int pyoci_connect_unix(const char *path);
 int pyoci_send_fds(int socket, const void *data, size_t size, const int *fds, uint32_t count);
 /* Receive at most size bytes and one descriptor (*fd, or -1).  The number of bytes, 0 at end of file. */
 int pyoci_receive_fd(int socket, void *data, size_t size, int *fd);
+
+/* Tell which of count names, NUL-terminated one behind the other, an extended regular expression matches
+ * anywhere: regex(7).  matched gets a 1 or 0 for each.  -EINVAL: the expression is malformed. */
+int pyoci_regex(const char *expression, const char *names, uint32_t count, uint8_t *matched);
 
 struct pyoci_termios {
     unsigned char bytes[128];

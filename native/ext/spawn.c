@@ -99,13 +99,13 @@ static int start_blocked(struct child *child, uint64_t flags, int cgroup_fd, int
     return (int)pid;
 }
 
-static void decimal(char *text, int number)
+static void decimal(char *text, uint32_t number)
 {
     char reversed[12];
     int length = 0;
 
     do {
-        reversed[length++] = (char)('0' + number % 10);
+        reversed[length++] = (char)('0' + (int)(number % 10));
         number /= 10;
     } while (number > 0);
     while (length > 0)
@@ -127,23 +127,34 @@ static int channel_pair(int preserve, int *ours, int *theirs)
     return close_failed(pair[1], err);
 }
 
-static int start_stage(uint64_t clone_flags, int cgroup_fd, int preserve, int program, int socket, int *pidfd)
+/* What the stage is told by its arguments, see native/stage/main.c. */
+struct birth {
+    uint64_t clone_flags;
+    uint32_t ahead_flags;
+    int cgroup_fd, preserve;
+};
+
+static int start_stage(const struct birth *birth, int program, int socket, int *pidfd)
 {
-    char socket_text[12], preserve_text[12], name[] = "pyoci-stage";
-    char *argv[] = {name, socket_text, preserve_text, NULL};
+    char socket_text[12], preserve_text[12], ahead_text[12], name[] = "pyoci-stage";
+    char *argv[] = {name, socket_text, preserve_text, ahead_text, NULL};
     char *env[] = {NULL};
     struct child child = {
-        .argv = argv, .env = env, .path = "", .program_fd = program, .channel = socket, .preserve = preserve,
-        .input_fd = -1, .output_fd = -1, .directory_fd = -1, .keep_rights = (clone_flags & CLONE_NEWUSER) != 0,
+        .argv = argv, .env = env, .path = "", .program_fd = program, .channel = socket,
+        .preserve = birth->preserve, .input_fd = -1, .output_fd = -1, .directory_fd = -1,
+        .keep_rights = (birth->clone_flags & CLONE_NEWUSER) != 0,
     };
 
-    decimal(socket_text, socket);
-    decimal(preserve_text, preserve);
-    return start_blocked(&child, clone_flags, cgroup_fd, pidfd);
+    decimal(socket_text, (uint32_t)socket);
+    decimal(preserve_text, (uint32_t)birth->preserve);
+    decimal(ahead_text, birth->ahead_flags);
+    return start_blocked(&child, birth->clone_flags, birth->cgroup_fd, pidfd);
 }
 
-int pyoci_spawn(uint64_t clone_flags, int cgroup_fd, int preserve, int *pidfd, int *channel)
+int pyoci_spawn(uint64_t clone_flags, uint32_t ahead_flags, int cgroup_fd, int preserve, int *pidfd,
+                int *channel)
 {
+    const struct birth birth = {clone_flags, ahead_flags, cgroup_fd, preserve};
     int ours = -1, theirs = -1, pid, program = stage_memfd();
 
     if (program < 0)
@@ -151,7 +162,7 @@ int pyoci_spawn(uint64_t clone_flags, int cgroup_fd, int preserve, int *pidfd, i
     pid = preserve < 0 ? -EINVAL : channel_pair(preserve, &ours, &theirs);
     if (pid < 0)
         return close_failed(program, pid);
-    pid = start_stage(clone_flags, cgroup_fd, preserve, program, theirs, pidfd);
+    pid = start_stage(&birth, program, theirs, pidfd);
     close(program);
     close(theirs);
     if (pid < 0)

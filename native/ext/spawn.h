@@ -6,17 +6,19 @@
 
 /* Start the stage from a sealed copy in memory, with clone3(2).
  *
- * clone_flags: CLONE_NEW* of the namespaces it is born in; cgroup_fd: directory of the cgroup it is
- * born in, or -1; preserve: number of descriptors behind 2 that belong to the user's program.
+ * clone_flags: CLONE_NEW* of the namespaces it is born in; ahead_flags: those that it makes itself, while
+ * the caller goes on; cgroup_fd: directory of the cgroup it is born in, or -1; preserve: number of
+ * descriptors behind 2 that belong to the user's program.
  * *pidfd names the process, *channel is the SEQPACKET socket to it.  Returns its pid. */
-int pyoci_spawn(uint64_t clone_flags, int cgroup_fd, int preserve, int *pidfd, int *channel);
+int pyoci_spawn(uint64_t clone_flags, uint32_t ahead_flags, int cgroup_fd, int preserve, int *pidfd,
+                int *channel);
 
 /* Send the plan (size bytes in memfd) and the descriptors that fill slots 0 to nfds-1. */
 int pyoci_send_plan(int channel, int memfd, uint32_t size, const int *fds, uint32_t nfds);
 
 /* Receive one report from the channel, or from the FIFO that reports go to behind the gate.  *fd is the
  * descriptor that came with it, or -1.  text takes at most capacity bytes.  1 for a report, 0 when the
- * stage has gone or runs the program, -EINTR when a signal came first, -EPROTO for anything else. */
+ * stage has gone or runs the program, -EINTR for a signal, -EPROTO for anything else. */
 int pyoci_receive(int channel, struct report *report, char *text, uint32_t capacity, int *fd);
 
 /* Let the stage go on behind its barrier.  -EPIPE when it is gone. */

@@ -1,4 +1,6 @@
-/* The static program: argv is {"pyoci-stage", number of the socket, count of preserved descriptors}. */
+/* The static program: argv is {"pyoci-stage", number of the socket, count of preserved descriptors, CLONE_NEW*
+ * flags}.  The namespaces of the flags are made at once, while the parent still plans; a step of the plan tells
+ * how that went (op_unshare). */
 #include "compat.h"
 
 #include <errno.h>
@@ -35,7 +37,7 @@ static int number(const char *text)
     if (*text == '\0')
         _exit(1);
     for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '9' || value > 100000000)
+        if (*text < '0' || *text > '9' || value > 200000000)
             _exit(1);
         value = value * 10 + (*text - '0');
     }
@@ -126,13 +128,16 @@ int main(int argc, char **argv)
     /* A parent that died before this call shows as end of file on the channel. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     reset_signals();
-    if (argc != 3)
+    if (argc != 4)
         _exit(1);
     stage_init(&stage);
     stage.channel = number(argv[1]);
     stage.preserve = number(argv[2]);
     if (fcntl(stage.channel, F_SETFD, FD_CLOEXEC) < 0)
         _exit(1);
+    stage.ahead = (uint64_t)number(argv[3]);
+    if (stage.ahead != 0)
+        stage.ahead_error = sys(syscall(SYS_unshare, (unsigned long)stage.ahead));
     stage.detail = DETAIL_PLAN;
     const struct plan *plan = receive_plan();
     int result = stage_run(&stage, plan);

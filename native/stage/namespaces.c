@@ -206,8 +206,13 @@ int op_fork(struct stage *stage, const struct step *step)
 
 int op_unshare(struct stage *stage, const struct step *step)
 {
-    int err = sys(syscall(SYS_unshare, (unsigned long)step->n));
+    int err;
 
+    if (stage->ahead != 0 && step->n == stage->ahead) {
+        stage->ahead = 0;
+        return stage->ahead_error;
+    }
+    err = sys(syscall(SYS_unshare, (unsigned long)step->n));
     /* Still dumpable if it was: an unprivileged parent can only then write the id maps. */
     return err < 0 ? err : die_with_parent(stage);
 }

@@ -143,13 +143,16 @@ int op_readonly_path(struct stage *stage, const struct step *step)
     return result;
 }
 
-/* Attach a copy of mount.  Before Linux 6.15 a detached mount cannot be cloned: there the first target
- * gets the mount itself, and once it is attached it can be cloned for the others. */
-static int attach_copy(int mount, int target)
+/* The first target gets the mount itself, the others copies of it: before Linux 6.15 a detached mount cannot
+ * be cloned, and one that is detached still when its descriptor closes costs a wait for the kernel's RCU. */
+static int attach_shared(struct stage *stage, int mount, int target, unsigned which)
 {
+    if (!(stage->given_away & which)) {
+        int moved = k_move_mount(mount, target);
+        stage->given_away |= moved < 0 ? 0 : which;
+        return moved;
+    }
     int copy = k_open_tree(mount, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
-    if (copy == -EINVAL)
-        return k_move_mount(mount, target);
     if (copy < 0)
         return copy;
     int result = k_move_mount(copy, target);
@@ -164,8 +167,10 @@ int op_mask_path(struct stage *stage, const struct step *step)
     if (target < 0)
         return target == -ENOENT ? 0 : fail(stage, DETAIL_TARGET, target);
     int result = sys(fstat(target, &status));
-    if (result >= 0)
-        result = attach_copy(stage->slots[S_ISDIR(status.st_mode) ? (int32_t)step->b : step->slot], target);
+    if (result >= 0 && S_ISDIR(status.st_mode))
+        result = attach_shared(stage, stage->slots[step->b], target, 2);
+    else if (result >= 0)
+        result = attach_shared(stage, stage->slots[step->slot], target, 1);
     close(target);
     return result < 0 ? fail(stage, DETAIL_ATTACH, result) : 0;
 }

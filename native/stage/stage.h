@@ -2,7 +2,7 @@
  *
  *   parent (Python)                         stage (this program)
  *   ---------------                         --------------------
- *   clone3, execveat ------------------->   main: waits for the plan
+ *   clone3, execveat ------------------->   main: makes its namespaces, waits for the plan
  *   plan + input descriptors ----------->   step, step, step …
  *             <----------- BARRIER_MAPS
  *   id maps, v1 cgroups; go ------------>
@@ -35,6 +35,9 @@ struct stage {
     int status;                     /* FIFO to the process that opened the gate; -1 before OP_GATE */
     int pivoted;                    /* the host's tree is out of reach: host paths are refused */
     int preserve;                   /* descriptors 3 … 2+preserve belong to the user's program */
+    uint64_t ahead;                 /* CLONE_NEW* flags that were unshared before the plan came; 0 once told */
+    int ahead_error;                /* how that went */
+    unsigned given_away;            /* of the mounts that hide masked paths: 1 the file, 2 the directory */
     uint32_t current;               /* index of the step that runs */
     uint32_t detail;                /* enum detail of the failure that is being returned */
     const char *exec_path;          /* what OP_RESOLVE_EXEC found */

@@ -6,17 +6,19 @@ The names with an underscore are those that CPython calls.
 """
 
 BuiltinImporter = None  # the loader of __main__, where the initialisation is whole
+codes = {}  # of the modules that were frozen into one array with another, and are not imported yet
 
 
-def _install(sys, imp):
+def _install(sys, _imp):
     """Take what the import system needs; called once, before anything can be imported."""
-    global modules, init_frozen, create_builtin, exec_builtin, Spec, FROZEN
+    global imp, modules, Module, Spec, SPEC
+    imp = _imp
     modules = sys.modules
-    init_frozen, create_builtin, exec_builtin = imp.init_frozen, imp.create_builtin, imp.exec_builtin
+    Module = type(sys)
     Spec = type(sys.implementation)
-    # Each import statement asks a module's __spec__ for _initializing; without an answer an AttributeError is
-    # made and thrown away every time.
-    FROZEN = sys.__spec__ = Spec(_initializing=False)
+    # Each import statement asks a module's __spec__ for _initializing, and the module itself for __path__; without
+    # an answer an AttributeError is made and thrown away, at the price of ten answers.
+    SPEC = sys.__spec__ = Spec(_initializing=False, parent=None)
 
 
 def _install_external_importers():
@@ -30,16 +32,38 @@ def _find_and_load(name, import_):
         import_(parent)
         if name in modules:
             return modules[name]
-    module = init_frozen(name)
-    if module is None:
-        module = create_builtin(Spec(name=name))
-        if module is None:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        modules[name] = module
-        exec_builtin(module)
-    module.__spec__ = FROZEN
+    if name not in codes and imp.is_frozen(name):
+        array = imp.get_frozen_object(name)  # see native/freeze.py
+        codes.update(zip(array.co_names, array.co_consts, strict=True))
+    try:
+        module = run(name) if name in codes else initialise(name)
+    except BaseException:
+        modules.pop(name, None)
+        raise
     if parent:
         setattr(modules[parent], child, module)
+    return module
+
+
+def run(name):
+    """Make a module from its frozen code."""
+    module = modules[name] = Module(name)
+    module.__package__ = name  # for relative imports, which only CPython's own packages use
+    module.__spec__ = SPEC
+    module.__path__ = ()
+    exec(codes.pop(name), module.__dict__)
+    return module
+
+
+def initialise(name):
+    """Make a module that is built in."""
+    module = imp.create_builtin(Spec(name=name))
+    if module is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    modules[name] = module
+    imp.exec_builtin(module)
+    module.__spec__ = SPEC
+    module.__path__ = ()
     return module
 
 

@@ -86,12 +86,26 @@ static int has_memory(void)
     return memory != MAP_FAILED && munmap(memory, HEADROOM) == 0;
 }
 
-/* The first SIGINT becomes a KeyboardInterrupt, so that what is half made is undone; the second one ends us. */
+static volatile sig_atomic_t interrupted;
+
+/* Stands for CPython's own, which without _signal knows no handler: posix and select ask it when a system call
+ * was cut short.  The first SIGINT becomes a KeyboardInterrupt, so that what is half made is undone; the second
+ * one ends us. */
+int __wrap_PyErr_CheckSignals(void);
+
+int __wrap_PyErr_CheckSignals(void)
+{
+    if (!interrupted)
+        return 0;
+    interrupted = 0;
+    PyErr_SetNone(PyExc_KeyboardInterrupt);
+    return -1;
+}
+
 static int raise_interrupt(void *unused)
 {
     (void)unused;
-    PyErr_SetNone(PyExc_KeyboardInterrupt);
-    return -1;
+    return __wrap_PyErr_CheckSignals();
 }
 
 static void on_interrupt(int signal_number)
@@ -99,6 +113,7 @@ static void on_interrupt(int signal_number)
     int saved = errno;
 
     (void)signal_number;
+    interrupted = 1;
     Py_AddPendingCall(raise_interrupt, NULL);
     errno = saved;
 }

@@ -4,6 +4,7 @@ import posix
 
 from pyoci.cgroups.files import unprivileged
 from pyoci.errors import Error, UsageError, wrap
+from pyoci.log import error as error_line
 from pyoci.options import CreateOptions
 from pyoci.state import absolute, write_all
 
@@ -58,28 +59,50 @@ def create_options(command: "Command") -> CreateOptions:
     )
 
 
-def for_each(command: "Command", act: "Callable[[str], None]") -> None:
-    """Do something to the container that the first word names, or with --regex to all whose id it matches.
+def chosen(command: "Command") -> "list[str]":
+    """Give the ids that the verb is for: its first word, or with --regex every container that this matches.
 
     Raises:
-        Error: the first failure, when all have had their turn.
+        UsageError: the expression is malformed.
     """
-    ids = [command.words[0]]
-    if command.options["regex"]:
-        from pyoci.container import listing
-        from pyoci.native import matches
+    word = command.words[0]
+    if not command.options["regex"]:
+        return [word]
+    from pyoci.native import ffi, lib  # no other way to name a container needs the extension
 
-        pattern = ids[0]
-        matches(pattern, "")  # a malformed one is an error even where there is no container
-        ids = [each["id"] for each in listing(state_root(command)) if matches(pattern, each["id"])]
-    failures = []
+    try:
+        ids = sorted(posix.listdir(state_root(command)))
+    except FileNotFoundError:
+        ids = []
+    matched = ffi.new("uint8_t[]", len(ids) or 1)
+    names = "".join(f"{name}\0" for name in ids)
+    if lib.pyoci_regex(raw(word), raw(names), len(ids), matched) < 0:
+        raise UsageError(f"{ascii(word)} is not a regular expression")
+    return [name for name, found in zip(ids, matched, strict=False) if found]
+
+
+def raw(text: str) -> bytes:
+    """Give the bytes that a word of the command line, or a file's name, was made of."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def each(ids: "list[str]", act: "Callable[[str], None]") -> int:
+    """Do *act* to every container, whatever happens to the others; gives the exit status.
+
+    Raises:
+        Error: what went wrong with the last one that failed; what went wrong with those before is shown.
+    """
+    failure = None
     for container_id in ids:
         try:
             act(container_id)
-        except Error as failure:
-            failures.append(failure)
-    if failures:
-        raise failures[0]
+        except Error as error:
+            if failure is not None:
+                error_line(str(failure))
+            failure = error
+    if failure is not None:
+        raise failure
+    return 0
 
 
 def show(text: str) -> int:

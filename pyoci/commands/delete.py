@@ -1,6 +1,6 @@
 """pyoci delete: remove a container and all that create has made for it."""
 
-from pyoci.commands.common import for_each, state_root
+from pyoci.commands.common import chosen, each, state_root
 from pyoci.container import Container
 
 TYPE_CHECKING = False
@@ -9,10 +9,6 @@ if TYPE_CHECKING:
 
 
 def run(command: "Command") -> int:
-    """Delete the container."""
-
-    def delete(container_id: str) -> None:
-        Container.delete(state_root(command), container_id, force=bool(command.options["force"]))
-
-    for_each(command, delete)
-    return 0
+    """Delete the container, or those that match."""
+    root, force = state_root(command), bool(command.options["force"])
+    return each(chosen(command), lambda container_id: Container.delete(root, container_id, force=force))

@@ -1,6 +1,6 @@
 """pyoci kill: send a signal to a container."""
 
-from pyoci.commands.common import for_each, state_root
+from pyoci.commands.common import chosen, each, state_root
 from pyoci.container import Container
 from pyoci.options import parse_signal
 
@@ -10,12 +10,11 @@ if TYPE_CHECKING:
 
 
 def run(command: "Command") -> int:
-    """Send the signal."""
+    """Send the signal to the container, or to those that match."""
     signal = parse_signal(command.words[1] if len(command.words) > 1 else "TERM")
+    root, everyone = state_root(command), bool(command.options["all"])
 
     def kill(container_id: str) -> None:
-        container = Container.load(state_root(command), container_id, lock=False)
-        container.kill(signal, everyone=bool(command.options["all"]))
+        Container.load(root, container_id, lock=False).kill(signal, everyone=everyone)
 
-    for_each(command, kill)
-    return 0
+    return each(chosen(command), kill)

@@ -221,7 +221,7 @@ def sysctls_are_namespaced(config: "Config") -> "Found":
     """Refuse parameters of the host: each must belong to a namespace of the container (#sysctl)."""
     for name, value in config.linux.sysctl.items():
         at = f"/linux/sysctl/{escaped(name)}"
-        problem = sysctl_problem(config, sysctl_path(name))
+        problem = sysctl_problem(config, sysctl_path(name), value)
         if problem:
             yield at, f"sysctl {quote(name)} {problem}"
         if "\n" in value:
@@ -236,14 +236,14 @@ def sysctl_path(name: str) -> str:
     return name
 
 
-def sysctl_problem(config: "Config", path: str) -> str:
+def sysctl_problem(config: "Config", path: str, value: str) -> str:
     """Say why the parameter at *path* cannot be set, "" when it can."""
     parts = path.split("/")
     if len(parts) < 2 or "" in parts or "." in parts or ".." in parts or not is_sysctl_text(path):
         return "is not the name of a parameter"
     if path == "kernel/hostname":
         return "conflicts with the field hostname: set that one"
-    if path == "kernel/domainname" and config.domainname is not None:
+    if path == "kernel/domainname" and config.domainname not in (None, value):
         return "conflicts with the field domainname"
     kind = sysctl_namespace(path)
     if not kind:

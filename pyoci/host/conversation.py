@@ -20,9 +20,9 @@ def ignore(*_: object) -> None:
     """Do nothing with what the stage says."""
 
 
-def step_words(plan: "Plan", index: int) -> "tuple[str, str, str, dict[str, str]]":
+def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[str, str]]":
     """Give what native.failure needs to explain a step: operation, words, JSON pointer, hints."""
-    if index >= len(plan.steps):
+    if plan is None or index >= len(plan.steps):
         return "", "handing the plan to the stage", "", {}
     step = plan.steps[index]
     return (
@@ -41,14 +41,19 @@ class Conversation:
     seccomp listener in the stage; on_warning with the step's words.
     """
 
-    def __init__(self, stage: native.Stage, plan: "Plan") -> None:
+    def __init__(self, stage: native.Stage) -> None:
         """Take the stage over: close() or kill() ends the talk."""
         self.stage = stage
-        self.plan = plan
+        self.plan: Plan | None = None
         self.console = -1
         self.on_child: Callable[[int], None] = ignore
         self.on_listener: Callable[[int], None] = ignore
         self.on_warning: Callable[[str, str], None] = ignore
+
+    def send(self, plan: "Plan", inputs: "list[int]") -> None:
+        """Hand over the plan and the descriptors of its inputs."""
+        self.plan = plan
+        self.stage.send(native.encode(plan), inputs)
 
     def barrier(self) -> int | None:
         """Listen until the stage waits at a barrier; None when it runs the program instead.

@@ -10,6 +10,8 @@ from pyoci.host import idmap
 from pyoci.plan.steps import Input, Plan, Step
 
 CLOEXEC = posix.O_CLOEXEC
+S_IFMT = 0o170000
+NODEV = 4
 
 
 class Inputs:
@@ -44,6 +46,8 @@ class Inputs:
                 return open_namespace(wanted)
             if kind == "tree":
                 return clone_tree(wanted)
+            if kind == "node":
+                return make_node(wanted, f"{self.directory}/device{len(self.fds)}")
             return user_namespace(wanted)
         except OSError as error:
             raise wrap(f"opening {path or wanted.slot}", error, wanted.origin) from error
@@ -89,6 +93,32 @@ def clone_tree(wanted: "Input") -> int:
             posix.close(tree)
             raise
     return tree
+
+
+def make_node(wanted: "Input", path: str) -> int:
+    """Make a device node at *path* and give a detached mount of it.
+
+    The name stays, in the container's directory, until that is removed: a mount of a node without a name cannot be
+    attached, here or by a runtime in the container.
+    Where pyoci may make none, as inside another container, the host's own node is taken, if it is the same device.
+    """
+    mode, number, uid, gid = map(int, wanted.detail.split())
+    try:
+        posix.mknod(path, mode, number)
+    except PermissionError:
+        found = posix.stat(wanted.path)
+        if (found.st_mode & S_IFMT, found.st_rdev) != (mode & S_IFMT, number):
+            raise
+        return clone_tree(wanted)
+    posix.chown(path, uid, gid)
+    posix.chmod(path, mode & 0o7777)
+    # The mount is one where devices work, even if the state directory is on one where they do not.
+    what = f"making the device {wanted.path}"
+    steps = [
+        Step(op="OP_OPEN_TREE", what=what, origin=wanted.origin, slot="tree", flags=2, strings={"a": path}),
+        Step(op="OP_SETATTR", what=what, origin=wanted.origin, slot="tree", numbers={"m": NODEV}),
+    ]
+    return native.run_steps(Plan(clone_flags=0, inputs=[], steps=steps), [])[0]
 
 
 def map_tree(wanted: "Input", tree: int) -> None:

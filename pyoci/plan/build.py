@@ -106,6 +106,6 @@ def execute(config: "Config", request: Request, facts: Facts, kinds: "frozenset[
     if config.process.terminal:
         rootfs.terminal(builder, config.process, bind=False)
         builder.add("OP_CONTROLLING_TTY", "taking the terminal", slot="console")
-    process.become(builder, config.process)
+    process.become(builder, config.process, make_cwd=0)
     process.execute(builder, config.process, gate=False)
     return builder.plan()

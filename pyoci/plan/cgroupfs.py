@@ -49,6 +49,11 @@ def open_sources(builder: "Builder", index: int) -> None:
         )
 
 
+def takes_data(builder: "Builder") -> bool:
+    """Tell whether options are for a file system of the container's own: only of v2, where it is mounted."""
+    return not _is_v1(builder) and not _binds_v2(builder)
+
+
 def _binds_v2(builder: "Builder") -> bool:
     return "user" in builder.new | builder.joined and "cgroup" not in builder.new | builder.joined
 
@@ -79,7 +84,7 @@ def _mount_v2(builder: "Builder", index: int, target: str, options: "Options") -
             f"mounting cgroup2 on {target}",
             origin,
             slot=slot,
-            strings={"a": "cgroup2", "b": [], "d": "cgroup"},
+            strings={"a": "cgroup2", "b": list(options.data), "d": "cgroup"},
             numbers={"n": attributes},
         )
     builder.add("OP_ATTACH", f"mounting cgroup2 on {target}", origin, slot=slot, strings={"a": target})

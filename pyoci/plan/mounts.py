@@ -136,9 +136,7 @@ def is_bind(options: Options) -> bool:
 def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -> None:
     if not mount.source:
         raise _problem(f"/mounts/{index}/source", "a bind mount needs a source")
-    if options.data:
-        at = next(i for i, text in enumerate(mount.options) if text not in MOUNT_OPTIONS)
-        raise _problem(f"/mounts/{index}/options/{at}", f'unknown mount option "{mount.options[at]}"')
+    _refuse_data(index, mount, options)
     source = mount.source if mount.source.startswith("/") else f"{builder.request.bundle}/{mount.source}"
     wish = builder.config.linux.rootfsPropagation or ""
     shared = "shared" in wish and bool(options.propagation & PROPAGATION["shared"])
@@ -154,6 +152,13 @@ def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -
     )
 
 
+def _refuse_data(index: int, mount: "Mount", options: Options) -> None:
+    """Refuse options for a file system where none is mounted that could take them."""
+    if options.data:
+        at = next(i for i, text in enumerate(mount.options) if text not in MOUNT_OPTIONS)
+        raise _problem(f"/mounts/{index}/options/{at}", f'unknown mount option "{mount.options[at]}"')
+
+
 def _problem(pointer: str, message: str) -> ConfigError:
     return ConfigError("config.json", [Problem(pointer=pointer, message=message)])
 
@@ -166,6 +171,15 @@ def _is_foreign_sysfs(builder: Builder, mount: "Mount") -> bool:
     return mount.type == "sysfs" and "user" in builder.new and "network" not in builder.new
 
 
+def _recursive(options: Options) -> Options:
+    """Let the flags hold below, too: the host's /sys comes with its mounts, and "ro" is also meant for those."""
+    return Options(
+        recursive_set=options.set | options.recursive_set,
+        propagation=options.propagation,
+        names=options.names,
+    )
+
+
 def mount_all(builder: Builder) -> None:
     """Make and attach every mount, in listed order."""
     for index, mount in enumerate(builder.config.mounts):
@@ -174,9 +188,13 @@ def mount_all(builder: Builder) -> None:
         _check_proc(index, mount, target, options)
         if "remount" in options.names:
             _remount(builder, index, target, options)
-        elif is_bind(options) or _is_foreign_sysfs(builder, mount):
-            _attach(builder, index, mount, target, options, mount.source or "/sys")
+        elif is_bind(options):
+            _attach(builder, index, mount, target, options, mount.source or "")
+        elif _is_foreign_sysfs(builder, mount):
+            _attach(builder, index, mount, target, _recursive(options), "/sys")
         elif mount.type == "cgroup":
+            if not cgroupfs.takes_data(builder):
+                _refuse_data(index, mount, options)
             cgroupfs.mount(builder, index, target, options)
         else:
             _filesystem(builder, index, mount, target, options)
@@ -226,7 +244,9 @@ def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, optio
                 strings={"a": target},
             )
     after = Options(
-        set=options.set & 1 if writable_first else 0, propagation=options.propagation, names=options.names
+        set=(options.set | options.recursive_set) & 1 if writable_first else 0,
+        propagation=options.propagation,
+        names=options.names,
     )
     _attach(builder, index, mount, target, after, kind)
 

@@ -1,20 +1,52 @@
 """How the process comes into its namespaces, and what is set up in them: config-linux.md#namespaces."""
 
+from pyoci.config.check import sysctl_path
 from pyoci.config.tables import NAMESPACES
 from pyoci.plan.builder import Builder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.config.model import Linux
 
 # These cannot be made by the first clone: a cgroup namespace is rooted at the cgroup one is in, and the
 # offsets of a time namespace must be written before anybody is in it.
 MADE_LATER = ("cgroup", "time")
 
+# The first process of a PID namespace is born there, and a user namespace decides the rights to all others.
+MADE_BY_CLONE = NAMESPACES["pid"] | NAMESPACES["user"]
+
 EPERM, EINVAL, ENOSPC, EUSERS = 1, 22, 28, 87
 LIMIT_HINT = "the limit in /proc/sys/user may have been reached"
+
+
+def birth(linux: "Linux") -> "tuple[int, int]":
+    """Give the CLONE_NEW* flags that the stage is born with, and those that it unshares ahead of its plan.
+
+    Both are 0 where it takes a second process, see enter().
+    """
+    new = {namespace.type for namespace in linux.namespaces if not namespace.path}
+    joined = {namespace.type for namespace in linux.namespaces if namespace.path}
+    if takes_two_processes(new, joined):
+        return 0, 0
+    flags = flags_of(new)
+    return flags & MADE_BY_CLONE, flags & ~MADE_BY_CLONE
+
+
+def takes_two_processes(new: "set[str]", joined: "set[str]") -> bool:
+    """Tell whether OP_FORK is needed, see enter()."""
+    return "user" in new or bool({"pid", "user"} & joined)
+
+
+def flags_of(new: "set[str]") -> int:
+    """Give the CLONE_NEW* flags of the namespaces that are made first."""
+    return sum(NAMESPACES[kind] for kind in new if kind not in MADE_LATER)
 
 
 def enter(builder: Builder) -> None:
     """Join and make the namespaces.
 
-    The simple way is one process: all new ones with the first clone, then setns(2) for those with a path.
+    The simple way is one process: it is born in a new PID namespace, makes the other new ones while pyoci still
+    plans, and then joins those with a path by setns(2).
     A second process is needed where setns works for children only (pid), where the user namespace
     decides the rights to the others, and for a new user namespace: the stage must not be executed in it,
     because execve(2) by a user that is not mapped yet drops all capabilities.  Then the joining comes
@@ -28,18 +60,21 @@ def enter(builder: Builder) -> None:
             paths[namespace.type] = (index, namespace.path)
         else:
             builder.new.add(namespace.type)
-    first = sum(NAMESPACES[kind] for kind in builder.new if kind not in MADE_LATER)
-    fork = bool({"pid", "user"} & builder.joined) or "user" in builder.new
-    builder.clone_flags = 0 if fork else first
+    builder.clone_flags, ahead = birth(builder.config.linux)
+    hints = {ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT}
+    if ahead:
+        kinds = [kind for kind in NAMESPACES if ahead & NAMESPACES[kind]]
+        what = f"making the namespaces {', '.join(kinds)}"
+        builder.add("OP_UNSHARE", what, "/linux/namespaces", numbers={"n": ahead}, hints=hints)
     if paths:
         _join(builder, paths)
-    if fork:
+    if takes_two_processes(builder.new, builder.joined):
         builder.add(
             "OP_FORK",
             "entering the new namespaces",
             "/linux/namespaces",
-            numbers={"n": first},
-            hints={ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT},
+            numbers={"n": flags_of(builder.new)},
+            hints=hints,
         )
         if "user" in builder.new:
             builder.add("OP_BARRIER", "waiting for the id mappings", numbers={"a": 0})
@@ -109,13 +144,11 @@ def set_up(builder: Builder) -> None:
             strings={"a": config.domainname},
         )
     for key, value in linux.sysctl.items():
-        pointer = "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1")
-        name = key if "/" in key else key.replace(".", "/")
         builder.add(
             "OP_SYSCTL",
             f"setting the kernel parameter {key} to {value}",
-            pointer,
-            strings={"a": name, "b": value},
+            "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1"),
+            strings={"a": sysctl_path(key), "b": value},
         )
 
 

@@ -21,33 +21,19 @@ EPERM = 1
 SCHED_ATTR_SIZE = 48
 
 
-def become(builder: Builder, process: "Process") -> None:
+def become(builder: Builder, process: "Process", *, make_cwd: int = CHDIR_CREATE) -> None:
     """Take on limits, labels, user and capabilities; seccomp early or late.
 
+    make_cwd is CHDIR_CREATE for a new container, 0 for exec: that is no occasion to make directories.
     Without noNewPrivileges loading a filter needs CAP_SYS_ADMIN, so it goes before the capabilities
     are dropped; with it, as late as can be, so that the filter need not allow what pyoci itself does.
     """
-    for index, limit in enumerate(process.rlimits):
-        builder.add(
-            "OP_RLIMIT",
-            f"setting {limit.type} to {limit.soft}:{limit.hard}",
-            f"/process/rlimits/{index}",
-            numbers={"a": RLIMITS[limit.type], "n": limit.soft, "m": limit.hard},
-            hints={EPERM: "raising a hard limit needs CAP_SYS_RESOURCE"},
-        )
-    if builder.config.linux.personality:
-        domain = builder.config.linux.personality.domain
-        builder.add(
-            "OP_PERSONALITY",
-            f"setting the personality {domain}",
-            "/linux/personality",
-            numbers={"n": PERSONALITIES[domain]},
-        )
+    _limits(builder, process)
     _scheduling(builder, process)
     builder.add("OP_STDIO", "handing over standard input and output", numbers={"a": process.user.uid})
     _labels(builder, process)
     # Before the identity changes and after: either may be the one that is allowed to.
-    working_directory(builder, process, CHDIR_CREATE | CHDIR_RETRY)
+    working_directory(builder, process, make_cwd | CHDIR_RETRY)
     builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": builder.request.preserveFds})
     late = bool(process.noNewPrivileges)
     if not late:
@@ -71,6 +57,25 @@ def become(builder: Builder, process: "Process") -> None:
     if late:
         builder.add("OP_NO_NEW_PRIVS", "setting no_new_privs", "/process/noNewPrivileges")
         _seccomp(builder)
+
+
+def _limits(builder: Builder, process: "Process") -> None:
+    for index, limit in enumerate(process.rlimits):
+        builder.add(
+            "OP_RLIMIT",
+            f"setting {limit.type} to {limit.soft}:{limit.hard}",
+            f"/process/rlimits/{index}",
+            numbers={"a": RLIMITS[limit.type], "n": limit.soft, "m": limit.hard},
+            hints={EPERM: "raising a hard limit needs CAP_SYS_RESOURCE"},
+        )
+    if builder.config.linux.personality:
+        domain = builder.config.linux.personality.domain
+        builder.add(
+            "OP_PERSONALITY",
+            f"setting the personality {domain}",
+            "/linux/personality",
+            numbers={"n": PERSONALITIES[domain]},
+        )
 
 
 def _labels(builder: Builder, process: "Process") -> None:

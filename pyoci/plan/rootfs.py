@@ -29,9 +29,12 @@ DEVICE_LINKS = (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyoci.config.model import Process
+    from collections.abc import Sequence
+
+    from pyoci.config.model import Device, IDMapping, Process
 
 CHDIR_CREATE, CHDIR_RETRY = 1, 2
+NOSUID_NOEXEC = 2 | 8  # a node needs neither; what is bound would else have what the host's mount has
 EXISTS_HINT = "another file is already at that path"
 EEXIST = 17
 
@@ -81,15 +84,54 @@ def is_bind(options: "list[str] | tuple[str, ...]") -> bool:
 
 
 def open_devices(builder: Builder) -> None:
-    """Clone the host's device nodes, where the container's user namespace may make none."""
+    """Have device nodes ready, where the container's user namespace may make none.
+
+    The default ones are clones of the host's.  A configured one has an owner and a mode, and need not be on the
+    host, so the host side makes it, unless it has not the right to or does not know the id mappings.
+    """
     if "user" not in builder.new | builder.joined:
         return
     if needs_devices(builder):
         for path, _, _ in DEFAULT_DEVICES:
             open_source(builder, f"device {path}", path)
     for index, device in enumerate(builder.config.linux.devices):
-        if device.type != "p" and device.path != "/dev/ptmx":
+        if device.type == "p" or device.path == "/dev/ptmx":
+            continue
+        if builder.facts.privileged and "user" in builder.new:
+            _give_node(builder, index, device)
+        else:
             open_source(builder, f"device {device.path}", device.path, f"/linux/devices/{index}")
+
+
+def _give_node(builder: Builder, index: int, device: "Device") -> None:
+    """Ask the host side for a detached mount of a device node; its owner in numbers of the host."""
+    slot, origin = f"device {device.path}", f"/linux/devices/{index}"
+    if slot in builder.sources:
+        return
+    builder.sources[slot] = device.path
+    linux = builder.config.linux
+    owner = [
+        _host_id(maps, wish or 0, f"{origin}/{name}")
+        for maps, wish, name in (
+            (linux.uidMappings, device.uid, "uid"),
+            (linux.gidMappings, device.gid, "gid"),
+        )
+    ]
+    numbers = (DEVICE_TYPES[device.type] | _mode(device), makedev(device.major or 0, device.minor or 0), *owner)
+    builder.give(slot, "node", path=device.path, detail=" ".join(map(str, numbers)), origin=origin)
+
+
+def _mode(device: "Device") -> int:
+    return 0o666 if device.fileMode is None else device.fileMode & 0o7777
+
+
+def _host_id(mappings: "Sequence[IDMapping]", number: int, pointer: str) -> int:
+    """Translate an id of the container."""
+    for each in mappings:
+        if 0 <= number - each.containerID < each.size:
+            return each.hostID + number - each.containerID
+    problem = Problem(pointer=pointer, message=f"{number} is not mapped in the container's user namespace")
+    raise ConfigError("config.json", [problem])
 
 
 def open_source(
@@ -143,13 +185,12 @@ def devices(builder: Builder) -> None:
         if device.path == "/dev/ptmx" and needs_devices(builder):
             continue  # engines list the host's devices; this one is the link to the container's own devpts
         number = makedev(device.major or 0, device.minor or 0)
-        mode = 0o666 if device.fileMode is None else device.fileMode & 0o7777
         _device(
             builder,
             device.path,
             DEVICE_TYPES[device.type],
             number,
-            mode,
+            _mode(device),
             device.uid or 0,
             device.gid or 0,
             f"/linux/devices/{index}",
@@ -165,6 +206,13 @@ def _device(
     builder: Builder, path: str, kind: int, number: int, mode: int, uid: int, gid: int, origin: str
 ) -> None:
     if f"device {path}" in builder.sources:
+        builder.add(
+            "OP_SETATTR",
+            f"making the device {path} nosuid and noexec",
+            origin,
+            slot=f"device {path}",
+            numbers={"n": NOSUID_NOEXEC},
+        )
         builder.add(
             "OP_ATTACH",
             f"binding the device {path}",

@@ -75,6 +75,17 @@ def test_options(container):
     assert {30, 40} <= set(report["groups"])
 
 
+def test_env_replaces_what_the_config_has(container):
+    """getenv(3) finds the first of two: there must be one."""
+    env = container.exec_report("--env", "PATH=/bin", "-e", "A=1", "-e", "A=2")["env"]
+    assert [entry for entry in env if entry.startswith(("PATH=", "A="))] == ["PATH=/bin", "A=2"]
+
+
+def test_missing_cwd_is_not_made(container):
+    container.exec("report", options=("--cwd", "/not/there")).failed("/not/there", "ENOENT", status=255)
+    assert not (container.bundle.rootfs / "not").exists()
+
+
 @pytest.mark.parametrize("spelling", [["--user=1"], ["--user", "1"], ["-u", "1"], ["-user", "1"], ["-u=1"]], ids=" ".join)
 def test_option_spellings(container, spelling):
     assert container.exec_report(*spelling)["uids"] == [1] * 3

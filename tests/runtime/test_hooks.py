@@ -168,6 +168,16 @@ def test_failure_of_poststop_is_only_a_warning(runtime, bundle, log):
     assert runtime.entries() == []
 
 
+def test_warning_is_seen_where_no_log_takes_it(runtime, bundle, log, tmp_path):
+    bundle.hook("poststop", "hook", str(log), "3", "complaint")
+    for options, shown in (((), True), (("--log", str(tmp_path / "log")), False)):
+        container = runtime.start(bundle.args("true"))
+        container.wait()
+        result = runtime.call("delete", container.id, options=options)
+        assert (result.status, "complaint" in result.err) == (0, shown)
+    assert (tmp_path / "log").read_text() == ""
+
+
 @pytest.mark.parametrize("kind", ["createRuntime", "createContainer", "startContainer"])
 def test_timeout_kills_the_whole_group(runtime, bundle, kind):
     bundle.hook(kind, "hang", timeout=1)

@@ -505,3 +505,14 @@ def test_idmap_by_the_containers_user_namespace(runtime, bundle, source):
     bundle.mount("/x", type="bind", source=str(source), options=["bind", "idmap"])
     found = runtime.probe(bundle, ["stat", "/x/file"])[0]
     assert (found["uid"], found["gid"]) == (5, 6)
+
+
+def test_recursively_read_only_tmpfs(runtime, bundle):
+    bundle.mount("/data", type="tmpfs", source="x", options=["rro", "rnosuid"])
+    assert {"ro", "nosuid"} <= at(runtime.report(bundle), "/data").options
+
+
+def test_unknown_option_of_a_cgroup_mount(runtime, bundle):
+    """Version 2 hands it to the kernel, which knows better; version 1 has no single file system to hand it to."""
+    bundle.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro", "frobnicate"])
+    runtime.refuses(bundle, "/mounts/5", "option")

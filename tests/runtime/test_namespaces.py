@@ -165,6 +165,36 @@ def test_devices_in_a_user_namespace(runtime, bundle):
 
 
 @pytest.mark.requires("userns")
+def test_bound_devices_have_no_flags_to_spare(runtime, bundle):
+    bundle.user_namespace()
+    found = {m.point: m.options for m in mounts_of(runtime.report(bundle)["mountinfo"])}
+    assert {"nosuid", "noexec"} <= found["/dev/null"] & found["/dev/urandom"]
+
+
+@pytest.mark.requires("userns")
+def test_configured_device_in_a_user_namespace(runtime, bundle):
+    """It has its own owner and mode, works, and need not be on the host."""
+    bundle.user_namespace()
+    bundle.linux["devices"] = [
+        {"path": "/dev/nil", "type": "c", "major": 1, "minor": 3, "uid": 7, "gid": 8, "fileMode": 0o620},
+        {"path": "/dev/deep/er", "type": "c", "major": 1, "minor": 5},
+    ]
+    nil, other, written = runtime.probe(
+        bundle, ["lstat", "/dev/nil"], ["lstat", "/dev/deep/er"], ["write", "/dev/deep/er", "x"]
+    )
+    assert [nil[key] for key in ("type", "major", "minor", "uid", "gid", "mode")] == ["c", 1, 3, 7, 8, 0o620]
+    assert [other[key] for key in ("type", "major", "minor", "uid", "gid", "mode")] == ["c", 1, 5, 0, 0, 0o666]
+    assert written["errno"] == 0
+
+
+@pytest.mark.requires("userns")
+def test_device_of_an_owner_that_is_not_mapped(runtime, bundle):
+    bundle.user_namespace(size=10)
+    bundle.linux["devices"] = [{"path": "/dev/nil", "type": "c", "major": 1, "minor": 3, "uid": 10}]
+    runtime.refuses(bundle, "/linux/devices/0/uid", "10 is not mapped")
+
+
+@pytest.mark.requires("userns")
 def test_bind_source_that_the_mapped_root_cannot_reach(runtime, bundle):
     """The host side opens bind sources."""
     private = bundle.path / "private"
@@ -180,8 +210,10 @@ def test_bind_source_that_the_mapped_root_cannot_reach(runtime, bundle):
 def test_sysfs_without_own_network_namespace(runtime, bundle):
     """The kernel refuses a new sysfs there; the host's is bound instead."""
     bundle.user_namespace().without_namespace("network")
-    found = [m for m in mounts_of(runtime.report(bundle)["mountinfo"]) if m.point == "/sys"]
+    mounted = mounts_of(runtime.report(bundle)["mountinfo"])
+    found = [m for m in mounted if m.point == "/sys"]
     assert found and found[-1].type == "sysfs"
+    assert [m.point for m in mounted if m.point.startswith("/sys") and "ro" not in m.options] == []
 
 
 @pytest.mark.requires("userns")

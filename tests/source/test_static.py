@@ -362,6 +362,17 @@ def test_a_defect_of_the_edge_is_one_line(trial: Path) -> None:
     assert re.fullmatch(r"pyoci: internal error: TypeError: .*\n", shown.stderr)
 
 
+def test_the_whole_initialisation_is_one_constant_away(trial: Path, copy: Path, tmp_path: Path) -> None:
+    assert trial.is_relative_to(copy)
+    tree = tmp_path / "tree"
+    shutil.copytree(copy, tree)
+    executable = tree / "native" / "executable.py"
+    text = executable.read_text()
+    assert 'INITIALISATION = "core"\n' in text
+    executable.write_text(text.replace('INITIALISATION = "core"\n', 'INITIALISATION = "whole"\n'))
+    assert run(build(tree), "help", "use_modules").stdout == "fine\n"
+
+
 def test_the_launcher_takes_its_place_where_there_is_no_static_python(copy: Path, tmp_path: Path) -> None:
     """Told by a sysconfig that knows of no archive."""
     tree = tmp_path / "tree"

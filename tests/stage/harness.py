@@ -208,7 +208,7 @@ class Stage:
                 _libc.syscall(SYS_CLOSE_RANGE, 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
                 os.set_inheritable(channel, True)
                 self.prepare()
-                os.execve(program, ["pyoci-stage", str(channel), "0"], {})
+                os.execve(program, ["pyoci-stage", str(channel), "0", "0"], {})
             finally:
                 os._exit(120)
         if self.namespaces & CLONE_NEWUSER:

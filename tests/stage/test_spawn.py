@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, NATIVE, Plan, number
+from tests.helpers_runtime import wait_until
+
+from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, NATIVE, Plan, number
 from .observe import namespace, opened, read_all, status, wait_readable
 
 native = pytest.importorskip("pyoci._native", reason="the extension is not built")
@@ -31,9 +33,10 @@ EACCES, ENOENT, EPIPE, EPERM, ENOSYS = 13, 2, 32, 1, 38
 class Spawned:
     """A stage started by the extension."""
 
-    def __init__(self, plan: Plan, flags: int = CLONE_NEWNS, *, cgroup: int = -1, preserve: int = 0, inputs: tuple[int, ...] = ()) -> None:
+    def __init__(self, plan: Plan, flags: int = CLONE_NEWNS, *, ahead: int = 0, cgroup: int = -1, preserve: int = 0,
+                 inputs: tuple[int, ...] = ()) -> None:
         pidfd, channel = ffi.new("int *"), ffi.new("int *")
-        self.pid = lib.pyoci_spawn(flags, cgroup, preserve, pidfd, channel)
+        self.pid = lib.pyoci_spawn(flags, ahead, cgroup, preserve, pidfd, channel)
         assert self.pid > 0, os.strerror(-self.pid)
         self.pidfd, self.channel = pidfd[0], channel[0]
         self.plan = plan.encode(len(inputs))
@@ -150,9 +153,24 @@ def test_many_inputs_arrive_in_order() -> None:
             os.close(fd)
 
 
+def test_namespaces_are_made_ahead_of_the_plan() -> None:
+    plan = Plan().step("OP_UNSHARE", n=CLONE_NEWUTS).step("OP_HOSTNAME", a="ahead")
+    spawned = Spawned(plan.pause(), ahead=CLONE_NEWUTS)
+    wait_until(lambda: namespace(spawned.pid, "uts") != namespace(os.getpid(), "uts"), "a UTS namespace of its own")
+    there = namespace(spawned.pid, "uts")
+    with spawned:
+        assert spawned.report() == (BARRIER, 2, 0)
+        assert namespace(spawned.pid, "uts") == there  # the step has not made another one
+
+
+def test_the_step_tells_what_went_wrong_ahead_of_it() -> None:
+    with Spawned(Plan().step("OP_SETSID").step("OP_UNSHARE", n=0x1), ahead=0x1) as stage:
+        assert stage.report() == (number("REPORT_FAILED"), 1, 22)
+
+
 def test_refused_clone_is_an_error_and_leaves_nothing() -> None:
     pidfd, channel = ffi.new("int *", -1), ffi.new("int *", -1)
-    assert lib.pyoci_spawn(0x1, -1, 0, pidfd, channel) == -22          # CSIGNAL bits are no flags
+    assert lib.pyoci_spawn(0x1, 0, -1, 0, pidfd, channel) == -22          # CSIGNAL bits are no flags
     assert channel[0] == -1
 
 

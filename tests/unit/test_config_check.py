@@ -276,6 +276,9 @@ def test_a_broken_rule_is_reported_at_its_place(rule: str) -> None:
 
 
 SOUND = {
+    "domainname said twice, the same": minimal(
+        domainname="d", linux={**NETWORK, "sysctl": {"kernel.domainname": "d"}}
+    ),
     "hostname": minimal(hostname="h" * 64, domainname="d", linux=UTS),
     "joined user namespace": minimal(linux={"namespaces": [{"type": "user", "path": "/n"}]}),
     "joined user namespace with mappings": minimal(
