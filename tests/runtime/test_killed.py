@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -64,32 +65,36 @@ def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path):
             break
 
 
-def in_a_hook(runtime, bundle, number):
+def in_a_hook(runtime, bundle, number, kind="createRuntime"):
     """Let pyoci get a signal while a hook of create runs; give its Popen, the hook's pid, and the container."""
     file = bundle.path / "hook.pid"
     script = f"echo $$ >{file}.new && mv {file}.new {file} && exec sleep 60"
-    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    bundle.config["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
     container = runtime.container(bundle)
     with open(bundle.path / "err", "w") as err:
         call = runtime.spawn("create", "--bundle", bundle.write(), bundle.id, stdout=container.stdout.fd, stderr=err)
-    hook = int(wait_until(lambda: file.exists() and file.read_text(), "the hook runs"))
+    wait_until(file.exists, "the hook runs")
+    # By its command: in the container's PID namespace it has another number.
+    hooks = [pid for pid in descendants(call.pid) if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()] or [int(file.read_text())]
     call.send_signal(number)
     call.wait(20)
-    wait_until(lambda: not alive(hook), "the hook has ended with pyoci")
+    wait_until(lambda: not any(alive(hook) for hook in hooks), "the hook has ended with pyoci")
     return call, container
 
 
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_hook_of_create_dies_with_pyoci(runtime, bundle, number):
-    _, container = in_a_hook(runtime, bundle, number)
+def test_hook_of_create_dies_with_pyoci(runtime, bundle, number, kind):
+    _, container = in_a_hook(runtime, bundle, number, kind)
     wait_until(lambda: container.status == "stopped", "the stage has ended, too")
     container.call("start").failed("stopped")
     container.delete().ok()
     assert not cgroups(bundle.id)
 
 
-def test_interrupted_create_takes_itself_back(runtime, bundle):
-    call, _ = in_a_hook(runtime, bundle, signal.SIGINT)
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
+def test_interrupted_create_takes_itself_back(runtime, bundle, kind):
+    call, _ = in_a_hook(runtime, bundle, signal.SIGINT, kind)
     assert call.returncode == 130
     assert (bundle.path / "err").read_text() == "pyoci: interrupted\n"
     assert (runtime.entries(), cgroups(bundle.id)) == ([], [])
