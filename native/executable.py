@@ -80,6 +80,7 @@ def backend() -> Path:
     name = f"cffi-{cffi.__version__}"
     source = PLACE / name / "src" / "c" / "_cffi_backend.c"
     if newer(source, [pinned]):
+        PLACE.mkdir(parents=True, exist_ok=True)
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         pip += ["--no-binary", ":all:", "--require-hashes", "-r", str(pinned), "-d", str(PLACE)]
         if subprocess.run(pip, check=False).returncode:
@@ -119,17 +120,26 @@ def objects(command: list[str], source: Path) -> list[Path]:
     return [path for name, how, what in parts for path in compile_objects(how, what, PLACE / name, here)]
 
 
+def needs() -> tuple[list[str], Path]:
+    """Give the archives, and the source of cffi's backend.
+
+    Raises:
+        NotHere: this machine lacks something.
+    """
+    return [libpython(), *(needed(f"lib{name}.a") for name in ("seccomp", "ffi", "m"))], backend()
+
+
 def build(target: Path) -> None:
     """Make the static file.
 
     Raises:
         NotHere: this machine lacks something.
     """
-    libraries = [libpython(), needed("libseccomp.a"), needed("libffi.a"), needed("libm.a")]
+    libraries, source = needs()
     PLACE.mkdir(parents=True, exist_ok=True)
     include = sysconfig.get_path("include")
     command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
-    parts = objects(command, backend())
+    parts = objects(command, source)
     whole = PLACE / "pyoci"
     if newer(whole, [*with_directories(parts), *map(Path, libraries)]):
         link = [option for option in LINK if option != "-s"] + ["-Wl,--wrap=PyErr_CheckSignals"]

@@ -32,12 +32,15 @@ PyStatus _PyConfig_InitPathConfig(PyConfig *config, int compute)
     return PyStatus_Ok();
 }
 
-/* libpython's deepfreeze.o: the frozen part of the standard library. */
+/* libpython's deepfreeze.o: the frozen part of the standard library.  It is asked first of all, which is the moment to
+ * turn the collection of garbage off: the process ends before cycles matter, and looking for them would begin while
+ * CPython makes its types. */
 int _Py_Deepfreeze_Init(void);
 void _Py_Deepfreeze_Fini(void);
 
 int _Py_Deepfreeze_Init(void)
 {
+    PyGC_Disable();
     return 0;
 }
 

@@ -193,7 +193,6 @@ int main(int argc, char **argv)
     status = start();
     if (PyStatus_Exception(status))
         return complain(status.err_msg ? status.err_msg : "no memory");
-    PyGC_Disable(); /* the process ends before cycles matter */
     set_signals();
     return run(argc, argv);
 }
