@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import NoReturn
 
 from tests.bench.process import Failed, Output, become_subreaper, end_of, milliseconds, peak_kib
 
@@ -148,17 +149,18 @@ def chosen(options: list[str]) -> dict[str, str]:
     return {name: program for name, program in found.items() if program}
 
 
+def in_view(module: str) -> NoReturn:
+    """Start this program again where /sys/fs/cgroup is cgroup v2 only."""
+    words = [word for word in sys.argv[1:] if word not in ("--view", "v2", "--view=v2")]
+    again = [sys.executable, "-m", module, *words]
+    os.execvp("unshare", ["unshare", "-m", "sh", "-c", VIEW, "sh", *again])
+
+
 def main() -> None:
     """Measure and print."""
     options = parse()
     if options.view == "v2":
-        again = [
-            sys.executable,
-            "-m",
-            "tests.bench",
-            *(a for a in sys.argv[1:] if a not in ("--view", "v2", "--view=v2")),
-        ]
-        os.execvp("unshare", ["unshare", "-m", "sh", "-c", VIEW, "sh", *again])
+        in_view("tests.bench")
     become_subreaper()
     with tempfile.TemporaryDirectory(prefix="pyoci-bench-") as directory:
         scratch = Path(directory)
