@@ -22,8 +22,13 @@ NATIVE = Path(__file__).resolve().parent
 TREE = NATIVE.parent
 TOOL_CIRCLE = ("pyoci.commands.validate", "pyoci.commands.doctor", "pyoci.commands.completion")
 # Each with what it imports when it is loaded, less what is in a group before: all verbs, all verbs that have a
-# container, those that make one.
-GROUPS = (("pyoci.__main__", "pyoci.commands.common", "pyoci.native"), ("pyoci.container",), ("pyoci.creation",))
+# container, those that make one, and what they load while the stage makes its namespaces.
+GROUPS = (
+    ("pyoci.__main__", "pyoci.commands.common", "pyoci.native"),
+    ("pyoci.container",),
+    ("pyoci.creation",),
+    ("pyoci.plan.build",),
+)
 WHOLE = {
     "abc": "abc.py",
     "codecs": "codecs.py",

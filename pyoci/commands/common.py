@@ -2,7 +2,6 @@
 
 import posix
 
-from pyoci.cgroups.files import unprivileged
 from pyoci.errors import Error, UsageError, wrap
 from pyoci.log import error as error_line
 from pyoci.options import CreateOptions
@@ -27,6 +26,8 @@ def state_root(command: "Command") -> str:
     root = str(command.globals["root"])
     if root:
         return absolute(root.rstrip("/") or "/")
+    from pyoci.cgroups.files import unprivileged  # --version and --help have no use for it
+
     if not unprivileged():
         return "/run/pyoci"
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
