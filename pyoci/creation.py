@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from pyoci.bundle import Bundle
     from pyoci.cgroups import Cgroup
+    from pyoci.config.model import Config
     from pyoci.options import CreateOptions
     from pyoci.plan.steps import Plan
 
@@ -85,16 +86,20 @@ class Creation:
         self._record_config()
         self._warn()
         layout = detect()
-        self.cgroup = self._make_cgroup(layout)
+        self._make_cgroup(layout)
+        # The device list of v1 is written rule by rule, and denies too much meanwhile.
+        early = layout.mode != "v2" or limits_come_first(bundle.config)
+        if early:
+            self._limit()
         talk = self._spawn()
         plan = self._plan(Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout))
         given = self.inputs.open(plan)
         self._fill_hook_state(talk, "creating")
         talk.send(plan, given)
+        if not early:
+            self._limit()  # while the stage makes its mounts
         self._through_barriers(talk)
-        resources = bundle.config.linux.resources
-        if resources and resources.pids:
-            self.cgroup.apply(Resources(pids=resources.pids), update=True)
+        self._limit_tasks()
         self.state = self._make_state(plan, talk)
         self._hand_over(talk)
         directory.save(self.state)
@@ -136,18 +141,27 @@ class Creation:
         except OSError as error:
             raise wrap(f"writing the state directory {path}", error) from error
 
-    def _make_cgroup(self, layout: "Any") -> "Cgroup":
+    def _make_cgroup(self, layout: "Any") -> None:
+        config = self.bundle.config
+        self.cgroup = plan_cgroup(config.linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
+        self.cgroup.create(self._note_cgroup, config.linux.resources)
+
+    def _limit(self) -> None:
+        """Put the limits into force: before anything runs that the configuration names."""
+        assert self.cgroup is not None
         linux = self.bundle.config.linux
-        cgroup = plan_cgroup(linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
-        self.cgroup = cgroup
-        cgroup.create(self._note_cgroup, linux.resources)
         resources = linux.resources
         # A limit of tasks counts the stage and the hooks, too: it comes into force when they have done their work.
-        cgroup.apply(replace(resources, pids=None) if resources and resources.pids else resources)
+        self.cgroup.apply(replace(resources, pids=None) if resources and resources.pids else resources)
         mapped = [m.hostID for m in linux.uidMappings if m.containerID == 0]
         if mapped and ownership_wanted(linux.namespaces, self.bundle.config.mounts):
-            cgroup.hand_over(mapped[0])
-        return cgroup
+            self.cgroup.hand_over(mapped[0])
+
+    def _limit_tasks(self) -> None:
+        resources = self.bundle.config.linux.resources
+        if resources and resources.pids:
+            assert self.cgroup is not None
+            self.cgroup.apply(Resources(pids=resources.pids), update=True)
 
     def _note_cgroup(self, path: str) -> None:
         self.directory.note(cgroup=path)
@@ -283,6 +297,14 @@ class Creation:
                 warning(str(failure))
         if pid and self.options.pid_file:
             remove_pid_file(self.options.pid_file, pid)
+
+
+def limits_come_first(config: "Config") -> bool:
+    """Tell whether the stage does something on its way that the limits must be in force for.
+
+    That is to run hooks inside the cgroup, or to take on a realtime policy, which needs the runtime of its cgroup.
+    """
+    return bool(config.hooks.createContainer or config.process and config.process.scheduler)
 
 
 def make_request(

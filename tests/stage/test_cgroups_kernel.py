@@ -16,6 +16,7 @@ from pyoci.cgroups.layout import Layout, detect, plan_cgroup
 from pyoci.config.model import CPU, DeviceCgroup, Memory, Pids, Resources
 from pyoci.errors import ConfigError, KernelError, StateError
 from pyoci.native import lib
+from tests.helpers_runtime import wait_until
 
 DEADLINE = 20
 VIEWS: dict[str, Callable[[str], bool]] = {
@@ -82,8 +83,19 @@ class Place:
         left = [Path(mount + self.path) for mount in set(self.layout.mounts.values())]
         for directory in left:
             for path, _, _ in os.walk(directory, topdown=False):
-                os.rmdir(path)
+                wait_until(lambda path=path: removed(path), f"{path} can be removed", DEADLINE)  # they end in a moment
         return [str(directory) for directory in left if directory.exists()]
+
+
+def removed(path: str) -> bool:
+    """Remove an empty cgroup; False while somebody is in it."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 @pytest.fixture(params=list(VIEWS))

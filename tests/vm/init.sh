@@ -15,6 +15,7 @@ mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t mqueue mqueue /dev/mqueue
 mount -t securityfs securityfs /sys/kernel/security 2>/dev/null
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
+[ -e /dev/stdin ] || ln -s /proc/self/fd/0 /dev/stdin
 
 needed=$(cat "$here/needed")
 for directory in /run /tmp /var/tmp /root; do
