@@ -135,21 +135,33 @@ def build_stage() -> Path:
     return target
 
 
+def checksum(data: bytes) -> int:
+    """Give the sum that native/checksum.h computes."""
+    words = data + bytes(-len(data) % 8)
+    result = len(data)
+    for at in range(0, len(words), 8):
+        result = (result ^ int.from_bytes(words[at : at + 8], sys.byteorder)) * 0x9E3779B97F4A7C15 % 2**64
+    return result
+
+
 def embed(stage: Path) -> Path:
     """Write the stage's ELF, the version and the commit as C."""
     data = stage.read_bytes()
+    words = data + bytes(-len(data) % 8)
     rows = "\n".join(
-        "    " + "".join(f"{byte}," for byte in data[at : at + 32]) for at in range(0, len(data), 32)
+        "    " + "".join(f"{byte}," for byte in words[at : at + 32]) for at in range(0, len(words), 32)
     )
     return write(
         WORK / "embed.c",
         (
-            "#include <stddef.h>\n"
+            "#include <stddef.h>\n#include <stdint.h>\n"
             "extern const unsigned char pyoci_stage_elf[];\nextern const size_t pyoci_stage_size;\n"
+            "extern const uint64_t pyoci_stage_sum;\n"
             f"{CONSTANTS}"
             f'const char pyoci_version[] = "{version()}";\n'
             f'const char pyoci_commit[] = "{commit()}";\n'
             f"const size_t pyoci_stage_size = {len(data)};\n"
+            f"const uint64_t pyoci_stage_sum = {checksum(data)}u;\n"
             f"const unsigned char pyoci_stage_elf[] = {{\n{rows}\n}};\n"
         ),
     )

@@ -12,6 +12,7 @@ installation in build/.
 """
 
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -47,6 +48,18 @@ INITIALISATION = "core"
 # Fixed addresses: relocating the tables of CPython's types would touch each page of them at every start.
 EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2", f"-DPYOCI_WHOLE={int(INITIALISATION == 'whole')}"]
 ABSENT = [f"-D{name}=absent_{name}" for name in ("dlopen", "dlsym", "dlclose", "dlerror")]
+# Functions of CPython that native/static has its own for.
+WRAPPED = [
+    f"-Wl,--wrap={name}"
+    for name in (
+        "PyErr_CheckSignals",
+        "PyMarshal_ReadObjectFromString",
+        "_Py_FatalErrorFormat",
+        "_Py_FatalErrorFunc",
+    )
+]
+TAIL = NATIVE / "static" / "tail.ld"
+MACHINES = ("aarch64", "x86_64")  # native/static/damage.c
 BACKEND = ["-DUSE__THREAD", "-DHAVE_SYNC_SYNCHRONIZE", *ABSENT, "-w"]
 
 
@@ -64,6 +77,8 @@ def needed(name: str) -> str:
 
 def libpython() -> str:
     """Give the archive of the interpreter that runs this program."""
+    if platform.machine() not in MACHINES:
+        raise NotHere(f"{platform.machine()} is not a machine it was written for")
     if sys.version_info[:2] not in VERSIONS:
         raise NotHere(f"Python {sys.version_info.major}.{sys.version_info.minor} is not one it was written for")
     path = Path(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "")
@@ -141,8 +156,8 @@ def build(target: Path) -> None:
     command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
     parts = objects(command, source)
     whole = PLACE / "pyoci"
-    if newer(whole, [*with_directories(parts), *map(Path, libraries)]):
-        link = [option for option in LINK if option != "-s"] + ["-Wl,--wrap=PyErr_CheckSignals"]
+    if newer(whole, [TAIL, *with_directories(parts), *map(Path, libraries)]):
+        link = [option for option in LINK if option != "-s"] + [*WRAPPED, "-Wl,-e,pyoci_entry", f"-Wl,-T,{TAIL}"]
         run([compiler(), "-static", "-no-pie", *link, *map(str, parts), *libraries, "-o", str(whole)])
     if newer(target, [whole]):
         run(["strip", "-o", str(target) + ".new", str(whole)])

@@ -18,6 +18,8 @@ import sysconfig
 from pathlib import Path
 from types import CodeType
 
+from build import checksum
+
 NATIVE = Path(__file__).resolve().parent
 TREE = NATIVE.parent
 TOOL_CIRCLE = ("pyoci.commands.validate", "pyoci.commands.doctor", "pyoci.commands.completion")
@@ -115,12 +117,13 @@ def groups(modules: dict[str, Module]) -> list[list[str]]:
 
 
 def array(label: str, code: CodeType) -> tuple[str, int]:
-    """Give code as an array, and its size."""
+    """Give code as an array, with its checksum behind it (static/damage.c), and its size without that."""
     # A second round, because the first one says which objects this program holds twice.
     data = marshal.dumps(marshal.loads(marshal.dumps(code)))
-    rows = (data[at : at + 32] for at in range(0, len(data), 32))
+    whole = data + bytes(-len(data) % 8) + checksum(data).to_bytes(8, sys.byteorder)
+    rows = (whole[at : at + 32] for at in range(0, len(whole), 32))
     text = "\n".join("    " + "".join(f"{byte}," for byte in row) for row in rows)
-    return f"static const unsigned char {label}[] = {{\n{text}\n}};\n", len(data)
+    return f"static const _Alignas(8) unsigned char {label}[] = {{\n{text}\n}};\n", len(data)
 
 
 def table(name: str, arrays: list[tuple[list[str], CodeType]]) -> str:

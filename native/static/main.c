@@ -78,6 +78,21 @@ static int tell_error(void)
     return FAILURE;
 }
 
+/* Stand for CPython's own, which dump what they know in several lines and abort. */
+_Noreturn void __wrap__Py_FatalErrorFunc(const char *function, const char *message);
+_Noreturn void __wrap__Py_FatalErrorFormat(const char *function, const char *format, ...);
+
+void __wrap__Py_FatalErrorFunc(const char *function, const char *message)
+{
+    dprintf(STDERR_FILENO, "pyoci: internal error: %s: %s\n", function ? function : "CPython", message);
+    _exit(FAILURE);
+}
+
+void __wrap__Py_FatalErrorFormat(const char *function, const char *format, ...)
+{
+    __wrap__Py_FatalErrorFunc(function, format);
+}
+
 /* Ask for what a verb takes, and give it back: without memory for its first objects CPython would abort. */
 static int has_memory(void)
 {
