@@ -101,8 +101,10 @@ static EARLY void on_crash(int number, siginfo_t *info, void *context)
     end(crash, sizeof crash / sizeof crash[0]);
 }
 
-/* Set a handler as the kernel takes it: it never returns, so nothing is needed for that. */
-static EARLY void handle(int number)
+void pyoci_watch(void);
+
+/* The handler never returns, so the kernel is not told how to. */
+EARLY void pyoci_watch(void)
 {
     static char stack[STACK];
     struct {
@@ -112,24 +114,16 @@ static EARLY void handle(int number)
         uint64_t mask;
     } action = {on_crash, SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG, NULL, ~0ULL};
     stack_t there = {.ss_sp = stack, .ss_size = sizeof stack};
-
-    call(SYS_sigaltstack, (long)&there, 0, 0, 0);
-    call(SYS_rt_sigaction, number, (long)&action, 0, sizeof action.mask);
-}
-
-void pyoci_watch(void);
-
-EARLY void pyoci_watch(void)
-{
     struct iovec missing[] = {PIECE(text_missing)};
 
-    handle(SIGBUS);
+    call(SYS_sigaltstack, (long)&there, 0, 0, 0);
+    call(SYS_rt_sigaction, SIGBUS, (long)&action, 0, sizeof action.mask);
     if (!pyoci_tail[PAGE - 1])
         end(missing, 1);
-    handle(SIGSEGV);
-    handle(SIGILL);
-    handle(SIGFPE);
-    handle(SIGTRAP);
+    call(SYS_rt_sigaction, SIGSEGV, (long)&action, 0, sizeof action.mask);
+    call(SYS_rt_sigaction, SIGILL, (long)&action, 0, sizeof action.mask);
+    call(SYS_rt_sigaction, SIGFPE, (long)&action, 0, sizeof action.mask);
+    call(SYS_rt_sigaction, SIGTRAP, (long)&action, 0, sizeof action.mask);
 }
 
 /* Called for each array of frozen modules, and for nothing else; native/freeze.py puts the sum behind it. */
