@@ -413,9 +413,9 @@ def listing(root: str) -> "list[dict[str, Any]]":
             if container.state.version:
                 found.append(container.describe())
             container.directory.close()
-        except StateError:
+        except (StateError, PermissionError):
             continue
-        except (KernelError, PermissionError) as error:
-            if isinstance(error, KernelError) and error.number not in (errno.EACCES, errno.EPERM):
+        except KernelError as error:
+            if error.number not in (errno.EACCES, errno.EPERM):
                 raise
     return found
