@@ -242,8 +242,10 @@ class Container:
         """Open the init process; -1 when it has gone or its pid belongs to somebody else by now."""
         try:
             pidfd = posix.pidfd_open(self.state.pid, 0)
-        except OSError:
+        except ProcessLookupError:
             return -1
+        except OSError as error:
+            raise wrap(f"opening process {self.state.pid}", error) from error
         if is_alive(self.state.pid, self.state.startTime):
             return pidfd
         posix.close(pidfd)
