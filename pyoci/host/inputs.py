@@ -144,7 +144,7 @@ def map_tree(wanted: "Input", tree: int) -> None:
         what=f"mapping the ids of {wanted.path}",
         origin=wanted.origin,
         slot="tree",
-        flags="recursive" in wanted.detail,
+        flags="ridmap" in wanted.detail,
         slots={"b": "ids"},
         hints={22: "the file system does not support id-mapped mounts"},
     )
