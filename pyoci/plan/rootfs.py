@@ -305,6 +305,10 @@ def change_root(builder: Builder) -> None:
     config = builder.config
     wishes = (
         ("/mounts", config.mounts),
+        ("/process/terminal", config.process and config.process.terminal),
+        ("/linux/devices", config.linux.devices),
+        ("/linux/rootfsPropagation", config.linux.rootfsPropagation),
+        ("/linux/mountLabel", config.linux.mountLabel),
         ("/linux/maskedPaths", config.linux.maskedPaths),
         ("/linux/readonlyPaths", config.linux.readonlyPaths),
         ("/root/readonly", config.root.readonly),

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.helpers_host import hierarchies
 from tests.helpers_leaks import alive
 from tests.helpers_runtime import json_lines
 
@@ -115,6 +116,32 @@ def test_leaked_descriptors_do_not_reach_hooks(runtime, bundle, log):
     reports = seen(log) + seen(bundle.rootfs / "hook.log")
     assert len(reports) == len(KINDS)
     assert all(list(report["fds"]) == ["0", "1", "2"] for report in reports)
+
+
+def test_poststart_comes_after_the_program(runtime, bundle, log):
+    """Where that cannot be run there is nothing to come after."""
+    (bundle.rootfs / "junk").write_text("\0\0\0")
+    (bundle.rootfs / "junk").chmod(0o755)
+    bundle.process["args"] = ["/junk"]
+    runtime.create(bundle.hook("poststart", "hook", str(log))).call("start").failed("/junk")
+    assert not log.exists()
+
+
+def test_container_is_gone_for_poststop(runtime, bundle):
+    places = [runtime.root / bundle.id, *(root / bundle.id for root in hierarchies())]
+    script = f"for place in {' '.join(map(str, places))}; do test -e $place && echo $place; done >{bundle.path}/left"
+    bundle.config["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", script + "; true"]}]}
+    container = runtime.create(bundle)
+    assert any(place.exists() for place in places[1:])
+    container.delete().ok()
+    assert (bundle.path / "left").read_text() == ""
+
+
+def test_without_a_mount_namespace(runtime, bundle, log):
+    all_hooks(bundle, log)
+    bundle.without_namespace("mount").config["mounts"] = []
+    runtime.run(bundle.args("true")).ok()
+    assert kinds(seen(log)) == [kind for kind in KINDS if kind != "startContainer"]
 
 
 def test_several_of_a_kind_in_order(runtime, bundle, log):
