@@ -45,12 +45,14 @@ def test_no_namespace_but_mount(runtime, bundle):
     assert [kind for kind in KINDS.values() if kind in found and found[kind] != ours(kind)] == ["mnt"]
 
 
-@pytest.mark.parametrize("kind", ["pid", "network", "ipc", "uts", "cgroup"])
+@pytest.mark.parametrize(
+    "kind", ["pid", "network", "ipc", "uts", "cgroup", pytest.param("time", marks=pytest.mark.requires("timens"))]
+)
 def test_joined_by_path(runtime, bundles, kind):
     """A second container joins a namespace of a first."""
     first, second = bundles(), bundles()
-    first.namespace("cgroup")
-    second.namespace("cgroup")
+    for bundle in (first, second):
+        bundle.namespace("cgroup").namespace(kind)
     if kind == "uts":
         del second.config["hostname"]
     owner = runtime.waiting(first)
@@ -169,6 +171,15 @@ def test_user_namespace_is_real_outside(runtime, bundle):
     assert lines["Uid"].split() == [str(HOST_ID + 7)] * 4
     assert lines["Gid"].split() == [str(HOST_ID + 8)] * 4
     assert str(HOST_ID + 9) in lines["Groups"].split()
+
+
+@pytest.mark.requires("userns")
+def test_user_namespace_leaves_the_owners_of_files(runtime, bundle):
+    file = bundle.rootfs / "etc/file"
+    bundle.user_namespace()
+    file.write_text("x")
+    runtime.probe(bundle, "true")
+    assert (file.stat().st_uid, bundle.rootfs.stat().st_uid) == (0, HOST_ID)
 
 
 @pytest.mark.requires("userns")
