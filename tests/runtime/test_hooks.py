@@ -144,11 +144,13 @@ def test_without_a_mount_namespace(runtime, bundle, log):
     assert kinds(seen(log)) == [kind for kind in KINDS if kind != "startContainer"]
 
 
-def test_several_of_a_kind_in_order(runtime, bundle, log):
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_of_a_kind_in_order(runtime, bundle, log, kind):
+    inside = kind == "startContainer"
     for number in "123":
-        bundle.hook("createRuntime", "hook", str(log), env=[f"KIND={number}"])
-    runtime.create(bundle)
-    assert kinds(seen(log)) == ["1", "2", "3"]
+        bundle.hook(kind, "hook", "/hook.log" if inside else str(log), env=[f"KIND={number}"])
+    runtime.run(bundle.args("true")).ok()
+    assert kinds(seen(bundle.rootfs / "hook.log" if inside else log)) == ["1", "2", "3"]
 
 
 def test_mounts_are_there_for_create_container(runtime, bundle, log):
@@ -156,6 +158,16 @@ def test_mounts_are_there_for_create_container(runtime, bundle, log):
     runtime.create(bundle)
     points = seen(log)[0]["mountinfo"]
     assert f"{bundle.rootfs}/dev/shm" in points or " /dev/shm " in points
+
+
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_mounts_are_done_and_the_root_is_still_the_hosts(runtime, bundle, kind):
+    """Of the process that the state names: what runs inside is in the same namespace."""
+    pid = "self" if kind == "createContainer" else "$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat /proc/{pid}/mountinfo >{bundle.path}/mounts"], "env": ["PATH=/usr/bin:/bin"]}
+    bundle.config["hooks"] = {kind: [hook]}
+    runtime.create(bundle)
+    assert f" {bundle.rootfs}/dev/shm " in (bundle.path / "mounts").read_text()
 
 
 @pytest.mark.parametrize("kind", KINDS[:3])

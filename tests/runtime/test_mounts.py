@@ -11,6 +11,7 @@ from tests.helpers_bundle import HOST_ID
 from tests.helpers_host import MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, mount, mounts_of, unmount
 
 pytestmark = pytest.mark.requires("root")
+MS_REMOUNT, EVERY_FLAG = 32, 1 | 2 | 4 | 8 | 256 | 1024 | 2048  # MS_RDONLY to MS_NODIRATIME
 PROC, SYSFS, TMPFS, DEVPTS, MQUEUE = 0x9FA0, 0x62656572, 0x01021994, 0x1CD1, 0x19800202
 
 
@@ -356,6 +357,21 @@ def test_recursive_options(runtime, bundle, tree, option, there):
 def test_recursive_clearing_options(runtime, bundle, tree, option):
     bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option])
     assert "rw" in at(runtime.report(bundle), "/x/sub").options
+
+
+@pytest.mark.parametrize(
+    ("option", "gone"),
+    [("rrw", "ro"), ("rsuid", "nosuid"), ("rdev", "nodev"), ("rexec", "noexec"), ("ratime", "noatime"), ("rrelatime", "noatime"),
+     ("rstrictatime", "noatime"), ("rdiratime", "nodiratime"), ("rsymfollow", "nosymfollow")],
+)  # fmt: skip
+def test_recursive_options_clear_what_the_host_has(runtime, bundle, tree, option, gone):
+    for point in (tree, tree / "sub"):
+        mount("none", point, flags=MS_REMOUNT | MS_BIND | EVERY_FLAG)
+    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option])
+    report = runtime.report(bundle)
+    every = {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "nosymfollow"}
+    for point in ("/x", "/x/sub"):
+        assert every - at(report, point).options == {gone}
 
 
 @pytest.mark.parametrize(
