@@ -156,7 +156,7 @@ VERBS = {
         options=EXEC,
     ),
     "kill": Verb(
-        summary="send a signal (default TERM)",
+        summary="send a signal (default: that of the image, else TERM)",
         words="ID [SIGNAL]",
         most=2,
         command=True,

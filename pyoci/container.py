@@ -257,8 +257,10 @@ class Container:
         SIGKILL reaches them all when the container has no PID namespace of its own, and thaws what is paused.
 
         Raises:
-            StateError: the container is not running; with everyone that is no error.
+            StateError: the container is not running, or not made yet; with everyone that is no error.
         """
+        if self.state.version == 0 and not everyone:
+            require("kill", self.status())
         if everyone and self.state.cgroup.get("paths"):
             self.cgroup().kill(signal)
             return

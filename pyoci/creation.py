@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pyoci.bundle import Bundle
     from pyoci.cgroups import Cgroup
-    from pyoci.config.model import Config
+    from pyoci.config.model import Config, Process
     from pyoci.options import CreateOptions
     from pyoci.plan.steps import Plan
 
@@ -84,7 +84,7 @@ class Creation:
     def _run(self) -> State:
         directory, bundle = self.directory, self.bundle
         self._record_config()
-        self._warn()
+        warn_of_unknown_capabilities(bundle.config.process, "config.json: /process")
         layout = detect()
         self._make_cgroup(layout)
         # The device list of v1 is written rule by rule, and denies too much meanwhile.
@@ -110,16 +110,6 @@ class Creation:
         return self.state
 
     # ---- before the stage ----
-
-    def _warn(self) -> None:
-        """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process)."""
-        process = self.bundle.config.process
-        sets = process.capabilities if process else None
-        for name in sets._fields if sets else ():
-            for unknown in [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]:
-                warning(
-                    f"ignoring the unknown capability {unknown} [config.json: /process/capabilities/{name}]"
-                )
 
     def _record_config(self) -> None:
         """Keep the configuration as it is now: later edits must not touch the container (runtime.md#lifecycle)."""
@@ -305,6 +295,17 @@ def limits_come_first(config: "Config") -> bool:
     That is to run hooks inside the cgroup, or to take on a realtime policy, which needs the runtime of its cgroup.
     """
     return bool(config.hooks.createContainer or config.process and config.process.scheduler)
+
+
+def warn_of_unknown_capabilities(process: "Process | None", place: str) -> None:
+    """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process).
+
+    place is the document and the pointer of the process in it.
+    """
+    sets = process.capabilities if process else None
+    for name in sets._fields if sets else ():
+        for unknown in [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]:
+            warning(f"ignoring the unknown capability {unknown} [{place}/capabilities/{name}]")
 
 
 def make_request(

@@ -75,6 +75,18 @@ def test_the_complete_document_fills_every_field() -> None:
     assert unfilled == []
 
 
+def test_the_order_of_members_has_no_meaning() -> None:
+    """glossary.md#json."""
+    plain, turned = (parse.parse(Json(document), parse.CONFIG, lambda _: []) for document in (COMPLETE, backwards(COMPLETE)))
+    assert plain == turned
+
+
+def backwards(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: backwards(value[name]) for name in reversed(value)}
+    return [backwards(item) for item in value] if isinstance(value, list) else value
+
+
 def missing(value: Any, at: str) -> Any:
     if isinstance(value, model.Record):
         yield from (f"{at}/{name}" for name in value._fields if name not in value.__dict__)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers_bundle import HOST_ID
 from tests.helpers_host import block_device, controllers, hierarchies, mounts_of
 from tests.helpers_leaks import cgroups
 
@@ -126,6 +127,16 @@ def test_every_process_is_inside(runtime, bundle):
         assert len((path / "cgroup.procs").read_text().split()) == 3, path
 
 
+@pytest.mark.requires("cgroup_v2", "cgroupns", "userns")
+@pytest.mark.parametrize("option", ["rw", "ro", "rro"])
+def test_owner_of_the_cgroup(runtime, bundle, option):
+    """The container's root, if it could write there: config-linux.md#cgroup-ownership."""
+    bundle.user_namespace().namespace("cgroup")
+    bundle.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=[option])
+    container = runtime.create(bundle)
+    assert membership(container.init)[""].stat().st_uid == (HOST_ID if option == "rw" else 0)
+
+
 # ---- limits
 
 
@@ -155,7 +166,7 @@ def test_memory_reservation(runtime, bundle):
 
 
 @pytest.mark.requires("pids")
-@pytest.mark.parametrize(("limit", "text"), [(7, "7"), (-1, "max")])
+@pytest.mark.parametrize(("limit", "text"), [(7, "7"), (0, "0"), (-1, "max")])
 def test_pids_limit(runtime, bundle, limit, text):
     container = runtime.create(resources(bundle, pids={"limit": limit}))
     assert value(container.init, "pids", "pids.max", "pids.max") == text
@@ -225,6 +236,17 @@ def test_wrong_unified(runtime, bundle, name):
 @pytest.mark.parametrize("member", [{"kernel": MIB}, {"swappiness": 10}, {"disableOOMKiller": True}])
 def test_what_version_2_cannot_express_is_an_error(runtime, bundle, member):
     runtime.refuses(resources(bundle, memory={"limit": 64 * MIB, **member}), "/linux/resources/memory")
+
+
+@pytest.mark.parametrize(
+    ("controller", "member", "limit"),
+    [("net_cls", "network", {"classID": 5}), ("hugetlb", "hugepageLimits", [{"pageSize": "2MB", "limit": 2 * MIB}]),
+     ("rdma", "rdma", {"mlx5_1": {"hcaHandles": 3}})],
+)  # fmt: skip
+def test_limit_without_its_controller_is_refused(runtime, bundle, controller, member, limit):
+    if controller in controllers():
+        pytest.skip(f"there is a {controller} controller")
+    runtime.refuses(resources(bundle, **{member: limit}), f"/linux/resources/{member}")
 
 
 # ---- devices

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers_bundle import HOST_ID
 from tests.helpers_host import MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, mount, mounts_of, unmount
 
 pytestmark = pytest.mark.requires("root")
+MS_REMOUNT, EVERY_FLAG = 32, 1 | 2 | 4 | 8 | 256 | 1024 | 2048  # MS_RDONLY to MS_NODIRATIME
 PROC, SYSFS, TMPFS, DEVPTS, MQUEUE = 0x9FA0, 0x62656572, 0x01021994, 0x1CD1, 0x19800202
 
 
@@ -222,6 +224,16 @@ def test_bind_without_a_type(runtime, bundle, source):
     assert runtime.probe(bundle, ["read", "/b/file"])[0]["text"] == "text of the host"
 
 
+def test_bind_by_its_type(runtime, bundle, source):
+    bundle.mount("/b", type="bind", source=str(source))
+    assert runtime.probe(bundle, ["read", "/b/file"])[0]["text"] == "text of the host"
+
+
+def test_bind_whatever_the_type_says(runtime, bundle, source):
+    bundle.mount("/b", type="tmpfs", source=str(source), options=["bind"])
+    assert runtime.probe(bundle, ["read", "/b/file"])[0]["text"] == "text of the host"
+
+
 def test_bind_source_relative_to_the_bundle(runtime, bundle, source):
     bundle.mount("/b", type="bind", source="source", options=["bind"])
     assert runtime.probe(bundle, ["read", "/b/file"])[0]["text"] == "text of the host"
@@ -348,6 +360,21 @@ def test_recursive_clearing_options(runtime, bundle, tree, option):
 
 
 @pytest.mark.parametrize(
+    ("option", "gone"),
+    [("rrw", "ro"), ("rsuid", "nosuid"), ("rdev", "nodev"), ("rexec", "noexec"), ("ratime", "noatime"), ("rrelatime", "noatime"),
+     ("rstrictatime", "noatime"), ("rdiratime", "nodiratime"), ("rsymfollow", "nosymfollow")],
+)  # fmt: skip
+def test_recursive_options_clear_what_the_host_has(runtime, bundle, tree, option, gone):
+    for point in (tree, tree / "sub"):
+        mount("none", point, flags=MS_REMOUNT | MS_BIND | EVERY_FLAG)
+    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option])
+    report = runtime.report(bundle)
+    every = {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "nosymfollow"}
+    for point in ("/x", "/x/sub"):
+        assert every - at(report, point).options == {gone}
+
+
+@pytest.mark.parametrize(
     ("option", "found"),
     [("private", set()), ("shared", {"shared"}), ("slave", {"master"}), ("unbindable", {"unbindable"})],
 )
@@ -419,6 +446,15 @@ def test_remount(runtime, bundle):
     assert {"ro", "nosuid"} <= found.options | found.data
 
 
+def test_remount_of_a_tree(runtime, bundle, tree):
+    bundle.mount("/x", type="bind", source=str(tree), options=["rbind"])
+    bundle.mount("/x", source="none", options=["remount", "bind", "rro", "runbindable"])
+    report = runtime.report(bundle)
+    for point in ("/x", "/x/sub"):
+        assert "ro" in at(report, point).options
+        assert at(report, point).propagation == {"unbindable"}
+
+
 # ---- copies
 
 
@@ -481,6 +517,11 @@ def test_cgroup1(runtime, bundle):
     assert memory.root.endswith(bundle.id) or memory.root == "/", "the container sees its own part only"
 
 
+def test_propagation_of_a_cgroup_mount(runtime, bundle):
+    bundle.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro", "unbindable"])
+    assert at(runtime.report(bundle), "/sys/fs/cgroup").propagation == {"unbindable"}
+
+
 # ---- idmapped mounts
 
 
@@ -505,6 +546,30 @@ def test_idmap_by_the_containers_user_namespace(runtime, bundle, source):
     bundle.mount("/x", type="bind", source=str(source), options=["bind", "idmap"])
     found = runtime.probe(bundle, ["stat", "/x/file"])[0]
     assert (found["uid"], found["gid"]) == (5, 6)
+
+
+@pytest.mark.requires("idmapped_mounts", "userns")
+@pytest.mark.parametrize("option", ["idmap", "ridmap"])
+@pytest.mark.parametrize("own", [False, True], ids=["", "user namespace"])
+def test_only_ridmap_maps_what_is_below(runtime, bundle, tree, option, own):
+    os.chown(tree / "file", 1000, 1000)
+    (tree / "sub/below").write_text("x")
+    os.chown(tree / "sub/below", 1000, 1000)
+    maps = [{"containerID": 1000, "hostID": HOST_ID + 7, "size": 1}]
+    if own:
+        bundle.user_namespace()
+    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option], uidMappings=maps, gidMappings=maps)
+    top, below = runtime.probe(bundle, ["stat", "/x/file"], ["stat", "/x/sub/below"])
+    mapped = 7 if own else HOST_ID + 7
+    assert top["uid"] == mapped, "the mappings of the mount, not those of the container"
+    assert (below["uid"] == mapped) == (option == "ridmap")
+
+
+@pytest.mark.parametrize("more", [{"type": "cgroup", "source": "cgroup"}, {"options": ["remount"]}], ids=["cgroup", "remount"])
+def test_mappings_that_no_mount_can_have(runtime, bundle, more):
+    maps = [{"containerID": 0, "hostID": 5, "size": 1}]
+    bundle.mount("/sys", **more, uidMappings=maps, gidMappings=maps)
+    runtime.refuses(bundle, "/mounts/5", "cannot be mapped")
 
 
 def test_recursively_read_only_tmpfs(runtime, bundle):

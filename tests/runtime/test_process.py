@@ -278,6 +278,17 @@ def test_ungrantable_ambient_capability_is_a_warning(runtime, bundle):
     assert container.create().status == 0
 
 
+@pytest.mark.parametrize(("where", "name"), [("bounding", "CAP_TO_FLY"), ("ambient", "CAP_SYS_ADMIN")])
+def test_warning_of_a_capability_names_it(runtime, bundle, tmp_path, where, name):
+    bundle.process["capabilities"].setdefault(where, []).append(name)
+    assert runtime.container(bundle).create().err.startswith("pyoci: warning: ")
+    container = runtime.containers[-1]
+    container.delete().ok()
+    options = ("--log", str(tmp_path / "log"), "--log-level", "warning")
+    runtime.call("create", "--bundle", bundle.write(), bundle.id, options=options).ok()
+    assert name in (tmp_path / "log").read_text()
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_no_new_privileges(runtime, bundle, wanted):
     bundle.process["noNewPrivileges"] = wanted
@@ -349,6 +360,12 @@ def test_scheduler(runtime, bundle, policy, number):
     found = runtime.report(bundle)["scheduler"]
     assert found["policy"] == number
     assert found["nice"] == (3 if number != 5 else 0)
+
+
+def test_cpu_affinity_for_exec_is_not_inits(runtime, bundle):
+    bundle.process["execCPUAffinity"] = {"initial": "0", "final": "0"}
+    del bundle.linux["cgroupsPath"]
+    assert runtime.report(bundle)["affinity"] == sorted(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(("name", "number"), [("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)])

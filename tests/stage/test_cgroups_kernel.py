@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pyoci import cgroups
 from pyoci.cgroups import Cgroup, from_state, undo
 from pyoci.cgroups.layout import Layout, detect, plan_cgroup
 from pyoci.config.model import CPU, DeviceCgroup, Memory, Pids, Resources
@@ -516,6 +517,19 @@ def test_only_what_may_be_delegated_changes_its_owner(v2_place: Place) -> None:
     assert directory.stat().st_uid == 12345
     assert owned == delegated & {path.name for path in directory.iterdir()} != set()
     assert directory.stat().st_gid == 0
+
+
+@pytest.mark.parametrize("listed", ["", "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\nno.such.file\n"])
+def test_without_a_list_of_the_kernel_and_with_files_that_are_not_there(
+    v2_place: Place, monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    """config-linux.md#cgroup-ownership."""
+    monkeypatch.setattr(cgroups, "read_or", lambda _path, default: listed or default)
+    cgroup = v2_place.create()
+    cgroup.hand_over(12345)
+    directory = Path(cgroup.paths()[""])
+    owned = {path.name for path in directory.iterdir() if path.stat().st_uid == 12345}
+    assert owned == {"cgroup.procs", "cgroup.subtree_control", "cgroup.threads"}
 
 
 def test_v1_keeps_its_owner(v1_place: Place) -> None:
