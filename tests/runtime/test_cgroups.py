@@ -238,15 +238,13 @@ def test_what_version_2_cannot_express_is_an_error(runtime, bundle, member):
     runtime.refuses(resources(bundle, memory={"limit": 64 * MIB, **member}), "/linux/resources/memory")
 
 
-@pytest.mark.parametrize(
-    ("controller", "member", "limit"),
-    [("net_cls", "network", {"classID": 5}), ("hugetlb", "hugepageLimits", [{"pageSize": "2MB", "limit": 2 * MIB}]),
-     ("rdma", "rdma", {"mlx5_1": {"hcaHandles": 3}})],
-)  # fmt: skip
-def test_limit_without_its_controller_is_refused(runtime, bundle, controller, member, limit):
-    if controller in controllers():
-        pytest.skip(f"there is a {controller} controller")
-    runtime.refuses(resources(bundle, **{member: limit}), f"/linux/resources/{member}")
+def test_network_class(runtime, bundle):
+    """Set where the controller is in use, refused where it is not."""
+    resources(bundle, network={"classID": 5})
+    if "net_cls" in controllers():
+        assert value(runtime.create(bundle).init, "net_cls", "net_cls.classid", "") == "5"
+    else:
+        runtime.refuses(bundle, "/linux/resources/network/classID")
 
 
 # ---- devices
