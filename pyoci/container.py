@@ -294,7 +294,9 @@ class Container:
     def update(self, resources: "Resources") -> None:
         """Change the limits; what *resources* does not name stays as it is, and so do the device rules."""
         require("update", self.status())
-        self.cgroup().apply(resources, update=True)
+        from pyoci.config.versions import as_meant  # for this verb only
+
+        self.cgroup().apply(as_meant(resources, self.state.ociVersion), update=True)
 
     def pids(self) -> "list[int]":
         """List the processes of the container by their pids on the host."""
