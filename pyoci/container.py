@@ -240,6 +240,8 @@ class Container:
 
     def open_process(self) -> int:
         """Open the init process; -1 when it has gone or its pid belongs to somebody else by now."""
+        if not self.state.pid:  # a create that was cut off before it had one
+            return -1
         try:
             pidfd = posix.pidfd_open(self.state.pid, 0)
         except ProcessLookupError:
