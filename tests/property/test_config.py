@@ -21,7 +21,7 @@ from strategies import (
     values,
 )
 
-from pyoci.config import check, model, parse
+from pyoci.config import check, forms, model, parse
 from pyoci.config.readers import escaped
 from pyoci.errors import ConfigError
 
@@ -216,4 +216,4 @@ def test_the_parts_that_are_documents(name: str, definition: str, reader: Any, d
 )
 def test_versions(text: str) -> None:
     valid = validator("config.schema.json", "version").is_valid(text)
-    assert (parse.is_semver(text) and text.startswith("1.")) == valid
+    assert (forms.is_semver(text) and text.startswith("1.")) == valid
