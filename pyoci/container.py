@@ -240,6 +240,8 @@ class Container:
 
     def open_process(self) -> int:
         """Open the init process; -1 when it has gone or its pid belongs to somebody else by now."""
+        if not self.state.pid:  # a create that was cut off before it had one
+            return -1
         try:
             pidfd = posix.pidfd_open(self.state.pid, 0)
         except ProcessLookupError:
@@ -294,7 +296,9 @@ class Container:
     def update(self, resources: "Resources") -> None:
         """Change the limits; what *resources* does not name stays as it is, and so do the device rules."""
         require("update", self.status())
-        self.cgroup().apply(resources, update=True)
+        from pyoci.config.versions import as_meant  # for this verb only
+
+        self.cgroup().apply(as_meant(resources, self.state.ociVersion), update=True)
 
     def pids(self) -> "list[int]":
         """List the processes of the container by their pids on the host."""

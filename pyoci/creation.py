@@ -12,6 +12,7 @@ from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
 from pyoci.config.model import Resources
 from pyoci.config.tables import CAPABILITIES
+from pyoci.config.versions import as_meant
 from pyoci.errors import Error, wrap
 from pyoci.host import console, hooks, idmap
 from pyoci.host.conversation import (
@@ -68,6 +69,7 @@ class Creation:
         self.talk: Conversation | None = None
         self.state: State | None = None
         self.cgroup_directories: list[str] = []
+        self.resources = as_meant(bundle.config.linux.resources, bundle.config.ociVersion)
 
     def run(self) -> State:
         """Create the container.
@@ -134,13 +136,13 @@ class Creation:
     def _make_cgroup(self, layout: "Any") -> None:
         config = self.bundle.config
         self.cgroup = plan_cgroup(config.linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
-        self.cgroup.create(self._note_cgroup, config.linux.resources)
+        self.cgroup.create(self._note_cgroup, self.resources)
 
     def _limit(self) -> None:
         """Put the limits into force: before anything runs that the configuration names."""
         assert self.cgroup is not None
         linux = self.bundle.config.linux
-        resources = linux.resources
+        resources = self.resources
         # A limit of tasks counts the stage and the hooks, too: it comes into force when they have done their work.
         self.cgroup.apply(replace(resources, pids=None) if resources and resources.pids else resources)
         mapped = [m.hostID for m in linux.uidMappings if m.containerID == 0]
@@ -148,7 +150,7 @@ class Creation:
             self.cgroup.hand_over(mapped[0])
 
     def _limit_tasks(self) -> None:
-        resources = self.bundle.config.linux.resources
+        resources = self.resources
         if resources and resources.pids:
             assert self.cgroup is not None
             self.cgroup.apply(Resources(pids=resources.pids), update=True)

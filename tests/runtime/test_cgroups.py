@@ -166,8 +166,13 @@ def test_memory_reservation(runtime, bundle):
 
 
 @pytest.mark.requires("pids")
-@pytest.mark.parametrize(("limit", "text"), [(7, "7"), (0, "0"), (-1, "max")])
-def test_pids_limit(runtime, bundle, limit, text):
+@pytest.mark.parametrize(
+    ("limit", "version", "text"),
+    [(7, "1.0.2", "7"), (0, "1.3.0", "0"), (0, "1.2.1", "max"), (-1, "1.3.0", "max"), (-1, "1.0.2", "max")],
+)
+def test_pids_limit(runtime, bundle, limit, version, text):
+    """Before 1.3 a limit of 0 was none: Podman writes it for --pids-limit=-1."""
+    bundle.config["ociVersion"] = version
     container = runtime.create(resources(bundle, pids={"limit": limit}))
     assert value(container.init, "pids", "pids.max", "pids.max") == text
 
