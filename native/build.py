@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cffi import FFI
+from freeze import checksum
 
 NATIVE = Path(__file__).resolve().parent
 TREE = NATIVE.parent
@@ -133,15 +134,6 @@ def build_stage() -> Path:
     if newer(target, with_directories(objects)):
         run([*command, "-static", "-no-pie", *LINK, *map(str, objects), "-o", str(target)])
     return target
-
-
-def checksum(data: bytes) -> int:
-    """Give the sum that native/checksum.h computes."""
-    words = data + bytes(-len(data) % 8)
-    result = len(data)
-    for at in range(0, len(words), 8):
-        result = (result ^ int.from_bytes(words[at : at + 8], sys.byteorder)) * 0x9E3779B97F4A7C15 % 2**64
-    return result
 
 
 def embed(stage: Path) -> Path:

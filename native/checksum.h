@@ -1,4 +1,4 @@
-/* A checksum against accidents, for what the build puts into the executable; build.py's checksum() is the same.
+/* A checksum against accidents, for what the build puts into the executable; freeze.py computes the same.
  *
  * Each step can be undone, so that one changed word always changes the sum.
  */

@@ -18,8 +18,6 @@ import sysconfig
 from pathlib import Path
 from types import CodeType
 
-from build import checksum
-
 NATIVE = Path(__file__).resolve().parent
 TREE = NATIVE.parent
 TOOL_CIRCLE = "pyoci.tools"
@@ -114,6 +112,15 @@ def groups(modules: dict[str, Module]) -> list[list[str]]:
         for leader in leaders:
             load(leader, modules, divided[-1], taken)
     return divided + [[name] for name in modules if name not in taken]
+
+
+def checksum(data: bytes) -> int:
+    """Give the sum that native/checksum.h computes."""
+    words = data + bytes(-len(data) % 8)
+    result = len(data)
+    for at in range(0, len(words), 8):
+        result = (result ^ int.from_bytes(words[at : at + 8], sys.byteorder)) * 0x9E3779B97F4A7C15 % 2**64
+    return result
 
 
 def array(label: str, code: CodeType) -> tuple[str, int]:

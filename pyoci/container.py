@@ -13,7 +13,7 @@ import select
 
 from pyoci import codec, native
 from pyoci.cgroups import from_state
-from pyoci.errors import Error, HookError, KernelError, StateError, wrap
+from pyoci.errors import Error, HookError, StateError, wrap
 from pyoci.kernel import require_procfs, require_version
 from pyoci.options import check_id
 from pyoci.remains import break_lock, half_made, is_locked
@@ -402,28 +402,3 @@ class Container:
                 leaf = Cgroup({"": path} if "/freezer/" not in path else {"freezer": path}, explicit=True)
                 leaf.kill(SIGKILL)
         undo(paths)
-
-
-def listing(root: str) -> "list[dict[str, Any]]":
-    """Describe every container below a state root; what cannot be read belongs to somebody else and is left out."""
-    try:
-        names = sorted(posix.listdir(root))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise wrap(f"reading the state root {root}", error) from error
-    if names:
-        require_procfs()
-    found = []
-    for name in names:
-        try:
-            container = Container.load(root, name, lock=False)
-            if container.state.version:
-                found.append(container.describe())
-            container.directory.close()
-        except (StateError, PermissionError):
-            continue
-        except KernelError as error:
-            if error.number not in (errno.EACCES, errno.EPERM):
-                raise
-    return found
