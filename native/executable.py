@@ -19,6 +19,7 @@ import tarfile
 from pathlib import Path
 
 import cffi
+from snapshot import agreed, fill, ranges
 
 from build import (
     COMMON,
@@ -47,6 +48,9 @@ INITIALISATION = "core"
 # Fixed addresses: relocating the tables of CPython's types would touch each page of them at every start.
 EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2", f"-DPYOCI_WHOLE={int(INITIALISATION == 'whole')}"]
 ABSENT = [f"-D{name}=absent_{name}" for name in ("dlopen", "dlsym", "dlclose", "dlerror")]
+# See native/static/main.c and snapshot.c.
+MEMORY = "0x10000000"
+WRAPPED = ("PyErr_CheckSignals", "malloc", "calloc", "realloc", "free")
 BACKEND = ["-DUSE__THREAD", "-DHAVE_SYNC_SYNCHRONIZE", *ABSENT, "-w"]
 
 
@@ -141,12 +145,19 @@ def build(target: Path) -> None:
     command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
     parts = objects(command, source)
     whole = PLACE / "pyoci"
+    link_map = PLACE / "map"
     if newer(whole, [*with_directories(parts), *map(Path, libraries)]):
-        link = [option for option in LINK if option != "-s"] + ["-Wl,--wrap=PyErr_CheckSignals"]
+        link = [option for option in LINK if option != "-s"] + [f"-Wl,-Map={link_map}"]
+        link += [f"-Wl,--wrap={name}" for name in WRAPPED] + [f"-Wl,--section-start=.snapshot={MEMORY}"]
         run([compiler(), "-static", "-no-pie", *link, *map(str, parts), *libraries, "-o", str(whole)])
-    if newer(target, [whole]):
-        run(["strip", "-o", str(target) + ".new", str(whole)])
-        os.replace(str(target) + ".new", target)
+    if newer(target, [whole, NATIVE / "snapshot.py"]):
+        bare = PLACE / "bare"
+        run(["strip", "-o", str(bare), str(whole)])
+        if INITIALISATION == "core":
+            pieces = agreed(whole, ranges(link_map, {*map(str, parts), *libraries}))
+            for path in (bare, PLACE / "pyoci.started"):
+                path.write_bytes(fill((bare if path == bare else whole).read_bytes(), pieces))
+        os.replace(bare, target)
 
 
 if __name__ == "__main__":
