@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 
 VENV := build/venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find pyoci -name '*.py' 2>/dev/null)
+SOURCES := $(shell find pyoci -name '*.py' -o -name '*.json' 2>/dev/null)
 NATIVE := $(shell find native -type f 2>/dev/null) $(wildcard .git/logs/HEAD)
 
 .PHONY: all demo test install lint bench clean

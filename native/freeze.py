@@ -20,7 +20,7 @@ from types import CodeType
 
 NATIVE = Path(__file__).resolve().parent
 TREE = NATIVE.parent
-TOOL_CIRCLE = ("pyoci.commands.validate", "pyoci.commands.doctor", "pyoci.commands.completion")
+TOOL_CIRCLE = "pyoci.tools"
 # Each with what it imports when it is loaded, less what is in a group before: all verbs, all verbs that have a
 # container, those that make one, and what they load while the stage makes its namespaces.
 GROUPS = (
@@ -78,7 +78,7 @@ def package() -> dict[str, Module]:
         place = path.relative_to(TREE)
         parts = place.with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if name not in TOOL_CIRCLE:
+        if not f"{name}.".startswith(f"{TOOL_CIRCLE}."):
             found[name] = Module(path, str(place))
     if lost := {name.rpartition(".")[0] for name in found} - {"", *found}:
         raise SystemExit(f"freeze: no __init__.py in {', '.join(sorted(lost))}")

@@ -1,7 +1,8 @@
 """Make an installation that stands alone: ``python native/install.py PREFIX [--destdir DIR] [--launcher]``.
 
     PREFIX/bin/pyoci            the static file (native/executable.py), or the launcher (native/launcher.c)
-    PREFIX/lib/pyoci/pyoci/     the package, its byte code and the extension
+    PREFIX/libexec/pyoci        beside a static file the launcher, for the verbs that the file lacks
+    PREFIX/lib/pyoci/pyoci/     the package, its schemas, its byte code and the extension
     PREFIX/lib/pyoci/_cffi_backend*.so
 
 The launcher is installed where no static file could be built, and by --launcher.  The installation can be
@@ -62,7 +63,7 @@ def library(target: Path) -> None:
     """Make PREFIX/lib/pyoci anew and put it where the old one was."""
     fresh = target.with_name(f".pyoci.new.{os.getpid()}")
     for source in sorted((TREE / "pyoci").rglob("*")):
-        if source.suffix not in (".py", ".so"):
+        if source.suffix not in (".py", ".json", ".so"):
             continue
         copy = fresh / "pyoci" / source.relative_to(TREE / "pyoci")
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -93,14 +94,17 @@ def main() -> None:
     options = parser.parse_args()
     prefix = Path(options.destdir + str(options.prefix.absolute()))
     os.umask(0o022)
-    (prefix / "bin").mkdir(parents=True, exist_ok=True)
-    (prefix / "lib").mkdir(parents=True, exist_ok=True)
+    for name in ("bin", "lib", "libexec"):
+        (prefix / name).mkdir(parents=True, exist_ok=True)
     library(prefix / "lib" / "pyoci")
-    target = prefix / "bin" / "pyoci"
-    if STATIC.is_file() and not STATIC.is_symlink() and not options.launcher:
-        place(STATIC, target, 0o755)
+    static = STATIC.is_file() and not STATIC.is_symlink() and not options.launcher
+    command = prefix / "bin" / "pyoci"
+    if static:
+        place(STATIC, command, 0o755)
     else:
-        launcher(target, development=prefix == DEVELOPMENT)
+        launcher(command, development=prefix == DEVELOPMENT)
+    if static or prefix == DEVELOPMENT:
+        launcher(prefix / "libexec" / "pyoci", development=prefix == DEVELOPMENT)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ enum op {
     OP_ATTACH,          /* slot: detached mount; a: path.  flags: enum attach_flag.  Missing targets are made, as the
                            mount's root is a directory or not; n: mode of a made directory (0: 0755) */
     OP_REMOUNT,         /* a: path; n: attr_set; m: attr_clr; b,c: list of file system options; flags: REMOUNT_BIND for
-                           mount attributes only */
+                           mount attributes only, REMOUNT_RECURSIVE for those of the mounts below, too */
     OP_PROPAGATE,       /* a: path; n: MS_* propagation of the mount there */
 
     /* ---- the root file system (rootfs.c) ---- */
@@ -150,7 +150,7 @@ enum attach_flag {
     ATTACH_PROC_OK = 4,             /* the target may lie below /proc (the builder has checked the allow-list) */
     ATTACH_DEVICE = 8               /* a device bound from the host: an existing node must be the same device */
 };
-enum remount_flag { REMOUNT_BIND = 1 };
+enum remount_flag { REMOUNT_BIND = 1, REMOUNT_RECURSIVE = 2 };
 enum symlink_flag { SYMLINK_IF_SOURCE = 1, SYMLINK_REPLACE = 2 };
 enum console_flag { CONSOLE_BIND = 1 };
 enum pivot_flag { PIVOT_MOVE = 1, PIVOT_CHROOT = 2 };

@@ -90,6 +90,8 @@ def find(verb: str) -> "Callable[[cli.Command], int]":
             from pyoci.commands.plan import run
         case "version":
             from pyoci.commands.version import run
+        case "validate" | "completion":
+            from pyoci.commands.tool import run
         case _:
             from pyoci.commands.help import run
     return run

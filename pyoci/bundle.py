@@ -30,17 +30,7 @@ def load(path: str, config_file: str = "") -> Bundle:
         Error: the file cannot be read.
         ConfigError: it is not JSON, or not a valid configuration.
     """
-    directory = absolute(path or ".")
-    if directory != "/":
-        directory = directory.rstrip("/")
-    if directory.endswith("/."):
-        directory = directory[:-2]
-    file = absolute(config_file) if config_file else f"{directory}/config.json"
-    try:
-        text = read_given(file)
-    except OSError as error:
-        hint = "a bundle is a directory with a config.json" if error.errno == errno.ENOENT else ""
-        raise wrap(f"reading {file}", error, hint=hint) from error
+    directory, text = read(path, config_file)
     config = parse_config(codec.loads(text, "config.json"))
     root = config.root.path
     return Bundle(
@@ -49,6 +39,25 @@ def load(path: str, config_file: str = "") -> Bundle:
         text=text,
         config=config,
     )
+
+
+def read(path: str, config_file: str = "") -> "tuple[str, bytes]":
+    """Give the bundle's directory and the text of its configuration; see load.
+
+    Raises:
+        Error: the file cannot be read.
+    """
+    directory = absolute(path or ".")
+    if directory != "/":
+        directory = directory.rstrip("/")
+    if directory.endswith("/."):
+        directory = directory[:-2]
+    file = absolute(config_file) if config_file else f"{directory}/config.json"
+    try:
+        return directory, read_given(file)
+    except OSError as error:
+        hint = "a bundle is a directory with a config.json" if error.errno == errno.ENOENT else ""
+        raise wrap(f"reading {file}", error, hint=hint) from error
 
 
 def open_rootfs(rootfs: str) -> int:

@@ -39,18 +39,24 @@ class Option:
         return 0 if self.value == "N" else "" if self.value else False
 
 
-class Verb(Record):
+class Verb:
     """One verb: what it does, its words after the options, its options as lines of help.
 
     Words stop the options of a verb with command set at its first word: the rest belongs to somebody else.
     """
 
-    summary: str
-    words: str
-    options: str = ""
-    least: int = 1
-    most: int = 1
-    command: bool = False
+    __slots__ = ("command", "least", "most", "options", "summary", "words")
+
+    def __init__(
+        self, summary: str, words: str, options: str = "", least: int = 1, most: int = 1, *, command: bool = False
+    ) -> None:
+        """Take all; a Record takes longer to make, and every call of pyoci makes all verbs."""
+        self.summary = summary
+        self.words = words
+        self.options = options
+        self.least = least
+        self.most = most
+        self.command = command
 
 
 class Command(Record):
@@ -88,9 +94,12 @@ MADE = """\
   -d, --detach                   do not wait for the program's end
   --no-subreaper                 accepted for compatibility
 """
-CREATE = f"""\
+CONFIG = f"""\
 {BUNDLE}\
   -f, --config FILE              another file than the bundle's config.json
+"""
+CREATE = f"""\
+{CONFIG}\
 {MADE}\
   --no-pivot                     move the root instead of pivot_root(2); for a root file system on an initramfs
   --no-new-keyring               keep the caller's session keyring
@@ -140,6 +149,7 @@ UPDATE = """\
 """
 
 VERBS = {
+    "completion": Verb(summary="print what makes a shell complete words of pyoci", words="bash|zsh|fish"),
     "create": Verb(summary="make a container, whose program waits for start", words="ID", options=CREATE),
     "delete": Verb(
         summary="remove a stopped container",
@@ -156,7 +166,7 @@ VERBS = {
         options=EXEC,
     ),
     "kill": Verb(
-        summary="send a signal (default TERM)",
+        summary="send a signal (default: that of the image, else TERM)",
         words="ID [SIGNAL]",
         most=2,
         command=True,
@@ -214,6 +224,16 @@ VERBS = {
     "start": Verb(summary="let the program of a created container run", words="ID"),
     "state": Verb(summary="print the state of a container", words="ID"),
     "update": Verb(summary="change the limits of a container", words="ID", options=UPDATE),
+    "validate": Verb(
+        summary="say all that is wrong with a configuration",
+        words="",
+        least=0,
+        most=0,
+        options=f"""\
+{CONFIG}\
+  --format FORMAT                text (default) or json
+""",
+    ),
 }
 
 TRUE, FALSE = ("true", "1", "t", "T", "TRUE", "True"), ("false", "0", "f", "F", "FALSE", "False")
@@ -340,7 +360,7 @@ def usage(verb: str = "") -> str:
         UsageError: there is no such verb.
     """
     if not verb:
-        verbs = "".join(f"  {name:<8} {each.summary}\n" for name, each in VERBS.items())
+        verbs = "".join(f"  {name:<10} {each.summary}\n" for name, each in VERBS.items())
         return (
             "usage: pyoci [OPTION...] COMMAND [OPTION...] [ID] [...]\n\nAn OCI container runtime.\n\n"
             f"commands:\n{verbs}\noptions:\n{GLOBALS}{HELP}\npyoci COMMAND --help explains a command.\n"

@@ -240,10 +240,14 @@ class Container:
 
     def open_process(self) -> int:
         """Open the init process; -1 when it has gone or its pid belongs to somebody else by now."""
+        if not self.state.pid:  # a create that was cut off before it had one
+            return -1
         try:
             pidfd = posix.pidfd_open(self.state.pid, 0)
-        except OSError:
+        except ProcessLookupError:
             return -1
+        except OSError as error:
+            raise wrap(f"opening process {self.state.pid}", error) from error
         if is_alive(self.state.pid, self.state.startTime):
             return pidfd
         posix.close(pidfd)
@@ -255,8 +259,10 @@ class Container:
         SIGKILL reaches them all when the container has no PID namespace of its own, and thaws what is paused.
 
         Raises:
-            StateError: the container is not running; with everyone that is no error.
+            StateError: the container is not running, or not made yet; with everyone that is no error.
         """
+        if self.state.version == 0 and not everyone:
+            require("kill", self.status())
         if everyone and self.state.cgroup.get("paths"):
             self.cgroup().kill(signal)
             return
@@ -290,7 +296,9 @@ class Container:
     def update(self, resources: "Resources") -> None:
         """Change the limits; what *resources* does not name stays as it is, and so do the device rules."""
         require("update", self.status())
-        self.cgroup().apply(resources, update=True)
+        from pyoci.config.versions import as_meant  # for this verb only
+
+        self.cgroup().apply(as_meant(resources, self.state.ociVersion), update=True)
 
     def pids(self) -> "list[int]":
         """List the processes of the container by their pids on the host."""

@@ -12,6 +12,7 @@ from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
 from pyoci.config.model import Resources
 from pyoci.config.tables import CAPABILITIES
+from pyoci.config.versions import as_meant
 from pyoci.errors import Error, wrap
 from pyoci.host import console, hooks, idmap
 from pyoci.host.conversation import (
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from pyoci.bundle import Bundle
     from pyoci.cgroups import Cgroup
-    from pyoci.config.model import Config
+    from pyoci.config.model import Config, Process
     from pyoci.options import CreateOptions
     from pyoci.plan.steps import Plan
 
@@ -68,6 +69,7 @@ class Creation:
         self.talk: Conversation | None = None
         self.state: State | None = None
         self.cgroup_directories: list[str] = []
+        self.resources = as_meant(bundle.config.linux.resources, bundle.config.ociVersion)
 
     def run(self) -> State:
         """Create the container.
@@ -84,7 +86,7 @@ class Creation:
     def _run(self) -> State:
         directory, bundle = self.directory, self.bundle
         self._record_config()
-        self._warn()
+        warn_of_unknown_capabilities(bundle.config.process, "config.json: /process")
         layout = detect()
         self._make_cgroup(layout)
         # The device list of v1 is written rule by rule, and denies too much meanwhile.
@@ -111,16 +113,6 @@ class Creation:
 
     # ---- before the stage ----
 
-    def _warn(self) -> None:
-        """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process)."""
-        process = self.bundle.config.process
-        sets = process.capabilities if process else None
-        for name in sets._fields if sets else ():
-            for unknown in [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]:
-                warning(
-                    f"ignoring the unknown capability {unknown} [config.json: /process/capabilities/{name}]"
-                )
-
     def _record_config(self) -> None:
         """Keep the configuration as it is now: later edits must not touch the container (runtime.md#lifecycle)."""
         path = self.directory.path
@@ -144,13 +136,13 @@ class Creation:
     def _make_cgroup(self, layout: "Any") -> None:
         config = self.bundle.config
         self.cgroup = plan_cgroup(config.linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
-        self.cgroup.create(self._note_cgroup, config.linux.resources)
+        self.cgroup.create(self._note_cgroup, self.resources)
 
     def _limit(self) -> None:
         """Put the limits into force: before anything runs that the configuration names."""
         assert self.cgroup is not None
         linux = self.bundle.config.linux
-        resources = linux.resources
+        resources = self.resources
         # A limit of tasks counts the stage and the hooks, too: it comes into force when they have done their work.
         self.cgroup.apply(replace(resources, pids=None) if resources and resources.pids else resources)
         mapped = [m.hostID for m in linux.uidMappings if m.containerID == 0]
@@ -158,7 +150,7 @@ class Creation:
             self.cgroup.hand_over(mapped[0])
 
     def _limit_tasks(self) -> None:
-        resources = self.bundle.config.linux.resources
+        resources = self.resources
         if resources and resources.pids:
             assert self.cgroup is not None
             self.cgroup.apply(Resources(pids=resources.pids), update=True)
@@ -305,6 +297,17 @@ def limits_come_first(config: "Config") -> bool:
     That is to run hooks inside the cgroup, or to take on a realtime policy, which needs the runtime of its cgroup.
     """
     return bool(config.hooks.createContainer or config.process and config.process.scheduler)
+
+
+def warn_of_unknown_capabilities(process: "Process | None", place: str) -> None:
+    """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process).
+
+    place is the document and the pointer of the process in it.
+    """
+    sets = process.capabilities if process else None
+    for name in sets._fields if sets else ():
+        for unknown in [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]:
+            warning(f"ignoring the unknown capability {unknown} [{place}/capabilities/{name}]")
 
 
 def make_request(

@@ -4,11 +4,12 @@ import posix
 
 from pyoci import codec, native
 from pyoci.cgroups.layout import Layout
-from pyoci.config.model import Capabilities, Process, User
+from pyoci.config.check_parts import number_list
+from pyoci.config.model import Capabilities, ExecCPUAffinity, Process, User
 from pyoci.config.parse import parse_process
 from pyoci.config.readers import did_you_mean
 from pyoci.config.tables import CAPABILITIES
-from pyoci.creation import is_privileged, write_pid_file
+from pyoci.creation import is_privileged, warn_of_unknown_capabilities, write_pid_file
 from pyoci.errors import Error, StateError, UsageError, wrap
 from pyoci.host import console
 from pyoci.host.conversation import BARRIER_READY, Conversation
@@ -66,7 +67,8 @@ class Execution:
                 Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=Layout()),
                 kinds,
             )
-            talk = self._start(Conversation(self._spawn()), plan, foreground)
+            stage = self._spawn(config.process.execCPUAffinity or ExecCPUAffinity())
+            talk = self._start(Conversation(stage), plan, foreground)
         except BaseException:
             if foreground is not None:
                 foreground.end()
@@ -98,17 +100,26 @@ class Execution:
             cgroup = cgroup.sub(path.rpartition(":")[2])
         return cgroup
 
-    def _spawn(self) -> native.Stage:
-        """Start the stage inside the container's cgroup."""
+    def _spawn(self, affinity: ExecCPUAffinity) -> native.Stage:
+        """Start the stage inside the container's cgroup, on the CPUs that exec asks for (config.md#linux-process).
+
+        The initial ones are ours for as long as it takes to bear the stage, which inherits them.  After the change of
+        cgroup nothing is touched unless there are final ones.
+        """
         cgroup = self._cgroup()
         directory = cgroup.descriptor()
+        ours = posix.sched_getaffinity(0) if affinity.initial else set()
         try:
+            pin(0, affinity.initial, "initial")
             stage = native.Stage.spawn(0, directory, self.options.preserve_fds)
         finally:
+            if ours:
+                posix.sched_setaffinity(0, ours)
             if directory is not None:
                 posix.close(directory)
         try:
             cgroup.add(stage.pid, entered=directory is not None)
+            pin(stage.pid, affinity.final, "final")
         except BaseException:
             stage.kill()
             raise
@@ -165,7 +176,9 @@ class Execution:
             text = read_given(file)
         except OSError as error:
             raise wrap(f"reading {file}", error) from error
-        return parse_process(codec.loads(text, file))
+        process = parse_process(codec.loads(text, file))
+        warn_of_unknown_capabilities(process, f"{file}: ")
+        return process
 
     def _from_options(self, base: Process) -> Process:
         """Change the container's own process by the options; the words of the command line become args."""
@@ -220,3 +233,18 @@ class Execution:
             effective=base.effective + added,
             permitted=base.permitted + added,
         )
+
+
+def pin(pid: int, cpus: str, field: str) -> None:
+    """Keep a process to a list of CPUs; an empty list leaves it where it is.
+
+    Raises:
+        KernelError: none of them may be used.
+    """
+    wanted = [cpu for each in number_list(cpus) or () for cpu in each]
+    if not wanted:
+        return
+    try:
+        posix.sched_setaffinity(pid, wanted)
+    except OSError as error:
+        raise wrap(f"keeping the process to the CPUs {cpus}", error, f"/process/execCPUAffinity/{field}") from error

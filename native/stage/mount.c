@@ -218,7 +218,7 @@ int op_fsmount(struct stage *stage, const struct step *step)
 static int set_attributes(int mount, const struct step *step)
 {
     struct mount_attr attr = { .attr_set = step->n, .attr_clr = step->m };
-    return step->n | step->m ? k_mount_setattr(mount, 0, &attr) : 0;
+    return step->n | step->m ? k_mount_setattr(mount, recursive_if(step->flags & REMOUNT_RECURSIVE), &attr) : 0;
 }
 
 int op_setattr(struct stage *stage, const struct step *step)

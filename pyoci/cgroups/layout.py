@@ -221,6 +221,6 @@ def ownership_wanted(namespaces: "Iterable[Namespace]", mounts: "Iterable[Mount]
     if not any(namespace.type == "cgroup" and not namespace.path for namespace in namespaces):
         return False
     return any(
-        mount.source == "cgroup" and mount.destination == V2_MOUNT and "ro" not in mount.options
+        mount.source == "cgroup" and mount.destination == V2_MOUNT and not {"ro", "rro"} & set(mount.options)
         for mount in mounts
     )

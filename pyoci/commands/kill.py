@@ -9,12 +9,20 @@ if TYPE_CHECKING:
     from pyoci.cli import Command
 
 
+STOP_SIGNAL = "org.opencontainers.image.stopSignal"
+
+
 def run(command: "Command") -> int:
-    """Send the signal to the container, or to those that match."""
-    signal = parse_signal(command.words[1] if len(command.words) > 1 else "TERM")
+    """Send the signal to the container, or to those that match.
+
+    When none is given it is the one that the image names, by the annotation that the specification reserves for it.
+    """
+    given = [parse_signal(word) for word in command.words[1:]]
     root, everyone = state_root(command), bool(command.options["all"])
 
     def kill(container_id: str) -> None:
-        Container.load(root, container_id, lock=False).kill(signal, everyone=everyone)
+        container = Container.load(root, container_id, lock=False)
+        signal = given[0] if given else parse_signal(container.state.annotations.get(STOP_SIGNAL, "TERM"))
+        container.kill(signal, everyone=everyone)
 
     return each(chosen(command), kill)

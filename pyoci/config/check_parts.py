@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Found = Iterator[tuple[str, str]]
 
 REALTIME = ("SCHED_FIFO", "SCHED_RR")
+CPUS_MAX = 8192  # CONFIG_NR_CPUS can be no more
 
 
 # ---- process ----
@@ -69,8 +70,11 @@ def exec_affinity_is_a_list(process: "Process", at: str) -> "Found":
     if affinity is None:
         return
     for field, value in (("initial", affinity.initial), ("final", affinity.final)):
-        if number_list(value) is None:
+        listed = number_list(value)
+        if listed is None:
             yield f"{at}/execCPUAffinity/{field}", f'{quote(value)} is not a list such as "0-3,7"'
+        elif any(each.stop > CPUS_MAX for each in listed):
+            yield f"{at}/execCPUAffinity/{field}", f"{quote(value)} is out of range: 0 to {CPUS_MAX - 1}"
 
 
 # ---- resources ----

@@ -3,7 +3,9 @@
 import posix
 
 from pyoci import native
+from pyoci.config.tables import CAPABILITIES
 from pyoci.errors import Error
+from pyoci.log import warning
 from pyoci.state import read_file
 
 TYPE_CHECKING = False
@@ -38,7 +40,7 @@ class Conversation:
 
     console is the master of the terminal once it was made (the caller takes it over by setting it to -1).
     on_child is called with each new pid that carries the container on; on_listener with the number of the
-    seccomp listener in the stage; on_warning with the step's words.
+    seccomp listener in the stage.
     """
 
     def __init__(self, stage: native.Stage) -> None:
@@ -48,7 +50,6 @@ class Conversation:
         self.console = -1
         self.on_child: Callable[[int], None] = ignore
         self.on_listener: Callable[[int], None] = ignore
-        self.on_warning: Callable[[str, str], None] = ignore
 
     def send(self, plan: "Plan", inputs: "list[int]") -> None:
         """Hand over the plan and the descriptors of its inputs."""
@@ -74,9 +75,15 @@ class Conversation:
                 self.on_listener(report.detail)
                 self.stage.go()
             elif report.kind == lib.REPORT_WARNING:
-                _, what, origin, _ = step_words(self.plan, report.step)
-                self.on_warning(what, origin)
+                self._warn(report)
         return None
+
+    def _warn(self, report: native.Report) -> None:
+        """Note the capabilities that cannot be granted, which is no error (config.md#linux-process)."""
+        _, what, origin, _ = step_words(self.plan, report.step)
+        missing = int(report.text, 16)
+        names = [name for name, number in CAPABILITIES.items() if missing >> number & 1]
+        warning(f"{what}: {', '.join(names)} cannot be granted [config.json: {origin}]")
 
     def expect(self, barrier: int) -> None:
         """Listen until the stage waits at this barrier.

@@ -63,15 +63,30 @@ def open_namespace(wanted: "Input") -> int:
     """Open a namespace by path, and check that it is of the type that the configuration says."""
     fd = posix.open(wanted.path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | CLOEXEC)
     found = native.lib.pyoci_ns_type(fd)
+    wrong = ""
     if found != NAMESPACES[wanted.detail]:
-        posix.close(fd)
         kinds = {flag: kind for kind, flag in NAMESPACES.items()}
         what = f"a {kinds[found]} namespace" if found in kinds else "no namespace"
-        problem = Problem(
-            pointer=wanted.origin, message=f"{wanted.path} is {what}, not one of type {wanted.detail}"
-        )
-        raise ConfigError("config.json", [problem])
+        wrong = f"{wanted.path} is {what}, not one of type {wanted.detail}"
+    elif wanted.detail == "mount" and is_of_the_host(fd):
+        wrong = f"{wanted.path} is the host's mount namespace, whose root would be changed"
+    if wrong:
+        posix.close(fd)
+        raise ConfigError("config.json", [Problem(pointer=wanted.origin, message=wrong)])
     return fd
+
+
+def is_of_the_host(fd: int) -> bool:
+    """Tell whether a mount namespace is our own or that of process 1."""
+    found = posix.fstat(fd)
+    for pid in ("self", "1"):
+        try:
+            known = posix.stat(f"/proc/{pid}/ns/mnt")
+        except OSError:  # what an ordinary user may not look at he may not join either
+            continue
+        if (known.st_dev, known.st_ino) == (found.st_dev, found.st_ino):
+            return True
+    return False
 
 
 def clone_tree(wanted: "Input") -> int:
@@ -129,7 +144,7 @@ def map_tree(wanted: "Input", tree: int) -> None:
         what=f"mapping the ids of {wanted.path}",
         origin=wanted.origin,
         slot="tree",
-        flags="recursive" in wanted.detail,
+        flags="ridmap" in wanted.detail,
         slots={"b": "ids"},
         hints={22: "the file system does not support id-mapped mounts"},
     )

@@ -31,6 +31,7 @@ def create(config: "Config", request: Request, facts: Facts) -> "Plan":
     if "mount" in builder.new | builder.joined:
         _file_systems(builder)
     else:
+        _hooks(builder)
         rootfs.change_root(builder)
     if config.process:
         process.become(builder, config.process)
@@ -68,6 +69,13 @@ def _file_systems(builder: Builder) -> None:
     mounts.mount_all(builder)
     rootfs.devices(builder)
     rootfs.console(builder)
+    _hooks(builder)
+    rootfs.protect(builder)
+    rootfs.pivot(builder)
+
+
+def _hooks(builder: Builder) -> None:
+    """Run the hooks of create: all that they may want to see is there, and the root is still the host's."""
     hooks = builder.config.hooks
     if hooks.prestart or hooks.createRuntime:
         builder.add(
@@ -77,8 +85,6 @@ def _file_systems(builder: Builder) -> None:
             numbers={"a": BARRIER_HOOKS},
         )
     process.hooks(builder, "createContainer")
-    rootfs.protect(builder)
-    rootfs.pivot(builder)
 
 
 def execute(config: "Config", request: Request, facts: Facts, kinds: "frozenset[str]") -> "Plan":

@@ -5,7 +5,7 @@ from pyoci.errors import ConfigError, Problem
 from pyoci.plan import cgroupfs
 from pyoci.plan.builder import MS_REC, Builder
 from pyoci.plan.rootfs import open_source
-from pyoci.record import Record
+from pyoci.record import Record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ATIME_MASK = 0x70
 ATTACH_LITERAL, ATTACH_NOFOLLOW, ATTACH_PROC_OK = 1, 2, 4
 COPY_MODE, COPY_CONTENT = 1, 2
+REMOUNT_BIND, REMOUNT_RECURSIVE = 1, 2
 
 # A superblock of these may be shared by containers (of one network namespace, say), and tmpfs must be
 # filled before it is read-only: "ro" is a property of the mount there, not of the file system.
@@ -91,6 +92,14 @@ def parse_options(strings: "Sequence[str]") -> Options:
     )
 
 
+def options_of(mount: "Mount") -> Options:
+    """Sort the options of a mount; the type ``bind`` says the same as the option, as some callers write it."""
+    options = parse_options(mount.options)
+    if mount.type == "bind" and not is_bind(options):
+        return replace(options, names=options.names | {"bind"})
+    return options
+
+
 def _split(text: str) -> "list[str]":
     """Split at commas outside quotes, and drop the quotes, which only mount(2) wants."""
     parts, current, quoted = [], "", False
@@ -119,7 +128,7 @@ def destination(mount: "Mount") -> str:
 def open_sources(builder: Builder) -> None:
     """Open the source of every bind mount, before anything of the container is mounted (CVE-2021-30465)."""
     for index, mount in enumerate(builder.config.mounts):
-        options = parse_options(mount.options)
+        options = options_of(mount)
         if is_bind(options) and "remount" not in options.names:
             _open_bind(builder, index, mount, options)
         elif _is_foreign_sysfs(builder, mount):
@@ -149,7 +158,14 @@ def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -
         nofollow=bool({"src-nofollow", "copy-symlink"} & options.names),
         shared=shared,
         maps=_maps(builder, mount, options),
+        maps_below="ridmap" in options.names,
     )
+
+
+def _refuse_mappings(builder: Builder, index: int, mount: "Mount", options: Options) -> None:
+    """Refuse id mappings where no one mount is made that could have them."""
+    if _maps(builder, mount, options):
+        raise _problem(f"/mounts/{index}", "the ids of this mount cannot be mapped")
 
 
 def _refuse_data(index: int, mount: "Mount", options: Options) -> None:
@@ -183,19 +199,23 @@ def _recursive(options: Options) -> Options:
 def mount_all(builder: Builder) -> None:
     """Make and attach every mount, in listed order."""
     for index, mount in enumerate(builder.config.mounts):
-        options = parse_options(mount.options)
+        options = options_of(mount)
         target = destination(mount)
         _check_proc(index, mount, target, options)
         if "remount" in options.names:
+            _refuse_mappings(builder, index, mount, options)
             _remount(builder, index, target, options)
         elif is_bind(options):
             _attach(builder, index, mount, target, options, mount.source or "")
         elif _is_foreign_sysfs(builder, mount):
+            _refuse_mappings(builder, index, mount, options)
             _attach(builder, index, mount, target, _recursive(options), "/sys")
         elif mount.type == "cgroup":
+            _refuse_mappings(builder, index, mount, options)
             if not cgroupfs.takes_data(builder):
                 _refuse_data(index, mount, options)
             cgroupfs.mount(builder, index, target, options)
+            _propagate(builder, index, target, options)
         else:
             _filesystem(builder, index, mount, target, options)
 
@@ -341,7 +361,29 @@ def _remount(builder: Builder, index: int, target: str, options: Options) -> Non
         "OP_REMOUNT",
         f"remounting {target}",
         f"/mounts/{index}",
-        flags=1 if bind else 0,
+        flags=REMOUNT_BIND if bind else 0,
         strings={"a": target, "b": [] if bind else [*options.data, *options.words]},
-        numbers={"n": options.set | options.recursive_set, "m": options.clear | options.recursive_clear},
+        numbers={"n": options.set, "m": options.clear},
     )
+    if options.recursive_set or options.recursive_clear:
+        builder.add(
+            "OP_REMOUNT",
+            f"setting the mount flags of {target} and below",
+            f"/mounts/{index}/options",
+            flags=REMOUNT_BIND | REMOUNT_RECURSIVE,
+            strings={"a": target, "b": []},
+            numbers={"n": options.recursive_set, "m": options.recursive_clear},
+        )
+    _propagate(builder, index, target, options)
+
+
+def _propagate(builder: Builder, index: int, target: str, options: Options) -> None:
+    """Set the propagation of what is mounted already."""
+    if options.propagation:
+        builder.add(
+            "OP_PROPAGATE",
+            f"setting the propagation of {target}",
+            f"/mounts/{index}/options",
+            strings={"a": target},
+            numbers={"n": options.propagation},
+        )

@@ -3,6 +3,7 @@
 config-linux.md#default-devices, #devices, #masked-paths, #readonly-paths; runtime-linux.md#dev-symbolic-links.
 """
 
+from pyoci.config.check import is_bind
 from pyoci.config.tables import PROPAGATION
 from pyoci.errors import ConfigError, Problem
 from pyoci.plan.builder import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, Builder
@@ -72,15 +73,8 @@ def root(builder: Builder) -> None:
 
 def needs_devices(builder: Builder) -> bool:
     """Tell whether /dev is ours to fill: a bind mount on it belongs to whoever made it, as with runc."""
-    for mount in builder.config.mounts:
-        if mount.destination.rstrip("/") == "/dev" and is_bind(mount.options):
-            return False
-    return True
-
-
-def is_bind(options: "list[str] | tuple[str, ...]") -> bool:
-    """Tell whether a mount is a bind mount: config.md#posix-platform-mounts."""
-    return "bind" in options or "rbind" in options
+    mounts = builder.config.mounts
+    return not any(is_bind(mount) for mount in mounts if mount.destination.rstrip("/") == "/dev")
 
 
 def open_devices(builder: Builder) -> None:
@@ -144,6 +138,7 @@ def open_source(
     nofollow: bool = False,
     shared: bool = False,
     maps: str = "",
+    maps_below: bool = False,
 ) -> str:
     """Plan for a detached clone of a host path.
 
@@ -155,7 +150,8 @@ def open_source(
     builder.sources[slot] = path
     foreign = "user" in builder.new | builder.joined or shared
     if builder.facts.privileged and foreign:
-        detail = f"{'recursive ' if recursive else ''}{'nofollow' if nofollow else ''}".strip()
+        words = (("recursive", recursive), ("nofollow", nofollow), ("ridmap", maps_below))
+        detail = " ".join(word for word, wanted in words if wanted)
         return builder.give(slot, "tree", path=path, detail=detail, origin=origin, maps=maps)
     builder.add(
         "OP_OPEN_TREE",
@@ -309,6 +305,10 @@ def change_root(builder: Builder) -> None:
     config = builder.config
     wishes = (
         ("/mounts", config.mounts),
+        ("/process/terminal", config.process and config.process.terminal),
+        ("/linux/devices", config.linux.devices),
+        ("/linux/rootfsPropagation", config.linux.rootfsPropagation),
+        ("/linux/mountLabel", config.linux.mountLabel),
         ("/linux/maskedPaths", config.linux.maskedPaths),
         ("/linux/readonlyPaths", config.linux.readonlyPaths),
         ("/root/readonly", config.root.readonly),

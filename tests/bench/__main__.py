@@ -113,11 +113,11 @@ def table(runtimes: list[Runtime]) -> str:
 def measure(runtimes: list[Runtime], rounds: int, output: Output) -> Times:
     """Let the runtimes and the floor take turns; a runtime that fails is told and dropped."""
     floor: Times = defaultdict(list)
+    programs = {"/bin/true": ["/bin/true"], "python3 -I -S -c pass": ["/usr/bin/python3", "-I", "-S", "-c", "pass"]}
+    programs |= {f"{runtime.name} --version": [runtime.base[0], "--version"] for runtime in runtimes}
     for turn in range(rounds + 1):
-        floor["/bin/true"].append(milliseconds(["/bin/true"], output))
-        floor["python3 -I -S -c pass"].append(
-            milliseconds(["/usr/bin/python3", "-I", "-S", "-c", "pass"], output)
-        )
+        for name, program in programs.items():
+            floor[name].append(milliseconds(program, output))
         for runtime in list(runtimes):
             try:
                 runtime.round()

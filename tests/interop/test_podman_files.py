@@ -153,6 +153,12 @@ def test_small_memory_limit_is_enough_to_start(podman: Podman) -> None:
     assert podman("run", "--rm", "--memory", "6m", "--memory-swap", "-1", NAME, "true").returncode == 0
 
 
+def test_no_pids_limit(podman: Podman) -> None:
+    """Podman 4 writes a limit of 0 for it."""
+    name = sleeper(podman, "--pids-limit", "-1")
+    assert podman("exec", name, "sh", "-c", "echo a | cat").stdout == "a\n"
+
+
 @pytest.mark.requires("pids")
 def test_pids_limit(podman: Podman) -> None:
     name = sleeper(podman, "--pids-limit", "20")

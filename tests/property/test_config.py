@@ -21,7 +21,7 @@ from strategies import (
     values,
 )
 
-from pyoci.config import check, model, parse
+from pyoci.config import check, forms, model, parse
 from pyoci.config.readers import escaped
 from pyoci.errors import ConfigError
 
@@ -73,6 +73,18 @@ def test_the_complete_document_fills_every_field() -> None:
     assert problems(COMPLETE) == []
     unfilled = list(missing(parse.parse(Json(COMPLETE), parse.CONFIG, lambda _: []), ""))
     assert unfilled == []
+
+
+def test_the_order_of_members_has_no_meaning() -> None:
+    """glossary.md#json."""
+    plain, turned = (parse.parse(Json(document), parse.CONFIG, lambda _: []) for document in (COMPLETE, backwards(COMPLETE)))
+    assert plain == turned
+
+
+def backwards(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: backwards(value[name]) for name in reversed(value)}
+    return [backwards(item) for item in value] if isinstance(value, list) else value
 
 
 def missing(value: Any, at: str) -> Any:
@@ -204,4 +216,4 @@ def test_the_parts_that_are_documents(name: str, definition: str, reader: Any, d
 )
 def test_versions(text: str) -> None:
     valid = validator("config.schema.json", "version").is_valid(text)
-    assert (parse.is_semver(text) and text.startswith("1.")) == valid
+    assert (forms.is_semver(text) and text.startswith("1.")) == valid

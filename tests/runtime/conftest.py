@@ -13,7 +13,16 @@ import pytest
 
 from tests.conftest import runtime_command
 from tests.helpers_bundle import Bundle
-from tests.helpers_host import become_subreaper, enter_mounts, missing, unshare_mounts
+from tests.helpers_host import (
+    MS_BIND,
+    MS_PRIVATE,
+    become_subreaper,
+    enter_mounts,
+    missing,
+    mount,
+    unmount,
+    unshare_mounts,
+)
 from tests.helpers_leaks import Snapshot, reap
 from tests.helpers_payload import build_probe
 from tests.helpers_runtime import Container, Runtime
@@ -128,3 +137,24 @@ def bundles(scratch: Path, probe: Path) -> Iterator[Callable[[], Bundle]]:
 def bundle(bundles: Callable[[], Bundle]) -> Bundle:
     """A bundle whose container runs ``probe report``."""
     return bundles()
+
+
+@pytest.fixture
+def source(bundle):
+    """A directory of the host with a file, a directory and a read-only file in it."""
+    directory = bundle.path / "source"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "file").write_text("text of the host")
+    (directory / "sub" / "inner").write_text("inner")
+    return directory
+
+
+@pytest.fixture
+def tree(source):
+    """The source with another file system mounted below it, the whole a mount of its own."""
+    mount(str(source), source, flags=MS_BIND)
+    mount("none", source, flags=MS_PRIVATE)
+    mount("inner", source / "sub", "tmpfs")
+    yield source
+    unmount(source / "sub")
+    unmount(source)

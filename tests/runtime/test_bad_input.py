@@ -286,6 +286,39 @@ def test_linux_may_be_absent(runtime, bundle):
         result.failed("mount namespace")
 
 
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [("/process/terminal", True), ("/linux/devices", [{"path": "/dev/x", "type": "p"}]), ("/root/readonly", True),
+     ("/linux/rootfsPropagation", "slave"), ("/linux/mountLabel", "a:b:c:d")],
+)  # fmt: skip
+def test_what_only_a_mount_namespace_can_give(runtime, bundle, pointer, value):
+    bundle.without_namespace("mount").config["mounts"] = []
+    options = ("--console-socket", "/nowhere") if pointer == "/process/terminal" else ()
+    set_at(bundle.config, pointer, value)
+    runtime.refuses(bundle, pointer, "mount namespace", options=options)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("intelRdt", {}), ("intelRdt", {"closID": "x"}), ("netDevices", {"lo": {}}), ("memoryPolicy", {"mode": "MPOL_LOCAL"})],
+    ids=str,
+)
+def test_what_is_not_supported_is_not_ignored(runtime, bundle, member, value):
+    bundle.linux[member] = value
+    runtime.refuses(bundle, f"/linux/{member}", "not supported")
+
+
+def test_systemd_is_not_supported(runtime, bundle):
+    bundle.linux["cgroupsPath"] = "system.slice:pyoci:x"
+    for option in (("--systemd-cgroup",), ("--cgroup-manager", "systemd")):
+        runtime.call("create", "--bundle", bundle.write(), bundle.id, options=option).failed("systemd")
+    assert runtime.entries() == []
+
+
+def test_features_are_not_claimed(runtime):
+    runtime.call("features").failed("features")
+
+
 def test_all_problems_are_counted(runtime, bundle):
     set_at(bundle.config, "/process/cwd", "relative")
     set_at(bundle.config, "/hostname", 5)

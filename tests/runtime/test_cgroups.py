@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers_bundle import HOST_ID
 from tests.helpers_host import block_device, controllers, hierarchies, mounts_of
 from tests.helpers_leaks import cgroups
 
@@ -126,6 +127,16 @@ def test_every_process_is_inside(runtime, bundle):
         assert len((path / "cgroup.procs").read_text().split()) == 3, path
 
 
+@pytest.mark.requires("cgroup_v2", "cgroupns", "userns")
+@pytest.mark.parametrize("option", ["rw", "ro", "rro"])
+def test_owner_of_the_cgroup(runtime, bundle, option):
+    """The container's root, if it could write there: config-linux.md#cgroup-ownership."""
+    bundle.user_namespace().namespace("cgroup")
+    bundle.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=[option])
+    container = runtime.create(bundle)
+    assert membership(container.init)[""].stat().st_uid == (HOST_ID if option == "rw" else 0)
+
+
 # ---- limits
 
 
@@ -155,8 +166,13 @@ def test_memory_reservation(runtime, bundle):
 
 
 @pytest.mark.requires("pids")
-@pytest.mark.parametrize(("limit", "text"), [(7, "7"), (-1, "max")])
-def test_pids_limit(runtime, bundle, limit, text):
+@pytest.mark.parametrize(
+    ("limit", "version", "text"),
+    [(7, "1.0.2", "7"), (0, "1.3.0", "0"), (0, "1.2.1", "max"), (-1, "1.3.0", "max"), (-1, "1.0.2", "max")],
+)
+def test_pids_limit(runtime, bundle, limit, version, text):
+    """Before 1.3 a limit of 0 was none: Podman writes it for --pids-limit=-1."""
+    bundle.config["ociVersion"] = version
     container = runtime.create(resources(bundle, pids={"limit": limit}))
     assert value(container.init, "pids", "pids.max", "pids.max") == text
 
@@ -225,6 +241,15 @@ def test_wrong_unified(runtime, bundle, name):
 @pytest.mark.parametrize("member", [{"kernel": MIB}, {"swappiness": 10}, {"disableOOMKiller": True}])
 def test_what_version_2_cannot_express_is_an_error(runtime, bundle, member):
     runtime.refuses(resources(bundle, memory={"limit": 64 * MIB, **member}), "/linux/resources/memory")
+
+
+def test_network_class(runtime, bundle):
+    """Set where the controller is in use, refused where it is not."""
+    resources(bundle, network={"classID": 5})
+    if "net_cls" in controllers():
+        assert value(runtime.create(bundle).init, "net_cls", "net_cls.classid", "") == "5"
+    else:
+        runtime.refuses(bundle, "/linux/resources/network/classID")
 
 
 # ---- devices

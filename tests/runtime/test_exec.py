@@ -297,3 +297,36 @@ def test_exec_in_paused(container):
     container.exec("true").failed(status=255)
     container.call("resume").ok()
     container.exec("true").ok()
+
+
+# ---- CPUs
+
+
+@pytest.mark.parametrize("cpu", sorted(os.sched_getaffinity(0))[:2])
+def test_final_affinity(runtime, bundle, cpu):
+    bundle.process["execCPUAffinity"] = {"final": str(cpu)}
+    assert runtime.waiting(bundle).exec_report()["affinity"] == [cpu]
+
+
+def test_initial_affinity_stays_without_a_final_one(runtime, bundle):
+    """A change of cgroup may make the kernel forget it: here there is none."""
+    cpu = max(os.sched_getaffinity(0))
+    container = runtime.waiting(bundle, options=("--cgroup-manager", "disabled"))
+    process = {**bundle.process, "args": [PROBE, "report"], "execCPUAffinity": {"initial": str(cpu)}}
+    assert container.exec_process(process).ok().lines[-1]["affinity"] == [cpu]
+
+
+def test_affinity_unset_is_the_callers(container):
+    assert container.exec_report()["affinity"] == sorted(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("field", ["initial", "final"])
+def test_affinity_to_a_cpu_that_is_not_there(runtime, bundle, field):
+    bundle.process["execCPUAffinity"] = {field: "8191"}
+    runtime.waiting(bundle).exec("true").failed(f"/process/execCPUAffinity/{field}", status=255)
+
+
+def test_unknown_capability_in_a_process_file_is_a_warning(container):
+    process = {**container.bundle.process, "args": [PROBE, "true"], "capabilities": {"bounding": ["CAP_TO_FLY"]}}
+    result = container.exec_process(process)
+    assert result.status == 0 and "warning" in result.err and "CAP_TO_FLY" in result.err

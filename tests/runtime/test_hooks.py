@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.helpers_host import hierarchies
 from tests.helpers_leaks import alive
 from tests.helpers_runtime import json_lines
 
@@ -117,11 +118,39 @@ def test_leaked_descriptors_do_not_reach_hooks(runtime, bundle, log):
     assert all(list(report["fds"]) == ["0", "1", "2"] for report in reports)
 
 
-def test_several_of_a_kind_in_order(runtime, bundle, log):
+def test_poststart_comes_after_the_program(runtime, bundle, log):
+    """Where that cannot be run there is nothing to come after."""
+    (bundle.rootfs / "junk").write_text("\0\0\0")
+    (bundle.rootfs / "junk").chmod(0o755)
+    bundle.process["args"] = ["/junk"]
+    runtime.create(bundle.hook("poststart", "hook", str(log))).call("start").failed("/junk")
+    assert not log.exists()
+
+
+def test_container_is_gone_for_poststop(runtime, bundle):
+    places = [runtime.root / bundle.id, *(root / bundle.id for root in hierarchies())]
+    script = f"for place in {' '.join(map(str, places))}; do test -e $place && echo $place; done >{bundle.path}/left"
+    bundle.config["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", script + "; true"]}]}
+    container = runtime.create(bundle)
+    assert any(place.exists() for place in places[1:])
+    container.delete().ok()
+    assert (bundle.path / "left").read_text() == ""
+
+
+def test_without_a_mount_namespace(runtime, bundle, log):
+    all_hooks(bundle, log)
+    bundle.without_namespace("mount").config["mounts"] = []
+    runtime.run(bundle.args("true")).ok()
+    assert kinds(seen(log)) == [kind for kind in KINDS if kind != "startContainer"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_of_a_kind_in_order(runtime, bundle, log, kind):
+    inside = kind == "startContainer"
     for number in "123":
-        bundle.hook("createRuntime", "hook", str(log), env=[f"KIND={number}"])
-    runtime.create(bundle)
-    assert kinds(seen(log)) == ["1", "2", "3"]
+        bundle.hook(kind, "hook", "/hook.log" if inside else str(log), env=[f"KIND={number}"])
+    runtime.run(bundle.args("true")).ok()
+    assert kinds(seen(bundle.rootfs / "hook.log" if inside else log)) == ["1", "2", "3"]
 
 
 def test_mounts_are_there_for_create_container(runtime, bundle, log):
@@ -129,6 +158,16 @@ def test_mounts_are_there_for_create_container(runtime, bundle, log):
     runtime.create(bundle)
     points = seen(log)[0]["mountinfo"]
     assert f"{bundle.rootfs}/dev/shm" in points or " /dev/shm " in points
+
+
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_mounts_are_done_and_the_root_is_still_the_hosts(runtime, bundle, kind):
+    """Of the process that the state names: what runs inside is in the same namespace."""
+    pid = "self" if kind == "createContainer" else "$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat /proc/{pid}/mountinfo >{bundle.path}/mounts"], "env": ["PATH=/usr/bin:/bin"]}
+    bundle.config["hooks"] = {kind: [hook]}
+    runtime.create(bundle)
+    assert f" {bundle.rootfs}/dev/shm " in (bundle.path / "mounts").read_text()
 
 
 @pytest.mark.parametrize("kind", KINDS[:3])

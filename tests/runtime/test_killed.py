@@ -65,17 +65,22 @@ def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path):
             break
 
 
+def runs_sleep(pid):
+    """Whether a process is sleep(1)."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep\0")
+    except OSError:
+        return False
+
+
 def in_a_hook(runtime, bundle, number, kind="createRuntime"):
     """Let pyoci get a signal while a hook of create runs; give its Popen, the hook's pid, and the container."""
-    file = bundle.path / "hook.pid"
-    script = f"echo $$ >{file}.new && mv {file}.new {file} && exec sleep 60"
-    bundle.config["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    bundle.config["hooks"] = {kind: [{"path": "/bin/sleep", "args": ["sleep", "60"]}]}
     container = runtime.container(bundle)
     with open(bundle.path / "err", "w") as err:
         call = runtime.spawn("create", "--bundle", bundle.write(), bundle.id, stdout=container.stdout.fd, stderr=err)
-    wait_until(file.exists, "the hook runs")
     # By its command: in the container's PID namespace it has another number.
-    hooks = [pid for pid in descendants(call.pid) if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()] or [int(file.read_text())]
+    hooks = wait_until(lambda: [pid for pid in descendants(call.pid) if runs_sleep(pid)], "the hook runs")
     call.send_signal(number)
     call.wait(20)
     wait_until(lambda: not any(alive(hook) for hook in hooks), "the hook has ended with pyoci")

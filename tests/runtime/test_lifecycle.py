@@ -222,6 +222,15 @@ def test_kill_default_is_term(runtime, bundle):
     assert container.wait() == 128 + signal.SIGTERM
 
 
+@pytest.mark.parametrize(("words", "number"), [([], 10), (["WINCH"], 28)])
+def test_kill_default_is_the_stop_signal_of_the_image(runtime, bundle, words, number):
+    bundle.config["annotations"] = {"org.opencontainers.image.stopSignal": "SIGUSR1"}
+    container = runtime.waiting(bundle)
+    container.kill(*words)
+    container.until(container.signals, "a signal arrives")
+    assert container.signals() == [number]
+
+
 @pytest.mark.parametrize(("word", "number"), [("USR1", 10), ("12", 12), ("SIGRTMIN+3", 37), ("RTMIN+1", 35), ("WINCH", 28)])
 def test_kill_delivers_exactly_that_signal(runtime, bundle, word, number):
     container = runtime.waiting(bundle)
@@ -295,6 +304,20 @@ def test_kill_at_the_gate(runtime, bundle, word):
     container.wait()
     assert container.status == "stopped"
     container.call("start").failed()
+
+
+def test_kill_before_the_container_is_made(runtime, bundle):
+    """Neither created nor running: an error, and the create goes on."""
+    go = bundle.path / "go"
+    script = f"touch {bundle.path}/hook; until test -e {go}; do sleep 0.05; done"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]}
+    container = runtime.container(bundle)
+    create = runtime.spawn("create", "--bundle", bundle.write(), bundle.id, stdout=container.stdout.fd)
+    wait_until((bundle.path / "hook").exists, "the hook runs")
+    container.call("kill", "KILL").failed("creating")
+    go.touch()
+    assert create.wait(30) == 0
+    assert container.status == "created"
 
 
 def test_start_fails_when_init_died_at_the_gate(runtime, bundle):

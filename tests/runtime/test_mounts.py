@@ -1,49 +1,18 @@
-"""config.md, mounts: types, options, order, propagation, and that no target ever lies outside the root."""
+"""config.md, mounts: types, order, targets, propagation, and that no target ever lies outside the root."""
 
 import errno
 import os
 import stat
-from pathlib import Path
 
 import pytest
 
-from tests.helpers_host import MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, mount, mounts_of, unmount
+from tests.helpers_bundle import HOST_ID
+from tests.helpers_host import mounts_of
+from tests.helpers_mounts import at, host_mounts
 
 pytestmark = pytest.mark.requires("root")
+MS_REMOUNT, EVERY_FLAG = 32, 1 | 2 | 4 | 8 | 256 | 1024 | 2048  # MS_RDONLY to MS_NODIRATIME
 PROC, SYSFS, TMPFS, DEVPTS, MQUEUE = 0x9FA0, 0x62656572, 0x01021994, 0x1CD1, 0x19800202
-
-
-def host_mounts():
-    """The host's mountinfo now."""
-    return Path("/proc/self/mountinfo").read_text()
-
-
-def at(report, point):
-    """The mount on a path as the container sees it (the topmost)."""
-    found = [m for m in mounts_of(report["mountinfo"]) if m.point == point]
-    assert found, f"nothing is mounted on {point}"
-    return found[-1]
-
-
-@pytest.fixture
-def source(bundle):
-    """A directory of the host with a file, a directory and a read-only file in it."""
-    directory = bundle.path / "source"
-    (directory / "sub").mkdir(parents=True)
-    (directory / "file").write_text("text of the host")
-    (directory / "sub" / "inner").write_text("inner")
-    return directory
-
-
-@pytest.fixture
-def tree(source):
-    """The source with another file system mounted below it, the whole a mount of its own."""
-    mount(str(source), source, flags=MS_BIND)
-    mount("none", source, flags=MS_PRIVATE)
-    mount("inner", source / "sub", "tmpfs")
-    yield source
-    unmount(source / "sub")
-    unmount(source)
 
 
 # ---- types
@@ -222,6 +191,16 @@ def test_bind_without_a_type(runtime, bundle, source):
     assert runtime.probe(bundle, ["read", "/b/file"])[0]["text"] == "text of the host"
 
 
+def test_bind_by_its_type(runtime, bundle, source):
+    bundle.mount("/b", type="bind", source=str(source))
+    assert runtime.probe(bundle, ["read", "/b/file"])[0]["text"] == "text of the host"
+
+
+def test_bind_whatever_the_type_says(runtime, bundle, source):
+    bundle.mount("/b", type="tmpfs", source=str(source), options=["bind"])
+    assert runtime.probe(bundle, ["read", "/b/file"])[0]["text"] == "text of the host"
+
+
 def test_bind_source_relative_to_the_bundle(runtime, bundle, source):
     bundle.mount("/b", type="bind", source="source", options=["bind"])
     assert runtime.probe(bundle, ["read", "/b/file"])[0]["text"] == "text of the host"
@@ -286,139 +265,6 @@ def test_read_only_bind_leaves_the_host_writable(runtime, bundle, tree):
     assert "nosuid" not in host.options
 
 
-# ---- options
-
-
-@pytest.mark.parametrize(
-    ("options", "there", "absent"),
-    [
-        (["ro"], {"ro"}, {"rw"}),
-        (["rw"], {"rw"}, {"ro"}),
-        (["ro", "rw"], {"rw"}, {"ro"}),
-        (["nosuid", "nodev", "noexec"], {"nosuid", "nodev", "noexec"}, set()),
-        (["nosuid", "suid", "nodev", "dev", "noexec", "exec"], set(), {"nosuid", "nodev", "noexec"}),
-        (["noatime"], {"noatime"}, {"relatime"}),
-        (["relatime"], {"relatime"}, {"noatime"}),
-        (["strictatime"], set(), {"relatime", "noatime"}),
-        (["noatime", "atime"], {"relatime"}, {"noatime"}),
-        (["nodiratime"], {"nodiratime"}, set()),
-        (["nodiratime", "diratime"], set(), {"nodiratime"}),
-        (["nosymfollow"], {"nosymfollow"}, set()),
-        (["defaults"], {"rw"}, {"nosuid"}),
-    ],
-    ids=lambda value: ",".join(sorted(value)) if isinstance(value, set) else ",".join(value),
-)
-@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
-def test_options(runtime, bundle, source, kind, options, there, absent):
-    more = ["bind"] if kind == "bind" else []
-    bundle.mount("/x", type=kind, source=str(source), options=[*more, *options])
-    found = at(runtime.report(bundle), "/x").options
-    assert there <= found
-    assert not absent & found
-
-
-@pytest.mark.parametrize("option", ["sync", "dirsync", "mand", "lazytime", "silent", "loud", "iversion", "noiversion",
-                                    "async", "nolazytime", "nomand", "norelatime", "nostrictatime"])  # fmt: skip
-@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
-def test_every_option_of_the_specification_is_accepted(runtime, bundle, source, kind, option):
-    more = ["bind"] if kind == "bind" else []
-    bundle.mount("/x", type=kind, source=str(source), options=[*more, option])
-    found = at(runtime.report(bundle), "/x")
-    if kind == "tmpfs" and option in ("sync", "dirsync", "lazytime"):
-        assert option in found.data | found.options
-
-
-@pytest.mark.parametrize(
-    ("option", "there"),
-    [("rro", "ro"), ("rnosuid", "nosuid"), ("rnodev", "nodev"), ("rnoexec", "noexec"), ("rnoatime", "noatime"),
-     ("rnodiratime", "nodiratime"), ("rnosymfollow", "nosymfollow")],
-)  # fmt: skip
-def test_recursive_options(runtime, bundle, tree, option, there):
-    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option])
-    report = runtime.report(bundle)
-    assert there in at(report, "/x").options
-    assert there in at(report, "/x/sub").options
-
-
-@pytest.mark.parametrize("option", ["rrw", "rsuid", "rdev", "rexec", "ratime", "rrelatime", "rnorelatime", "rstrictatime",
-                                    "rnostrictatime", "rdiratime", "rsymfollow"])  # fmt: skip
-def test_recursive_clearing_options(runtime, bundle, tree, option):
-    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option])
-    assert "rw" in at(runtime.report(bundle), "/x/sub").options
-
-
-@pytest.mark.parametrize(
-    ("option", "found"),
-    [("private", set()), ("shared", {"shared"}), ("slave", {"master"}), ("unbindable", {"unbindable"})],
-)
-@pytest.mark.parametrize("recursive", [False, True])
-def test_propagation(runtime, bundle, tree, option, found, recursive):
-    bundle.linux["rootfsPropagation"] = "shared"
-    mount("none", tree, flags=MS_REC | MS_SHARED)
-    word = f"r{option}" if recursive else option
-    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", word])
-    report = runtime.report(bundle)
-    assert at(report, "/x").propagation == found
-    if recursive:
-        assert at(report, "/x/sub").propagation == found
-    mount("none", tree, flags=MS_REC | MS_PRIVATE)
-
-
-@pytest.mark.parametrize("option", ["rshared", "rslave", "rprivate"])
-def test_only_a_shared_bind_carries_the_containers_mounts_out(runtime, bundle, tree, option):
-    mount("none", tree, flags=MS_REC | MS_SHARED)
-    bundle.linux["rootfsPropagation"] = "shared" if option == "rshared" else "slave"
-    bundle.capabilities("CAP_SYS_ADMIN")
-    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option])
-    before = host_mounts().count(f" {tree}/sub ")
-    container = runtime.waiting(bundle, before=(["mount", "inside", "/x/sub", "tmpfs", "0"],))
-    after = host_mounts().count(f" {tree}/sub ")
-    if after > before:
-        unmount(tree / "sub")
-    mount("none", tree, flags=MS_REC | MS_PRIVATE)
-    assert container.lines[0]["errno"] == 0
-    assert after - before == (1 if option == "rshared" else 0)
-
-
-def test_mounts_of_the_container_stay_in_it(runtime, bundle, source):
-    """The host's tree is shared here (see conftest): nothing may come back."""
-    bundle.mount("/x", type="bind", source=str(source), options=["bind"])
-    before = host_mounts()
-    container = runtime.waiting(bundle)
-    assert host_mounts() == before
-    container.kill("KILL")
-
-
-def test_later_mounts_of_the_host_stay_out(runtime, bundle, tree):
-    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", "rprivate"])
-    container = runtime.waiting(bundle)
-    mount("late", tree / "sub", "tmpfs")
-    (tree / "sub/late").write_text("x")
-    found = container.exec(["stat", "/x/sub/late"]).lines[0]["errno"]
-    unmount(tree / "sub")
-    assert found == errno.ENOENT
-
-
-def test_slave_sees_later_mounts_of_the_host(runtime, bundle, tree):
-    bundle.linux["rootfsPropagation"] = "slave"
-    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", "rslave"])
-    mount("none", tree, flags=MS_REC | MS_SHARED)
-    container = runtime.waiting(bundle)
-    mount("late", tree / "sub", "tmpfs")
-    (tree / "sub/late").write_text("x")
-    found = container.exec(["stat", "/x/sub/late"]).lines[0]["errno"]
-    unmount(tree / "sub")
-    mount("none", tree, flags=MS_REC | MS_PRIVATE)
-    assert found == 0
-
-
-def test_remount(runtime, bundle):
-    bundle.mount("/x", type="tmpfs", source="x", options=["size=64k"])
-    bundle.mount("/x", type="tmpfs", source="x", options=["remount", "ro", "nosuid"])
-    found = at(runtime.report(bundle), "/x")
-    assert {"ro", "nosuid"} <= found.options | found.data
-
-
 # ---- copies
 
 
@@ -481,6 +327,11 @@ def test_cgroup1(runtime, bundle):
     assert memory.root.endswith(bundle.id) or memory.root == "/", "the container sees its own part only"
 
 
+def test_propagation_of_a_cgroup_mount(runtime, bundle):
+    bundle.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro", "unbindable"])
+    assert at(runtime.report(bundle), "/sys/fs/cgroup").propagation == {"unbindable"}
+
+
 # ---- idmapped mounts
 
 
@@ -505,6 +356,30 @@ def test_idmap_by_the_containers_user_namespace(runtime, bundle, source):
     bundle.mount("/x", type="bind", source=str(source), options=["bind", "idmap"])
     found = runtime.probe(bundle, ["stat", "/x/file"])[0]
     assert (found["uid"], found["gid"]) == (5, 6)
+
+
+@pytest.mark.requires("idmapped_mounts", "userns")
+@pytest.mark.parametrize("option", ["idmap", "ridmap"])
+@pytest.mark.parametrize("own", [False, True], ids=["", "user namespace"])
+def test_only_ridmap_maps_what_is_below(runtime, bundle, tree, option, own):
+    os.chown(tree / "file", 1000, 1000)
+    (tree / "sub/below").write_text("x")
+    os.chown(tree / "sub/below", 1000, 1000)
+    maps = [{"containerID": 1000, "hostID": HOST_ID + 7, "size": 1}]
+    if own:
+        bundle.user_namespace()
+    bundle.mount("/x", type="bind", source=str(tree), options=["rbind", option], uidMappings=maps, gidMappings=maps)
+    top, below = runtime.probe(bundle, ["stat", "/x/file"], ["stat", "/x/sub/below"])
+    mapped = 7 if own else HOST_ID + 7
+    assert top["uid"] == mapped, "the mappings of the mount, not those of the container"
+    assert (below["uid"] == mapped) == (option == "ridmap")
+
+
+@pytest.mark.parametrize("more", [{"type": "cgroup", "source": "cgroup"}, {"options": ["remount"]}], ids=["cgroup", "remount"])
+def test_mappings_that_no_mount_can_have(runtime, bundle, more):
+    maps = [{"containerID": 0, "hostID": 5, "size": 1}]
+    bundle.mount("/sys", **more, uidMappings=maps, gidMappings=maps)
+    runtime.refuses(bundle, "/mounts/5", "cannot be mapped")
 
 
 def test_recursively_read_only_tmpfs(runtime, bundle):

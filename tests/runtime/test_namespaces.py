@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
 from tests.helpers_bundle import HOST_ID, ID_COUNT
 from tests.helpers_host import mounts_of
+from tests.helpers_runtime import wait_until
 
 pytestmark = pytest.mark.requires("root")
 KINDS = {"pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts", "mount": "mnt", "cgroup": "cgroup", "time": "time"}
@@ -43,12 +45,14 @@ def test_no_namespace_but_mount(runtime, bundle):
     assert [kind for kind in KINDS.values() if kind in found and found[kind] != ours(kind)] == ["mnt"]
 
 
-@pytest.mark.parametrize("kind", ["pid", "network", "ipc", "uts", "cgroup"])
+@pytest.mark.parametrize(
+    "kind", ["pid", "network", "ipc", "uts", "cgroup", pytest.param("time", marks=pytest.mark.requires("timens"))]
+)
 def test_joined_by_path(runtime, bundles, kind):
     """A second container joins a namespace of a first."""
     first, second = bundles(), bundles()
-    first.namespace("cgroup")
-    second.namespace("cgroup")
+    for bundle in (first, second):
+        bundle.namespace("cgroup").namespace(kind)
     if kind == "uts":
         del second.config["hostname"]
     owner = runtime.waiting(first)
@@ -56,6 +60,29 @@ def test_joined_by_path(runtime, bundles, kind):
     found = runtime.report(second)["namespaces"][KINDS[kind]]
     assert found == os.readlink(f"/proc/{owner.init}/ns/{KINDS[kind]}")
     assert owner.status == "running", "the owner of a joined namespace is left alone"
+
+
+def test_joined_mount_namespace(runtime, bundle):
+    """The container's root is pivoted into, there: who joins one has made it for this container."""
+    holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "cat"], stdin=subprocess.PIPE)
+    wait_until(lambda: os.readlink(f"/proc/{holder.pid}/ns/mnt") != ours("mnt"), "it has its namespace")
+    try:
+        bundle.namespace("mount", path=f"/proc/{holder.pid}/ns/mnt")
+        found = runtime.report(bundle)["namespaces"]["mnt"]
+        assert found == os.readlink(f"/proc/{holder.pid}/ns/mnt")
+    finally:
+        holder.communicate()
+
+
+@pytest.mark.parametrize("pid", ["self", "1"])
+def test_mount_namespace_of_the_host_is_not_joined(runtime, bundle, pid):
+    """Its root would be the container's.  That of the caller and that of process 1 are thrown away here."""
+    inner = 'mount -t proc proc /proc && exec unshare --mount --propagation private "$@"'
+    host = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+    runtime.command = [*host, "sh", "-c", 'sh -c "$0" sh "$@"; exit $?', inner, *runtime.command]
+    bundle.namespace("mount", path=f"/proc/{pid}/ns/mnt")
+    result = runtime.call("create", "--bundle", bundle.write(), bundle.id)
+    result.failed("/linux/namespaces", "the host's mount namespace")
 
 
 def test_joined_pid_namespace(runtime, bundles):
@@ -144,6 +171,15 @@ def test_user_namespace_is_real_outside(runtime, bundle):
     assert lines["Uid"].split() == [str(HOST_ID + 7)] * 4
     assert lines["Gid"].split() == [str(HOST_ID + 8)] * 4
     assert str(HOST_ID + 9) in lines["Groups"].split()
+
+
+@pytest.mark.requires("userns")
+def test_user_namespace_leaves_the_owners_of_files(runtime, bundle):
+    file = bundle.rootfs / "etc/file"
+    bundle.user_namespace()
+    file.write_text("x")
+    runtime.probe(bundle, "true")
+    assert (file.stat().st_uid, bundle.rootfs.stat().st_uid) == (0, HOST_ID)
 
 
 @pytest.mark.requires("userns")

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests.property.strategies import validator
+
 pytestmark = pytest.mark.requires("root")
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 FORBIDDEN = {"started", "finished", "exitcode", "error", "initpid", "oomkilled", "checkpointedtime"}
@@ -37,6 +39,20 @@ def test_state(runtime, bundle, status):
     assert state["owner"] in ("", "root")
     assert (state["pid"] == 0) == (status == "stopped") and isinstance(state["pid"], int)
     assert not {key.lower() for key in state} & FORBIDDEN
+
+
+@pytest.mark.parametrize("annotations", [None, {}, {"org.example.a": "1"}])
+def test_state_follows_the_schema(runtime, bundle, annotations):
+    schema = validator("state.schema.json")
+    if annotations is not None:
+        bundle.config["annotations"] = annotations
+    container = runtime.create(bundle.args("wait"))
+    schema.validate(container.state())
+    container.start().until_ready()
+    schema.validate(container.state())
+    container.kill("KILL")
+    container.wait()
+    schema.validate(container.state())
 
 
 def test_created_is_a_time_of_now(runtime, bundle):

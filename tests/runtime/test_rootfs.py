@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from tests.helpers_host import mounts_of
+from tests.helpers_host import missing, mounts_of
 
 pytestmark = pytest.mark.requires("root")
 DEFAULT_DEVICES = {
@@ -198,6 +198,20 @@ def test_configured_devices(runtime, bundle):
     assert (unbuffered["type"], unbuffered["major"], unbuffered["minor"]) == ("c", 1, 5)
     if stat.S_ISBLK((bundle.rootfs / "var/lib/disk").lstat().st_mode):
         (bundle.rootfs / "var/lib/disk").unlink()
+
+
+def test_same_device_at_two_paths(runtime, bundle):
+    """The specification tells who writes the configuration not to; nothing is wrong with it here."""
+    bundle.linux["devices"] = [{"path": f"/dev/{name}", "type": "c", "major": 1, "minor": 3} for name in ("one", "two")]
+    found = runtime.report(bundle)["dev"]
+    assert [(found[name]["major"], found[name]["minor"]) for name in ("one", "two")] == [(1, 3), (1, 3)]
+
+
+def test_mount_label_without_selinux(runtime, bundle):
+    if not missing("selinux"):
+        pytest.skip("SELinux is enabled")
+    bundle.linux["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
+    runtime.refuses(bundle, "/mounts/1", "context")
 
 
 def test_same_device_may_be_there_already(runtime, bundle):

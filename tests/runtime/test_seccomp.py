@@ -181,6 +181,12 @@ def test_notify(runtime, bundle, unprivileged):
     assert state["ociVersion"]
 
 
+def test_listener_is_ignored_without_notify(runtime, bundle):
+    rule = {"names": ["getppid"], "action": "SCMP_ACT_ERRNO"}
+    seccomp(bundle, rule, listenerPath=str(bundle.path / "nobody"))
+    assert errnos(runtime.probe(bundle, ["call", CALLS["getppid"]])) == [errno.EPERM]
+
+
 def test_notify_without_an_agent(runtime, bundle):
     rule = {"names": ["getppid"], "action": "SCMP_ACT_NOTIFY"}
     runtime.refuses(seccomp(bundle, rule, listenerPath=str(bundle.path / "nobody")))

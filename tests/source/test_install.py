@@ -244,6 +244,7 @@ def test_pip_builds_a_wheel(tmp_path: Path) -> None:
         names = archive.namelist()
         scripts = [archive.read(name) for name in names if name.endswith(".data/scripts/pyoci")]
         entries = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
+        archive.extractall(tmp_path / "unpacked")
     assert "pyoci/_native.abi3.so" in names
     assert not [name for name in names if name.startswith(("tests/", "native/"))]
     if (TREE / "build" / "pyoci").is_symlink():  # there is no static file here
@@ -251,3 +252,6 @@ def test_pip_builds_a_wheel(tmp_path: Path) -> None:
     else:
         assert [script[:4] for script in scripts] == [b"\x7fELF"]
         assert not entries
+    tool = [sys.executable, "-m", "pyoci", "validate", "--bundle", TREE / "bundles" / "hello"]
+    shown = run(*tool, cwd=tmp_path / "unpacked")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")

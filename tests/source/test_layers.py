@@ -1,6 +1,7 @@
 """Imports point down, and the runtime's modules need nothing but themselves and what is built in."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,14 @@ from pathlib import Path
 import _cffi_backend
 import pytest
 
+from pyoci import __main__, cli
 from tests.source.tree import MODULES, TREE, imports
 
 # Top to bottom, as docs/architecture.md draws it.  A name stands for itself and all below it, unless a
 # longer one in the list fits better.
 LAYERS = (
     ("pyoci.__main__",),
-    ("pyoci.commands",),
+    ("pyoci.commands", "pyoci.tools"),
     ("pyoci.cli",),
     ("pyoci.container", "pyoci.creation", "pyoci.execution"),
     ("pyoci.plan",),
@@ -34,12 +36,9 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # The boundary to C has two doors: calls, and the JSON reader, which must not drag the other in.
 IMPORT_THE_EXTENSION = {"pyoci.native", "pyoci.codec"}
-# Verbs that may use the whole standard library; everything else belongs to the runtime circle.
-TOOL_CIRCLE: tuple[str, ...] = (
-    "pyoci.commands.validate",
-    "pyoci.commands.doctor",
-    "pyoci.commands.completion",
-)
+# The package whose verbs may use the whole standard library; everything else belongs to the runtime circle.
+TOOL_CIRCLE: str = runpy.run_path(str(TREE / "native" / "freeze.py"))["TOOL_CIRCLE"]
+HAND_OVER = "pyoci.commands.tool"
 # What native/static/main.c lists for them.
 BUILT_IN = {
     "_struct",
@@ -82,6 +81,13 @@ def test_verbs_do_not_import_each_other() -> None:
     verbs = {name for name in MODULES if name.startswith("pyoci.commands.")} - {"pyoci.commands.common"}
     mixed = {name: others for name in verbs if (others := own_imports(name, types=True) & verbs)}
     assert not mixed
+
+
+def test_only_the_hand_over_knows_the_tool_circle() -> None:
+    tools = {name for name in MODULES if name.startswith(TOOL_CIRCLE)}
+    assert {name for name in set(MODULES) - tools if own_imports(name, types=True) & tools} == {HAND_OVER}
+    verbs = {verb for verb in cli.VERBS if __main__.find(verb).__module__ == HAND_OVER}
+    assert own_imports(HAND_OVER) & tools == {f"{TOOL_CIRCLE}.{verb}" for verb in verbs}
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

@@ -104,8 +104,11 @@ FORBIDDEN_CALLS = {
     "eval": "runs text",
     "exec": "runs text",
     "execv": "Python is never replaced",
+    "execve": "Python is never replaced",
     "umask": "belongs to the caller",
 }
+# The static file becomes the launcher for a verb that it lacks.
+ALLOWED_CALLS = {("pyoci.commands.tool", "execve")}
 
 
 def called_name(node: ast.Call) -> str:
@@ -125,9 +128,11 @@ def called_name(node: ast.Call) -> str:
 def test_forbidden_calls() -> None:
     found = {
         f"{relative(path)}:{node.lineno}: {name}": FORBIDDEN_CALLS[name]
-        for path in MODULES.values()
+        for module, path in MODULES.items()
         for node in ast.walk(parse(path))
-        if isinstance(node, ast.Call) and (name := called_name(node)) in FORBIDDEN_CALLS
+        if isinstance(node, ast.Call)
+        and (name := called_name(node)) in FORBIDDEN_CALLS
+        and (module, name) not in ALLOWED_CALLS
     }
     assert not found
 

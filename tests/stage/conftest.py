@@ -9,6 +9,8 @@ import pytest
 
 from tests.helpers_leaks import alive
 
+from .cgroup_place import VIEWS, Place, view
+
 ENDING_SECONDS = 5.0
 
 
@@ -48,3 +50,24 @@ def rootfs(tmp_path: Path) -> Path:
         (tmp_path / "rootfs" / name).mkdir(parents=True)
     (tmp_path / "rootfs" / "etc" / "hosts").write_text("hosts\n")
     return tmp_path / "rootfs"
+
+
+@pytest.fixture(params=list(VIEWS))
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    found = Place(view(request.param))
+    yield found
+    assert found.close() == []
+
+
+@pytest.fixture
+def v1_place() -> Iterator[Place]:
+    found = Place(view("hybrid"))
+    yield found
+    assert found.close() == []
+
+
+@pytest.fixture
+def v2_place() -> Iterator[Place]:
+    found = Place(view("v2"))
+    yield found
+    assert found.close() == []

@@ -244,6 +244,11 @@ BROKEN = {
         "/process/execCPUAffinity/final",
         "is not a list",
     ),
+    "a CPU beyond all": (
+        process(execCPUAffinity={"initial": "0-4294967295"}),
+        "/process/execCPUAffinity/initial",
+        "0 to 8191",
+    ),
     "burst above quota": (
         linux(resources={"cpu": {"quota": 5, "burst": 6}}),
         "/linux/resources/cpu/burst",

@@ -41,7 +41,7 @@ def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixt
 
 
 def test_cgroup_files(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, "tests/stage/test_cgroups_kernel.py", lsm=None, deadline=300)
+    run_inside(request, capsys, "tests/stage/test_cgroups_kernel.py", "tests/stage/test_cgroup_limits_kernel.py", lsm=None, deadline=300)
 
 
 def test_apparmor(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,27 @@
+"""What has changed its meaning between two versions of the specification."""
+
+from pyoci.config.model import Pids
+from pyoci.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.config.model import Resources
+
+UNLIMITED = -1
+PIDS_ZERO_IS_A_LIMIT = 3
+
+
+def as_meant(resources: "Resources | None", version: str) -> "Resources | None":
+    """Give the resources of a document of an ociVersion in the words of the newest one.
+
+    pids.limit 0 is a limit since 1.3 (config-linux.md#pids).  Who writes an older version means "no limit" by it, as
+    all runtimes took it then: Podman does for --pids-limit=-1.
+    """
+    if resources and resources.pids and resources.pids.limit == 0 and minor(version) < PIDS_ZERO_IS_A_LIMIT:
+        return replace(resources, pids=Pids(limit=UNLIMITED))
+    return resources
+
+
+def minor(version: str) -> int:
+    """Give the second number of a version."""
+    return int(version.split(".")[1])

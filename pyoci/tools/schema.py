@@ -1,0 +1,70 @@
+"""The schema of config.json (spec/*.schema.json), and the members of a document that it does not know."""
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from pyoci.config.readers import did_you_mean, escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONFIG, LINUX = "config.schema.json", "config-linux.schema.json"
+# What the specification has for others than Linux (config.md, config-vm.md …).
+OTHER_PLATFORMS = {
+    "": ("freebsd", "solaris", "vm", "windows", "zos"),
+    "/process": ("commandLine",),
+    "/process/user": ("username",),
+}
+
+
+def load() -> dict[str, Any]:
+    """Give the schema as one document, so that no reader of it has to find another."""
+    config, linux = (json.loads(files("pyoci.tools").joinpath(name).read_bytes()) for name in (CONFIG, LINUX))
+    definitions = config["$defs"] | linux.pop("$defs")
+    del linux["$schema"]
+    schema: dict[str, Any] = localised(config | {"$defs": definitions | {"linux": linux}})
+    return schema
+
+
+def localised(value: Any) -> Any:
+    """Give a part of a schema whose references stay in their document."""
+    if isinstance(value, list):
+        return [localised(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {name: localised(item) for name, item in value.items()}
+    if isinstance(reference := changed.get("$ref"), str):
+        changed["$ref"] = "#/$defs/linux" if reference == LINUX else reference.removeprefix(CONFIG)
+    return changed
+
+
+def unknown_members(value: Any, schema: dict[str, Any]) -> "Iterator[tuple[str, str]]":
+    """Give pointer and message of each member that the specification does not have; create ignores those."""
+    return walk(value, schema, schema["$defs"], "")
+
+
+def walk(value: Any, rule: dict[str, Any], definitions: dict[str, Any], pointer: str) -> "Iterator[tuple[str, str]]":
+    """Do so for what stands at *pointer*; a value of another type than the rule's has no known member to look for."""
+    while "$ref" in rule:
+        rule = definitions[rule["$ref"].removeprefix("#/$defs/")]
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from walk(item, rule.get("items", {}), definitions, f"{pointer}/{index}")
+    if not isinstance(value, dict) or rule.get("type") != "object":
+        return
+    known = rule.get("properties", {})
+    for name, item in value.items():
+        place = f"{pointer}/{escaped(name)}"
+        below = known.get(name, rule.get("additionalProperties"))
+        if below is None:
+            yield place, ignored(name, known, pointer)
+        else:
+            yield from walk(item, below, definitions, place)
+
+
+def ignored(name: str, known: dict[str, Any], pointer: str) -> str:
+    """Say why a member has no effect."""
+    if name in OTHER_PLATFORMS.get(pointer, ()):
+        return "is for another platform than Linux, and ignored"
+    return f"is not in the specification, and ignored{did_you_mean(name, known)}"
