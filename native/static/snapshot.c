@@ -6,9 +6,11 @@
  * and all that was allocated.  A start maps this, page by page when it is touched, and goes on from there.
  *
  * Nothing of the recording process may be in it: no descriptor, no pid, no address of its stack or of the C library's
- * heap, no variable of its environment.  What the build's two recordings do not agree on is cleared, and few words
- * may be.  The hashes of strings are those of one seed, that of the build: SipHash has no use for a seed that is
- * secret but against who looks for a hundred thousand names with one hash of 64 bits.
+ * heap, no variable of its environment.  What two recordings do not agree on is cleared, and that may be a few words
+ * only.  So modules must not ask the host for anything when they are imported.
+ *
+ * The hashes of strings are those of one seed, which everybody can know.  That seed is no secret that would be
+ * needed: to slow a dict down, somebody would have to find thousands of names with one SipHash of 64 bits.
  */
 #define _GNU_SOURCE
 #define Py_BUILD_CORE
@@ -23,15 +25,20 @@
 #include "snapshot.h"
 
 /* Of the memory that is kept: malloc(3)'s blocks, and behind them the arenas of Python's small objects, because the
- * last one has pages that nobody has touched; they need no place in the file. */
-enum { ALIGNMENT = 16, BLOCKS = 2 << 20, ALL = 16 << 20 };
+ * last one has pages that nobody has touched; they need no place in the file.  It is a section of its own, so that it
+ * is a segment of its own: the linker is told where (native/executable.py). */
+#define WORDS(number) #number
+#define TEXT(number) WORDS(number)
+#define ALL 0x1000000
+enum { ALIGNMENT = 16, BLOCKS = 2 << 20 };
 
 __asm__(".section .snapshot, \"aw\", @nobits\n"
         ".balign 4096\n"
         ".globl snapshot_memory\n"
-        "snapshot_memory: .skip 16 << 20\n"
+        "snapshot_memory: .skip " TEXT(ALL) "\n"
         ".previous");
-extern char snapshot_memory[ALL], __data_start[], _end[];
+extern char snapshot_memory[ALL];
+extern char __data_start[], _end[]; /* of all variables; the linker's names */
 
 static char *next_block = snapshot_memory, *next_arena = snapshot_memory + BLOCKS;
 static bool recording, is_here;
