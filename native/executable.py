@@ -2,7 +2,8 @@
 
     pyoci/**/*.py --freeze.py--> frozen.c           cffi's sdist (cffi.txt) --> _cffi_backend.c
     native/static/*.c, frozen.c, _cffi_backend.c, and what build.py compiles --(cc)--> objects
-    objects, libpython3.x.a, libseccomp.a, libffi.a --(cc -static)--> pyoci with symbols --strip--> build/pyoci
+    objects, libpython3.x.a, libseccomp.a, libffi.a --(cc -static)--> pyoci with symbols, which starts Python
+    pyoci --strip--> bare; bare, the memory that pyoci writes --snapshot.py--> build/pyoci
 
 Where it cannot be made (no static libpython, another version of Python than those whose insides native/static
 stands for, no source of cffi), the reason is printed and the launcher form takes its place, as a link to the
@@ -143,20 +144,21 @@ def build(target: Path) -> None:
     PLACE.mkdir(parents=True, exist_ok=True)
     include = sysconfig.get_path("include")
     command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
-    parts = objects(command, source)
-    whole = PLACE / "pyoci"
-    link_map = PLACE / "map"
-    if newer(whole, [*with_directories(parts), *map(Path, libraries)]):
+    parts = [str(path) for path in objects(command, source)]
+    whole, link_map = PLACE / "pyoci", PLACE / "map"
+    if newer(whole, [*with_directories(list(map(Path, parts))), *map(Path, libraries)]):
         link = [option for option in LINK if option != "-s"] + [f"-Wl,-Map={link_map}"]
         link += [f"-Wl,--wrap={name}" for name in WRAPPED] + [f"-Wl,--section-start=.snapshot={MEMORY}"]
-        run([compiler(), "-static", "-no-pie", *link, *map(str, parts), *libraries, "-o", str(whole)])
+        run([compiler(), "-static", "-no-pie", *link, *parts, *libraries, "-o", str(whole)])
     if newer(target, [whole, NATIVE / "snapshot.py"]):
         bare = PLACE / "bare"
         run(["strip", "-o", str(bare), str(whole)])
         if INITIALISATION == "core":
-            pieces = agreed(whole, ranges(link_map, {*map(str, parts), *libraries}))
-            for path in (bare, PLACE / "pyoci.started"):
-                path.write_bytes(fill((bare if path == bare else whole).read_bytes(), pieces))
+            pieces = agreed(whole, ranges(link_map, {*parts, *libraries}))
+            started = PLACE / "pyoci.started"
+            started.write_bytes(fill(whole.read_bytes(), pieces))
+            started.chmod(0o755)
+            bare.write_bytes(fill(bare.read_bytes(), pieces))
         os.replace(bare, target)
 
 
