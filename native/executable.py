@@ -13,6 +13,7 @@ installation in build/.
 """
 
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -49,9 +50,16 @@ INITIALISATION = "core"
 # Fixed addresses: relocating the tables of CPython's types would touch each page of them at every start.
 EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2", f"-DPYOCI_WHOLE={int(INITIALISATION == 'whole')}"]
 ABSENT = [f"-D{name}=absent_{name}" for name in ("dlopen", "dlsym", "dlclose", "dlerror")]
-# See native/static/main.c and snapshot.c.
-MEMORY = "0x10000000"
-WRAPPED = ("PyErr_CheckSignals", "malloc", "calloc", "realloc", "free")
+# Functions that native/static has its own for.
+WRAPPED = (
+    "PyErr_CheckSignals",
+    "_Py_FatalErrorFormat",
+    "_Py_FatalErrorFunc",
+    *("malloc", "calloc", "realloc", "free"),
+)
+MEMORY = "0x10000000"  # native/static/snapshot.c
+TAIL = NATIVE / "static" / "tail.ld"
+MACHINES = ("aarch64", "x86_64")  # native/static/damage.c
 BACKEND = ["-DUSE__THREAD", "-DHAVE_SYNC_SYNCHRONIZE", *ABSENT, "-w"]
 
 
@@ -69,6 +77,8 @@ def needed(name: str) -> str:
 
 def libpython() -> str:
     """Give the archive of the interpreter that runs this program."""
+    if platform.machine() not in MACHINES:
+        raise NotHere(f"{platform.machine()} is not a machine it was written for")
     if sys.version_info[:2] not in VERSIONS:
         raise NotHere(f"Python {sys.version_info.major}.{sys.version_info.minor} is not one it was written for")
     path = Path(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "")
@@ -146,9 +156,10 @@ def build(target: Path) -> None:
     command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
     parts = [str(path) for path in objects(command, source)]
     whole, link_map = PLACE / "pyoci", PLACE / "map"
-    if newer(whole, [*with_directories(list(map(Path, parts))), *map(Path, libraries)]):
-        link = [option for option in LINK if option != "-s"] + [f"-Wl,-Map={link_map}"]
-        link += [f"-Wl,--wrap={name}" for name in WRAPPED] + [f"-Wl,--section-start=.snapshot={MEMORY}"]
+    if newer(whole, [TAIL, *with_directories(list(map(Path, parts))), *map(Path, libraries)]):
+        link = [option for option in LINK if option != "-s"] + ["-Wl,-e,pyoci_entry", f"-Wl,-T,{TAIL}"]
+        link += [f"-Wl,--wrap={name}" for name in WRAPPED]
+        link += [f"-Wl,--section-start=.snapshot={MEMORY}", f"-Wl,-Map={link_map}"]
         run([compiler(), "-static", "-no-pie", *link, *parts, *libraries, "-o", str(whole)])
     if newer(target, [whole, NATIVE / "snapshot.py"]):
         bare = PLACE / "bare"

@@ -10,10 +10,13 @@ import struct
 import subprocess
 from pathlib import Path
 
+from build import checksum
+
 HEADER = struct.Struct("<IIQQQQQQ")  # Elf64_Phdr: type, flags, offset, vaddr, paddr, filesz, memsz, align
 TYPE, FLAGS, OFFSET, ADDRESS, IN_FILE, IN_MEMORY = 0, 1, 2, 3, 5, 6
 PT_LOAD, PF_W = 1, 2
 PLACE = struct.Struct("<QQ")  # address and size of what follows
+HEAD = struct.Struct("<QQ")  # struct snapshot_head
 PAGE, WORD = 4096, 8
 # What two runs do not agree on: three ids of the thread, and addresses in memory that nobody uses.
 DIFFERENT_WORDS = 8
@@ -70,6 +73,12 @@ def clear(memory: bytearray, other: bytearray) -> int:
     return len(places)
 
 
+def sealed(memory: bytes) -> bytes:
+    """Give the memory with its head, and a page behind it whose last byte is there: see snapshot.h and damage.c."""
+    whole = memory.ljust(len(memory) + -len(memory) % PAGE + PAGE - 1, b"\0") + b"\1"
+    return HEAD.pack(len(whole), checksum(whole[HEAD.size :])) + whole[HEAD.size :]
+
+
 def fill(file: bytes, pieces: Pieces) -> bytes:
     """Give an ELF file whose variables have these values."""
     table, count = struct.unpack_from("<Q", file, 32)[0], struct.unpack_from("<H", file, 56)[0]
@@ -77,19 +86,19 @@ def fill(file: bytes, pieces: Pieces) -> bytes:
     written = bytearray(file)
     for segment in [header for header in headers if header[TYPE] == PT_LOAD and header[FLAGS] & PF_W]:
         before, size, start, end = segment[OFFSET], segment[IN_FILE], segment[ADDRESS], segment[IN_MEMORY]
-        if start in pieces:  # the memory: what follows was never asked for
-            end = segment[IN_MEMORY] = len(pieces[start])
         image = bytearray(file[before : before + size].ljust(end, b"\0"))
         for address, piece in pieces.items():
             if start <= address < start + end:
                 image[address - start : address - start + len(piece)] = piece
-        kept = image.rstrip(b"\0")
+        if start in pieces:  # the memory: what lies behind it was never asked for
+            image = bytearray(sealed(bytes(pieces[start])))
+        image += bytes(-(start + len(image)) % PAGE)  # else the kernel would write zeros there
         written += bytes((start - len(written)) % PAGE)
         for header in headers:  # those that lie in it, too
             if start <= header[ADDRESS] < start + end:
                 header[OFFSET] += len(written) - before
-        segment[IN_FILE] = len(kept)
-        written += kept
+        segment[IN_FILE], segment[IN_MEMORY] = len(image), len(image) + (PAGE if start in pieces else 0)
+        written += image
     for i, header in enumerate(headers):
         HEADER.pack_into(written, table + i * HEADER.size, *header)
     return bytes(written)

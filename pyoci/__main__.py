@@ -4,7 +4,7 @@ import posix
 import sys
 
 from pyoci import cli
-from pyoci.errors import Error, UsageError
+from pyoci.errors import Error, UsageError, errno_text
 from pyoci.log import debug, error, log
 
 TYPE_CHECKING = False
@@ -33,6 +33,10 @@ def main(argv: "list[str]") -> int:
     except KeyboardInterrupt:
         error("interrupted")  # conmon waits for a word of whoever fails
         return INTERRUPTED
+    except (OSError, MemoryError) as failure:  # where nobody knew better what was being done
+        error(f"{verb}: {refusal(failure)}" if verb else refusal(failure))
+        debug(traceback_text(failure))
+        return EXEC_FAILURE if verb == "exec" else 1
     except (
         BaseException
     ) as failure:  # a defect of pyoci: still one line for the caller, the rest into the log
@@ -95,6 +99,14 @@ def find(verb: str) -> "Callable[[cli.Command], int]":
         case _:
             from pyoci.commands.help import run
     return run
+
+
+def refusal(failure: "OSError | MemoryError") -> str:
+    """Say what the kernel refused, and for which file."""
+    if not isinstance(failure, OSError):
+        return "out of memory"
+    text = errno_text(failure.errno or 0)
+    return f"{failure.filename}: {text}" if isinstance(failure.filename, str) else text
 
 
 def traceback_text(failure: BaseException) -> str:

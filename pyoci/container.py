@@ -14,6 +14,7 @@ import select
 from pyoci import codec, native
 from pyoci.cgroups import from_state
 from pyoci.errors import Error, HookError, StateError, wrap
+from pyoci.kernel import require_procfs, require_version
 from pyoci.options import check_id
 from pyoci.remains import break_lock, half_made, is_locked
 from pyoci.state import Directory, State, is_alive, public_state, read_file, require
@@ -50,6 +51,7 @@ class Container:
         """
         check_id(container_id)
         directory = Directory.open(root, container_id, lock=lock)
+        require_procfs()
         state = directory.load()
         if state is None:
             state = half_made(directory, container_id)
@@ -120,6 +122,8 @@ class Container:
         from pyoci.host.console import check as check_console
 
         check_id(container_id)
+        require_version()
+        require_procfs()
         bundle = bundles.load(options.bundle, options.config)
         process = bundle.config.process
         check_console(bool(process and process.terminal), options.console_socket, detach=True)
@@ -144,6 +148,8 @@ class Container:
         from pyoci.host.console import check as check_console
 
         check_id(container_id)
+        require_version()
+        require_procfs()
         bundle = bundles.load(options.bundle, options.config)
         terminal = bool(bundle.config.process and bundle.config.process.terminal)
         check_console(terminal, options.console_socket, options.detach)
@@ -156,19 +162,20 @@ class Container:
             if foreground is not None:
                 foreground.begin(master)
             container.start()
+            if foreground is None:
+                return 0
+            container.directory.unlock()
+            status = foreground.wait(stage.pidfd, master)
+            container.directory.lock()
         except BaseException:
             if foreground is not None:
                 foreground.end()
+            container.directory.lock()
             if container.directory.is_current():
                 container.destroy()
             if options.pid_file:
                 remove_pid_file(options.pid_file, container.state.pid)
             raise
-        if foreground is None:
-            return 0
-        container.directory.unlock()
-        status = foreground.wait(stage.pidfd, master)
-        container.directory.lock()
         if not options.keep and container.directory.is_current():
             container.destroy()
         return status
@@ -309,6 +316,7 @@ class Container:
         """Run one more process in the container; gives its exit status, 0 when detached."""
         from pyoci.execution import Execution  # the plan and all it needs, for this verb only
 
+        require_version()
         if not options.ignore_paused or self.status() != "paused":
             require("exec", self.status())
         return Execution(self, options).run()
@@ -329,6 +337,7 @@ class Container:
             if force:
                 return
             raise
+        require_procfs()
         if force:
             break_lock(directory)
         directory.lock()
@@ -393,23 +402,3 @@ class Container:
                 leaf = Cgroup({"": path} if "/freezer/" not in path else {"freezer": path}, explicit=True)
                 leaf.kill(SIGKILL)
         undo(paths)
-
-
-def listing(root: str) -> "list[dict[str, Any]]":
-    """Describe every container below a state root; what cannot be read belongs to somebody else and is left out."""
-    try:
-        names = sorted(posix.listdir(root))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise wrap(f"reading the state root {root}", error) from error
-    found = []
-    for name in names:
-        try:
-            container = Container.load(root, name, lock=False)
-            if container.state.version:
-                found.append(container.describe())
-            container.directory.close()
-        except (Error, OSError):
-            continue
-    return found

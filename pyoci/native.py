@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ECHILD = 10
 EINTR = 4
+EBADMSG = 74
 ETIMEDOUT = 110
 SIGKILL = 9
 TAIL, OUTPUT_LIMIT = 4096, 16 << 20
@@ -146,6 +147,8 @@ class Stage:
         pid = lib.pyoci_spawn(
             clone_flags, ahead, -1 if cgroup is None else cgroup, preserve, pidfd, channel
         )
+        if pid == -EBADMSG:
+            raise Error("the executable is damaged: the stage in it is not the one that was built")
         check(pid, "starting the stage in its namespaces")
         return cls(pid, pidfd[0], channel[0])
 

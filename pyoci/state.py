@@ -216,12 +216,12 @@ class Directory:
         except OSError as error:
             raise wrap(f"making the state directory {path}", error) from error
         try:
-            directory = cls(path, posix.open(path, O_DIRECTORY_PATH))
-        except OSError as error:
-            raise wrap(f"opening the state directory {path}", error) from error
-        directory.lock()
-        if not directory.is_current():  # somebody's delete --force was quicker than our lock
-            raise StateError("the container was deleted while it was made")
+            directory = cls.open(root, container_id)
+        except StateError:  # somebody's delete --force was quicker than our lock
+            raise StateError("the container was deleted while it was made") from None
+        except BaseException:
+            posix.rmdir(path)
+            raise
         return directory
 
     @classmethod
@@ -234,15 +234,15 @@ class Directory:
         path = f"{root}/{container_id}"
         try:
             directory = cls(path, posix.open(path, O_DIRECTORY_PATH))
+            if lock:
+                directory.lock()
+            if not lock or directory.is_current():
+                return directory
         except (FileNotFoundError, NotADirectoryError):
-            raise StateError("container does not exist") from None
+            pass
         except OSError as error:
             raise wrap(f"opening the state directory {path}", error) from error
-        if lock:
-            directory.lock()
-            if not directory.is_current():
-                raise StateError("container does not exist")
-        return directory
+        raise StateError("container does not exist")
 
     def lock(self) -> None:
         """Wait for the exclusive lock; the kernel drops it when its holder dies."""
@@ -307,12 +307,12 @@ class Directory:
 
         The journal goes last: by it a directory that is half removed is still known as ours.
         """
-        for name in sorted(posix.listdir(self.fd), key=lambda name: name == "journal"):
-            try:
-                posix.unlink(name, dir_fd=self.fd)
-            except FileNotFoundError:
-                continue
         try:
+            for name in sorted(posix.listdir(self.fd), key=lambda name: name == "journal"):
+                try:
+                    posix.unlink(name, dir_fd=self.fd)
+                except FileNotFoundError:
+                    continue
             posix.rmdir(self.path)
         except FileNotFoundError:
             return

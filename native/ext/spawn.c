@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../checksum.h"
 #include "../stage/stage.h"
 #include "child.h"
 #include "spawn.h"
@@ -25,6 +26,7 @@
 /* The stage's ELF file, provided by the build. */
 extern const unsigned char pyoci_stage_elf[];
 extern const size_t pyoci_stage_size;
+extern const uint64_t pyoci_stage_sum;
 
 enum { RIGHTS_MAX = 253 };              /* SCM_MAX_FD of the kernel */
 
@@ -71,10 +73,15 @@ int pyoci_memfd(const char *name, const void *data, size_t size, int sealed)
     return memfd_with(name, 0, data, size, sealed);
 }
 
-/* A container can open /proc/self/exe of the stage: what it finds is a copy that nobody can write to. */
+/* A container can open /proc/self/exe of the stage: what it finds is a copy that nobody can write to.  EBADMSG: it is
+ * not what was built. */
 static int stage_memfd(void)
 {
-    int fd = memfd_with("pyoci-stage", MFD_EXEC, pyoci_stage_elf, pyoci_stage_size, 1);
+    int fd = -EBADMSG;
+
+    if (checksum(pyoci_stage_elf, pyoci_stage_size) != pyoci_stage_sum)
+        return fd;
+    fd = memfd_with("pyoci-stage", MFD_EXEC, pyoci_stage_elf, pyoci_stage_size, 1);
 
     return fd == -EINVAL ? memfd_with("pyoci-stage", 0, pyoci_stage_elf, pyoci_stage_size, 1) : fd;
 }

@@ -80,6 +80,21 @@ static int tell_error(void)
     return FAILURE;
 }
 
+/* Stand for CPython's own, which dump what they know in several lines and abort. */
+_Noreturn void __wrap__Py_FatalErrorFunc(const char *function, const char *message);
+_Noreturn void __wrap__Py_FatalErrorFormat(const char *function, const char *format, ...);
+
+void __wrap__Py_FatalErrorFunc(const char *function, const char *message)
+{
+    dprintf(STDERR_FILENO, "pyoci: internal error: %s: %s\n", function ? function : "CPython", message);
+    _exit(FAILURE);
+}
+
+void __wrap__Py_FatalErrorFormat(const char *function, const char *format, ...)
+{
+    __wrap__Py_FatalErrorFunc(function, format);
+}
+
 /* Ask for what a verb takes, and give it back: without memory for its first objects CPython would abort. */
 static int has_memory(void)
 {
@@ -186,17 +201,21 @@ static int run(int count, char **arguments)
 int main(int argc, char **argv)
 {
     static char *variables[KEPT + 1];
-    bool is_build = !snapshot_is_here() && argc == 2 && strcmp(argv[1], "--snapshot") == 0;
+    bool is_build = !snapshot_is_here && argc == 2 && strcmp(argv[1], "--snapshot") == 0;
 
     if (fill_standard_descriptors() < 0)
         return complain(strerror(errno));
+    if (snapshot_is_here && !snapshot_is_whole()) {
+        dprintf(STDERR_FILENO, "pyoci: the executable is damaged: its modules are not those that were built\n");
+        return FAILURE;
+    }
     if (!has_memory())
         return complain("no memory");
     scrub(environ, variables);
     environ = variables;
     if (is_build)
         snapshot_begin();
-    if (!snapshot_is_here()) {
+    if (!snapshot_is_here) {
         PyStatus status = start();
         if (PyStatus_Exception(status))
             return complain(status.err_msg ? status.err_msg : "no memory");

@@ -22,33 +22,27 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "checksum.h"
 #include "snapshot.h"
 
-/* Of the memory that is kept: malloc(3)'s blocks, and behind them the arenas of Python's small objects, because the
- * last one has pages that nobody has touched; they need no place in the file.  It is a section of its own, so that it
- * is a segment of its own: the linker is told where (native/executable.py). */
+/* The memory is a section of its own, so that it is a segment of its own: the linker is told where
+ * (native/executable.py). */
 #define WORDS(number) #number
 #define TEXT(number) WORDS(number)
-#define ALL 0x1000000
-enum { ALIGNMENT = 16, BLOCKS = 2 << 20 };
+enum { ALIGNMENT = 16, PAGE = 4096 };
 
 __asm__(".section .snapshot, \"aw\", @nobits\n"
         ".balign 4096\n"
-        ".globl snapshot_memory\n"
-        "snapshot_memory: .skip " TEXT(ALL) "\n"
+        ".globl snapshot\n"
+        "snapshot: .skip " TEXT(SNAPSHOT_MAX) "\n"
         ".previous");
-extern char snapshot_memory[ALL];
 extern char __data_start[], _end[]; /* of all variables; the linker's names */
 
-static char *next_block = snapshot_memory, *next_arena = snapshot_memory + BLOCKS;
-static bool recording, is_here;
+static char *next = snapshot.bytes + sizeof snapshot.head;
+static bool recording;
 static pthread_key_t keys; /* how many pthread_key_create(3) had made */
 static PyObjectArenaAllocator usual;
-
-bool snapshot_is_here(void)
-{
-    return is_here;
-}
+bool snapshot_is_here;
 
 /* ---- malloc(3), in CPython and all else that is linked, by the linker's --wrap ---- */
 
@@ -64,24 +58,24 @@ void __wrap_free(void *memory);
 /* What nobody has asked for is no part of the file: there the kernel may put the heap. */
 static bool is_kept(const void *memory)
 {
-    return (const char *)memory >= snapshot_memory && (const char *)memory < next_arena;
+    return (const char *)memory >= snapshot.bytes && (const char *)memory < next;
 }
 
-/* Give zeroed memory with its size in front of it. */
-static void *block(size_t size)
+/* Give zeroed memory that begins at a multiple of alignment, with its size in front of it. */
+static void *take(size_t size, size_t alignment)
 {
-    char *memory = next_block + ALIGNMENT;
+    size_t used = (size_t)(next - snapshot.bytes), start = (used + ALIGNMENT + alignment - 1) / alignment * alignment;
 
-    if (size > BLOCKS || (size_t)(snapshot_memory + BLOCKS - next_block) < size + 2 * ALIGNMENT)
+    if (size > SNAPSHOT_MAX || start + size + PAGE > SNAPSHOT_MAX)
         return NULL;
-    memcpy(next_block, &size, sizeof size);
-    next_block = memory + (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return memory;
+    memcpy(snapshot.bytes + start - ALIGNMENT, &size, sizeof size);
+    next = snapshot.bytes + start + size;
+    return snapshot.bytes + start;
 }
 
 void *__wrap_malloc(size_t size)
 {
-    return recording ? block(size) : __real_malloc(size);
+    return recording ? take(size, ALIGNMENT) : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
@@ -90,7 +84,7 @@ void *__wrap_calloc(size_t count, size_t size)
 
     if (!recording)
         return __real_calloc(count, size);
-    return __builtin_mul_overflow(count, size, &bytes) ? NULL : block(bytes);
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : take(bytes, ALIGNMENT);
 }
 
 void *__wrap_realloc(void *memory, size_t size)
@@ -99,7 +93,7 @@ void *__wrap_realloc(void *memory, size_t size)
     void *moved;
 
     if (!is_kept(memory))
-        return recording && !memory ? block(size) : __real_realloc(memory, size);
+        return recording && !memory ? take(size, ALIGNMENT) : __real_realloc(memory, size);
     memcpy(&before, (char *)memory - ALIGNMENT, sizeof before);
     if (size <= before)
         return memory;
@@ -117,14 +111,7 @@ void __wrap_free(void *memory)
 
 static void *arena(void *context, size_t size)
 {
-    char *memory = next_arena;
-
-    if (!recording)
-        return usual.alloc(context, size);
-    if ((size_t)(snapshot_memory + ALL - memory) < size)
-        return NULL;
-    next_arena += size;
-    return memory;
+    return recording ? take(size, PAGE) : usual.alloc(context, size);
 }
 
 static void free_arena(void *context, void *memory, size_t size)
@@ -180,11 +167,18 @@ bool snapshot_write(void)
     if (pthread_key_create(&keys, NULL) != 0)
         return false;
     recording = false;
-    is_here = true;
-    return write_piece(__data_start, _end) && write_piece(snapshot_memory, next_arena);
+    snapshot_is_here = true;
+    return write_piece(__data_start, _end) && write_piece(snapshot.bytes, next);
 }
 
 /* ---- the start's side ---- */
+
+bool snapshot_is_whole(void)
+{
+    const size_t head = sizeof snapshot.head;
+
+    return checksum(snapshot.bytes + head, snapshot.head.size - head) == snapshot.head.sum;
+}
 
 /* Put what the kernel gave this process into posix.environ. */
 static bool read_environment(void)

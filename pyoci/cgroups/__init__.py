@@ -162,14 +162,16 @@ class Cgroup:
         Raises:
             ConfigError: a setting has no equivalent in the hierarchies of this host.
             KernelError: the kernel refused a value or has no such controller; its origin is the JSON pointer.
-            StateError: the container has no cgroup to update.
+            StateError: the container has no cgroup to limit.
         """
-        if not self._paths:
-            if update:
-                raise StateError("the container has no cgroup, so its limits cannot be changed")
-            return  # no cgroup was wanted, or create has found that none is needed
+        if resources is None and not update and not self._paths:
+            return
         from pyoci.cgroups import limits
 
+        if not self._paths:  # none was wanted, or create has found that none is needed
+            if update or limits.asked(resources):
+                raise StateError("the container has no cgroup, so it cannot have limits [/linux/resources]")
+            return
         limits.apply(self, resources, update, fresh=self._fresh)
         self._fresh = False
 

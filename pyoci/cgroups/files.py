@@ -165,7 +165,8 @@ def enable_controllers(root: str, directory: str) -> None:
 
     What cannot be enabled is no error here: a limit that needs it will be one.
     """
-    wanted = [name for name in V2_CONTROLLERS if name in read(f"{root}/cgroup.controllers").split()]
+    available = read(f"{root}/cgroup.controllers").split()
+    wanted = [name for name in V2_CONTROLLERS if name in available]
     if set(wanted) <= set(read(f"{directory}/cgroup.controllers").split()):
         return
     for ancestor in _ancestors(root, directory):

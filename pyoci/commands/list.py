@@ -1,9 +1,13 @@
 """pyoci list: the containers below the state root."""
 
+import errno
+import posix
+
 from pyoci import codec
 from pyoci.commands.common import show, state_root
-from pyoci.container import listing
-from pyoci.errors import UsageError
+from pyoci.container import Container
+from pyoci.errors import KernelError, StateError, UsageError, wrap
+from pyoci.kernel import require_procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,3 +44,28 @@ def table(rows: "list[tuple[str, ...]]") -> str:
         for line in rows
     ]
     return "\n".join(lines) + "\n"
+
+
+def listing(root: str) -> "list[dict[str, Any]]":
+    """Describe every container below a state root; what cannot be read belongs to somebody else and is left out."""
+    try:
+        names = sorted(posix.listdir(root))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise wrap(f"reading the state root {root}", error) from error
+    if names:
+        require_procfs()
+    found = []
+    for name in names:
+        try:
+            container = Container.load(root, name, lock=False)
+            if container.state.version:
+                found.append(container.describe())
+            container.directory.close()
+        except (StateError, FileNotFoundError, PermissionError):
+            continue
+        except KernelError as error:
+            if error.number not in (errno.EACCES, errno.EPERM):
+                raise
+    return found

@@ -1,6 +1,7 @@
 """The host side's half of the talk with a stage; the other half is drawn in native/stage/stage.h."""
 
 import posix
+import select
 
 from pyoci import native
 from pyoci.config.tables import CAPABILITIES
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pyoci.plan.steps import Plan
 
 lib = native.lib
+ENDING_MILLISECONDS = 1000
 BARRIER_MAPS, BARRIER_HOOKS, BARRIER_READY = lib.BARRIER_MAPS, lib.BARRIER_HOOKS, lib.BARRIER_READY
 
 
@@ -103,7 +105,11 @@ class Conversation:
         self.on_child(self.stage.pid)
 
     def post_mortem(self) -> str:
-        """Say how a stage ended that did not explain itself."""
+        """Say how a stage ended that did not explain itself; it has a moment for it."""
+        poll = select.poll()
+        poll.register(self.stage.pidfd, select.POLLIN)
+        if not poll.poll(ENDING_MILLISECONDS):
+            return "the process that becomes the container does something else than it was told"
         status = self.stage.reap()
         if status == -9:
             return "the process was killed while the container was made; its memory limit may be too low"

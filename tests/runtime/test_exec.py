@@ -111,7 +111,7 @@ def test_capabilities(container):
 
 
 def test_capabilities_unchanged_without_the_option(container):
-    from tests.runtime.test_process import bits
+    from tests.helpers_identity import bits
 
     assert bounding(container.exec_report()) == bits(*CAPABILITIES)
 

@@ -24,6 +24,7 @@ LAYERS = (
     ("pyoci.host",),
     ("pyoci.bundle", "pyoci.options", "pyoci.remains"),
     ("pyoci.state",),
+    ("pyoci.kernel",),
     ("pyoci.config",),
     ("pyoci.native",),
     ("pyoci.plan.steps",),

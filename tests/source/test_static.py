@@ -115,6 +115,11 @@ def interrupt():
         pass
 
 
+def crash():
+    from pyoci.native import ffi
+    ffi.cast("int *", 8)[0] = 1
+
+
 def collapse():
     from pyoci import __main__
     __main__.error = None
@@ -303,7 +308,7 @@ def test_lack_of_memory_is_one_line(tmp_path: Path) -> None:
         statuses.append(shown.returncode)
         if shown.returncode:
             assert (shown.returncode, shown.stdout) == (1, "")
-            assert re.fullmatch(r"pyoci: (cannot start: no memory|internal error: MemoryError: )\n", shown.stderr)
+            assert re.fullmatch(r"pyoci: (cannot start: no memory|(plan: )?out of memory)\n", shown.stderr)
     assert statuses[0] == 1
     assert statuses[-1] == 0
 
@@ -403,6 +408,15 @@ def test_a_defect_is_one_line_and_a_trace_in_the_log(trial: Path, tmp_path: Path
     assert (shown.returncode, shown.stdout) == (1, "")
     assert shown.stderr == "pyoci: internal error: KeyError: 'nonsense'\n"
     assert re.search(r"at pyoci/__main__\.py:\d+ > pyoci/commands/help\.py:\d+", log.read_text())
+
+
+def test_a_crash_is_one_line(trial: Path) -> None:
+    shown = run(trial, "help", "crash")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    line = r"pyoci: internal error: a crash \(signal 11 at 0x([0-9a-f]{16})\); this is a defect, or the executable is damaged\n"
+    found = re.fullmatch(line, shown.stderr)
+    assert found
+    assert 0x400000 < int(found[1], 16) < 0x1000000, "in the code, whose addresses are fixed"
 
 
 def test_a_defect_of_the_edge_is_one_line(trial: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from pyoci.cgroups import Cgroup, from_state
 from pyoci.cgroups.layout import Layout, make_layout, ownership_wanted, parse_mounts, plan_cgroup
-from pyoci.config.model import Mount, Namespace
+from pyoci.config.model import Memory, Mount, Namespace, Pids, Resources
 from pyoci.errors import ConfigError, Error, KernelError, UsageError
 
 PURE_V2 = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -125,8 +125,10 @@ def test_the_cgroup_of_a_disabled_manager_does_nothing() -> None:
     cgroup.delete()
     with pytest.raises(KernelError, match="freezer"):
         cgroup.freeze()
-    with pytest.raises(Error, match="no cgroup"):
-        cgroup.apply(None, update=True)
+    cgroup.apply(Resources(devices=(), memory=Memory(limit=-1)))
+    for given, update in ((None, True), (Resources(memory=Memory(limit=4096)), False), (Resources(pids=Pids(limit=9)), False)):
+        with pytest.raises(Error, match="no cgroup"):
+            cgroup.apply(given, update=update)
 
 
 @pytest.mark.parametrize("path", ["..", "a/../..", "/.."])

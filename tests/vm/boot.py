@@ -68,35 +68,36 @@ def _write_parameters(work: Path, command: list[str], env: dict[str, str]) -> No
     script = work / "init"
     shutil.copyfile(HERE / "init.sh", script)
     script.chmod(0o755)
+
+
+def _kernel_arguments(work: Path, lsm: str | None) -> list[str]:
+    security = [f"lsm={lsm}", f"security={lsm}", f"{lsm}=1"] if lsm else []
+    return [
+        "rootfstype=hostfs",
+        "rootflags=/",
+        "ro",
+        f"init={work}/init",
+        f"ubd0={work}/disk",  # a block device, for limits of block I/O
+        *security,
+    ]
+
+
+def run_kernel(parameters: list[str], work: Path, deadline: float, memory: str) -> str:
+    """Run the kernel to its end, or end it after the deadline; return what was written on its console.
+
+    Args:
+        parameters: what the kernel is told, beside what every virtual machine needs.
+        work: a directory of this machine's own.
+        deadline: seconds after which it is ended.
+        memory: its memory.
+    """
     subprocess.run(
         ["cc", "-O2", "-shared", "-fPIC", "-o", str(work / "xstate.so"), str(HERE / "xstate.c")],
         check=True,
         timeout=60,
     )
-
-
-def _kernel_arguments(work: Path, memory: str, lsm: str | None) -> list[str]:
-    security = [f"lsm={lsm}", f"security={lsm}", f"{lsm}=1"] if lsm else []
-    return [
-        KERNEL,
-        f"mem={memory}",
-        "rootfstype=hostfs",
-        "rootflags=/",
-        "ro",
-        f"init={work}/init",
-        f"uml_dir={work}",
-        "umid=vm",
-        f"ubd0={work}/disk",  # a block device, for limits of block I/O
-        "con=null",
-        "con0=null,fd:1",
-        "quiet",
-        "panic=-1",
-        *security,
-    ]
-
-
-def _run_kernel(arguments: list[str], work: Path, deadline: float) -> str:
-    """Run the kernel to its end, or end it after the deadline; return what it wrote on its console."""
+    arguments = [KERNEL, f"mem={memory}", f"uml_dir={work}", "umid=vm", "con=null", "con0=null,fd:1"]
+    arguments += ["quiet", "panic=-1", *parameters]
     env = {"PATH": os.environ.get("PATH", PATH), "HOME": str(work), "LD_PRELOAD": f"{work}/xstate.so"}
     console = work / "console"
     with console.open("wb") as out:
@@ -145,7 +146,7 @@ def boot(
     work = Path(tempfile.mkdtemp(prefix="pyoci-uml-"))
     try:
         _write_parameters(work, command, env or {})
-        console = _run_kernel(_kernel_arguments(work, memory, lsm), work, deadline)
+        console = run_kernel(_kernel_arguments(work, lsm), work, deadline, memory)
         log, status = work / "log", work / "status"
         return Outcome(
             int(status.read_text()) if status.exists() else None,

@@ -1,0 +1,43 @@
+"""What pyoci needs of the kernel that it runs on: its version, and its view of the processes in /proc."""
+
+import posix
+
+from pyoci.errors import Error
+
+# What the stage does its mounts by, and can rely on: it has no older calls to fall back on.
+FLOOR = (5, 14)
+
+
+def version(release: str) -> "tuple[int, int]":
+    """Give the first two numbers of a release such as ``5.14.0-427.el9.x86_64``; what is no number counts as 0."""
+    numbers = []
+    for part in release.split(".")[:2]:
+        digits = part[: next((at for at, char in enumerate(part) if char not in "0123456789"), len(part))]
+        numbers.append(int(digits or "0"))
+    return numbers[0], numbers[1] if len(numbers) > 1 else 0
+
+
+def require_version(release: str = "") -> None:
+    """Refuse an older kernel than pyoci is written for; *release* is that of the running one unless given.
+
+    Raises:
+        Error: it is older.
+    """
+    release = release or posix.uname().release
+    if version(release) < FLOOR:
+        raise Error(f"pyoci needs Linux {FLOOR[0]}.{FLOOR[1]} or later; this is Linux {release}")
+
+
+def require_procfs() -> None:
+    """Demand that /proc shows the processes that we see: without it a running container would pass for a stopped one.
+
+    Raises:
+        Error: it is missing, or something else, or of another PID namespace.
+    """
+    try:
+        shown = posix.readlink("/proc/self")
+    except OSError:
+        shown = ""
+    if shown != str(posix.getpid()):
+        what = "shows another PID namespace" if shown.isdigit() else "is missing"
+        raise Error(f"/proc {what}; pyoci needs the proc file system of its own PID namespace there")

@@ -1,0 +1,140 @@
+"""System calls that fail: whichever of pyoci's own it is, create and run end with one line, and nothing is left behind.
+
+strace(1) lets one call after the other fail, and follows pyoci but none of its children.
+"""
+
+import collections
+import errno
+import time
+
+import pytest
+
+from tests.helpers_leaks import alive, cgroups, descendants, reap
+from tests.helpers_runtime import wait_until
+
+pytestmark = [pytest.mark.requires("root"), pytest.mark.requires("strace")]
+# What cannot fail, or not this way, and what happens before pyoci's own code runs.
+EXEMPT = {
+    "close", "exit_group", "brk", "munmap", "mprotect", "execve", "getpid", "getuid", "geteuid", "getegid", "gettid",
+    "rt_sigaction", "rt_sigprocmask", "sigaltstack", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64",
+    "sysinfo", "getrandom", "uname",
+}  # fmt: skip
+MOMENTS, BUDGET = 150, 18.0
+
+
+class Call:
+    """One system call of a trace: its name, how many of that name came before it plus one, and the line."""
+
+    def __init__(self, name: str, number: int, line: str) -> None:
+        """Take the parts."""
+        self.name, self.number, self.line = name, number, line
+
+
+def traced(runtime, words, trace, *inject):
+    """Call the runtime under strace."""
+    plain, runtime.command = runtime.command, ["strace", "-o", str(trace), *inject, *runtime.command]
+    try:
+        return runtime.call(*words, meanwhile=reap)
+    finally:
+        runtime.command = plain
+
+
+def calls(trace):
+    """Give the calls that can fail."""
+    seen, found = collections.Counter(), []
+    for line in trace.read_text(errors="replace").splitlines():
+        name, parenthesis, _ = line.partition("(")
+        seen[name] += 1
+        if parenthesis and name not in EXEMPT:
+            found.append(Call(name, seen[name], line))
+    return found
+
+
+def spread(items, count):
+    """At most *count* of the items, from the first to the last."""
+    step = max(1.0, (len(items) - 1) / (count - 1))
+    return [items[round(i * step)] for i in range(min(count, len(items)))]
+
+
+class Faults:
+    """The runs with a fault in them, and what is demanded of each."""
+
+    def __init__(self, runtime, bundle, verb, directory):
+        """Run it once without a fault."""
+        self.runtime, self.bundle, self.directory = runtime, bundle, directory
+        self.words = (verb, "--bundle", bundle.args("true").write(), bundle.id)
+        self.others = set(descendants())
+        assert traced(runtime, self.words, directory / "whole").status == 0
+        runtime.call("delete", "--force", bundle.id, meanwhile=reap).ok()
+        self.calls = calls(directory / "whole")
+
+    def fail(self, call, number):
+        """Let one call fail; give how pyoci ended, having demanded one line and no process."""
+        inject = ("-e", f"inject={call.name}:error={errno.errorcode[number]}:when={call.number}")
+        result = traced(self.runtime, self.words, self.directory / "cut", *inject)
+        where = f"{call.line}: {errno.errorcode[number]}: {result}"
+        if result.status:
+            result.failed()
+            assert "internal error" not in result.err, where
+        else:
+            assert result.err == "", where
+        return result, where
+
+    def clean(self, where):
+        """Demand that nothing is left, when those that end have had a moment for it."""
+        reap()
+        wait_until(lambda: not [pid for pid in descendants() if pid not in self.others and alive(pid)], where, 5.0)
+        assert (self.runtime.entries(), cgroups(self.bundle.id)) == ([], []), where
+
+    def delete(self):
+        """Take back what a call that succeeded has made."""
+        self.runtime.call("delete", "--force", self.bundle.id, meanwhile=reap).ok()
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EIO])
+def test_create(runtime, bundle, tmp_path, number):
+    faults, end = Faults(runtime, bundle, "create", tmp_path), time.monotonic() + BUDGET / 2
+    statuses = collections.Counter()
+    for call in spread(faults.calls, MOMENTS):
+        result, where = faults.fail(call, number)
+        statuses[result.status] += 1
+        if result.status == 0:  # done without, by design: /etc/passwd for the owner's name, a buffer …
+            faults.delete()
+        faults.clean(where)
+        if time.monotonic() > end:
+            break
+    assert statuses[1] > statuses[0], statuses
+
+
+def test_run(runtime, bundle, tmp_path):
+    """When the program has run, the removal may fail: then enough is left for delete to take it back."""
+    faults, end = Faults(runtime, bundle, "run", tmp_path), time.monotonic() + BUDGET
+    ended = next(call for call in faults.calls if call.name == "waitid")
+    after = faults.calls[faults.calls.index(ended) + 1 :]
+    for call in spread(faults.calls, MOMENTS):
+        result, where = faults.fail(call, errno.ENOMEM)
+        if result.status and call in after:
+            faults.delete()
+        faults.clean(where)
+        if time.monotonic() > end:
+            break
+
+
+def test_a_wait_that_fails_leaves_no_program_running(runtime, bundle, tmp_path):
+    faults = Faults(runtime, bundle, "run", tmp_path)
+    faults.words = ("run", "--bundle", bundle.args("wait").write(), bundle.id)
+    waiting = [call for call in faults.calls if call.name == "poll" or call.line.startswith("flock(") and "LOCK_UN" in call.line]
+    assert len(waiting) >= 2
+    for call in (waiting[-1], next(call for call in waiting if call.name == "flock")):
+        result, where = faults.fail(call, errno.ENOMEM)
+        assert result.status == 1, where
+        faults.clean(where)
+
+
+def test_a_process_that_is_not_to_be_seen(runtime, bundle, tmp_path):
+    """Its entry in /proc is missing while it lives: nobody waits for its end."""
+    faults = Faults(runtime, bundle, "create", tmp_path)
+    call = [call for call in faults.calls if "/stat\"" in call.line and call.name == "openat"][-1]
+    result, where = faults.fail(call, errno.ENOENT)
+    assert result.status == 1, where
+    faults.clean(where)
