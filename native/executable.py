@@ -2,7 +2,8 @@
 
     pyoci/**/*.py --freeze.py--> frozen.c           cffi's sdist (cffi.txt) --> _cffi_backend.c
     native/static/*.c, frozen.c, _cffi_backend.c, and what build.py compiles --(cc)--> objects
-    objects, libpython3.x.a, libseccomp.a, libffi.a --(cc -static)--> pyoci with symbols --strip--> build/pyoci
+    objects, libpython3.x.a, libseccomp.a, libffi.a --(cc -static)--> pyoci with symbols, which starts Python
+    pyoci --strip--> bare; bare, the memory that pyoci writes --snapshot.py--> build/pyoci
 
 Where it cannot be made (no static libpython, another version of Python than those whose insides native/static
 stands for, no source of cffi), the reason is printed and the launcher form takes its place, as a link to the
@@ -20,6 +21,7 @@ import tarfile
 from pathlib import Path
 
 import cffi
+from snapshot import agreed, fill, ranges
 
 from build import (
     COMMON,
@@ -48,16 +50,14 @@ INITIALISATION = "core"
 # Fixed addresses: relocating the tables of CPython's types would touch each page of them at every start.
 EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2", f"-DPYOCI_WHOLE={int(INITIALISATION == 'whole')}"]
 ABSENT = [f"-D{name}=absent_{name}" for name in ("dlopen", "dlsym", "dlclose", "dlerror")]
-# Functions of CPython that native/static has its own for.
-WRAPPED = [
-    f"-Wl,--wrap={name}"
-    for name in (
-        "PyErr_CheckSignals",
-        "PyMarshal_ReadObjectFromString",
-        "_Py_FatalErrorFormat",
-        "_Py_FatalErrorFunc",
-    )
-]
+# Functions that native/static has its own for.
+WRAPPED = (
+    "PyErr_CheckSignals",
+    "_Py_FatalErrorFormat",
+    "_Py_FatalErrorFunc",
+    *("malloc", "calloc", "realloc", "free"),
+)
+MEMORY = "0x10000000"  # native/static/snapshot.c
 TAIL = NATIVE / "static" / "tail.ld"
 MACHINES = ("aarch64", "x86_64")  # native/static/damage.c
 BACKEND = ["-DUSE__THREAD", "-DHAVE_SYNC_SYNCHRONIZE", *ABSENT, "-w"]
@@ -154,14 +154,23 @@ def build(target: Path) -> None:
     PLACE.mkdir(parents=True, exist_ok=True)
     include = sysconfig.get_path("include")
     command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
-    parts = objects(command, source)
-    whole = PLACE / "pyoci"
-    if newer(whole, [TAIL, *with_directories(parts), *map(Path, libraries)]):
-        link = [option for option in LINK if option != "-s"] + [*WRAPPED, "-Wl,-e,pyoci_entry", f"-Wl,-T,{TAIL}"]
-        run([compiler(), "-static", "-no-pie", *link, *map(str, parts), *libraries, "-o", str(whole)])
-    if newer(target, [whole]):
-        run(["strip", "-o", str(target) + ".new", str(whole)])
-        os.replace(str(target) + ".new", target)
+    parts = [str(path) for path in objects(command, source)]
+    whole, link_map = PLACE / "pyoci", PLACE / "map"
+    if newer(whole, [TAIL, *with_directories(list(map(Path, parts))), *map(Path, libraries)]):
+        link = [option for option in LINK if option != "-s"] + ["-Wl,-e,pyoci_entry", f"-Wl,-T,{TAIL}"]
+        link += [f"-Wl,--wrap={name}" for name in WRAPPED]
+        link += [f"-Wl,--section-start=.snapshot={MEMORY}", f"-Wl,-Map={link_map}"]
+        run([compiler(), "-static", "-no-pie", *link, *parts, *libraries, "-o", str(whole)])
+    if newer(target, [whole, NATIVE / "snapshot.py"]):
+        bare = PLACE / "bare"
+        run(["strip", "-o", str(bare), str(whole)])
+        if INITIALISATION == "core":
+            pieces = agreed(whole, ranges(link_map, {*parts, *libraries}))
+            started = PLACE / "pyoci.started"
+            started.write_bytes(fill(whole.read_bytes(), pieces))
+            started.chmod(0o755)
+            bare.write_bytes(fill(bare.read_bytes(), pieces))
+        os.replace(bare, target)
 
 
 if __name__ == "__main__":

@@ -27,22 +27,25 @@ class Record:
 
     __slots__ = ()
     _fields: "tuple[str, ...]" = ()
+    _names: "frozenset[str]" = frozenset()
+    _required: "tuple[str, ...]" = ()
 
     def __init_subclass__(cls) -> None:
         """Collect the annotated names, those of the bases first."""
         own = [name for name in cls.__annotations__ if not name.startswith("_")]
         cls._fields = (*cls._fields, *[name for name in own if name not in cls._fields])
+        cls._names = frozenset(cls._fields)
+        cls._required = tuple(name for name in cls._fields if not hasattr(cls, name))
 
     def __init__(self, **values: "Any") -> None:
-        """Take every field from *values*, or from its default."""
-        cls = type(self)
-        for name in cls._fields:
-            if name in values:
-                self.__dict__[name] = values.pop(name)
-            elif not hasattr(cls, name):
-                raise TypeError(f"{cls.__name__} needs {name}")
-        if values:
-            raise TypeError(f"{cls.__name__} has no field {', '.join(values)}")
+        """Take the fields from *values*; what is not among them is the default of the class."""
+        for name in self._required:
+            if name not in values:
+                raise TypeError(f"{type(self).__name__} needs {name}")
+        if not self._names.issuperset(values):
+            unknown = ", ".join(name for name in values if name not in self._names)
+            raise TypeError(f"{type(self).__name__} has no field {unknown}")
+        self.__dict__.update(values)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse: a record is a value."""

@@ -1,12 +1,10 @@
 """The static file's import system; it stands where CPython looks for importlib's own.
 
 A module is frozen into the file, or built into it, or it does not exist.  There is no search path, no
-hook, no cache and no lock, for there are no threads; importlib's generality costs a tenth of the start.
-The names with an underscore are those that CPython calls.
+hook, no cache and no lock, for there are no threads.  The names with an underscore are those that CPython calls.
 """
 
 BuiltinImporter = None  # the loader of __main__, where the initialisation is whole
-codes = {}  # of the modules that were frozen into one array with another, and are not imported yet
 
 
 def _install(sys, _imp):
@@ -32,11 +30,8 @@ def _find_and_load(name, import_):
         import_(parent)
         if name in modules:
             return modules[name]
-    if name not in codes and imp.is_frozen(name):
-        array = imp.get_frozen_object(name)  # see native/freeze.py
-        codes.update(zip(array.co_names, array.co_consts, strict=True))
     try:
-        module = run(name) if name in codes else initialise(name)
+        module = run(name) if imp.is_frozen(name) else initialise(name)
     except BaseException:
         modules.pop(name, None)
         raise
@@ -51,7 +46,7 @@ def run(name):
     module.__package__ = name  # for relative imports, which only CPython's own packages use
     module.__spec__ = SPEC
     module.__path__ = ()
-    exec(codes.pop(name), module.__dict__)
+    exec(imp.get_frozen_object(name), module.__dict__)
     return module
 
 

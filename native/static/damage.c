@@ -18,7 +18,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "checksum.h"
+#include "snapshot.h"
 
 /* The largest page that the machine can have; tail.ld. */
 #ifdef __aarch64__
@@ -28,7 +28,8 @@ enum { PAGE = 4096 };
 #endif
 enum { STACK = 65536, EXIT_DAMAGED = 1, SA_RESTORER_FLAG = 0x04000000 };
 
-/* The last page of the file that is loaded, see tail.ld: what is missing at its end reads as zeros. */
+/* The last page of the file that is loaded, see tail.ld: what is missing at its end reads as zeros.  Behind it a
+ * snapshot ends in the same way. */
 extern const volatile char pyoci_tail[PAGE];
 const volatile char pyoci_tail[PAGE] __attribute__((section(".tail"), used)) = {[PAGE - 1] = 1};
 
@@ -41,7 +42,6 @@ extern const char __executable_start[], _end[];
             #name "_end:\n.popsection\n")
 
 TEXT(text_missing, "pyoci: the executable is damaged: a part of its file is missing or cannot be read\\n");
-TEXT(text_altered, "pyoci: the executable is damaged: its modules are not those that were built\\n");
 TEXT(text_crash, "pyoci: internal error: a crash (signal ");
 TEXT(text_place, " at 0x");
 TEXT(text_reason, "); this is a defect, or the executable is damaged\\n");
@@ -92,7 +92,8 @@ static EARLY void on_crash(int number, siginfo_t *info, void *context)
     struct iovec crash[] = {PIECE(text_crash), {(void *)(uintptr_t)digits, sizeof digits}, PIECE(text_place),
                             {(void *)(uintptr_t)place, sizeof place}, PIECE(text_reason)};
 
-    if (number == SIGBUS && address >= __executable_start && address < _end)
+    if (number == SIGBUS && ((address >= __executable_start && address < _end)
+                             || (address >= snapshot.bytes && address < snapshot.bytes + SNAPSHOT_MAX)))
         end(missing, 1);
     digits[0] = (char)('0' + number / 10);
     digits[1] = (char)('0' + number % 10);
@@ -103,10 +104,12 @@ static EARLY void on_crash(int number, siginfo_t *info, void *context)
 
 void pyoci_watch(void);
 
-/* The handler never returns, so the kernel is not told how to. */
+/* The handler never returns, so the kernel is not told how to.  Its stack is in the file, too: until all of that is
+ * there the process' own is used. */
 EARLY void pyoci_watch(void)
 {
     static char stack[STACK];
+    const volatile union snapshot *kept = &snapshot;
     struct {
         void (*handler)(int, siginfo_t *, void *);
         unsigned long flags;
@@ -116,28 +119,12 @@ EARLY void pyoci_watch(void)
     stack_t there = {.ss_sp = stack, .ss_size = sizeof stack};
     struct iovec missing[] = {PIECE(text_missing)};
 
-    call(SYS_sigaltstack, (long)&there, 0, 0, 0);
     call(SYS_rt_sigaction, SIGBUS, (long)&action, 0, sizeof action.mask);
-    if (!pyoci_tail[PAGE - 1])
+    if (!pyoci_tail[PAGE - 1] || (snapshot_is_here && (!kept->head.size || !kept->bytes[kept->head.size - 1])))
         end(missing, 1);
+    call(SYS_sigaltstack, (long)&there, 0, 0, 0);
     call(SYS_rt_sigaction, SIGSEGV, (long)&action, 0, sizeof action.mask);
     call(SYS_rt_sigaction, SIGILL, (long)&action, 0, sizeof action.mask);
     call(SYS_rt_sigaction, SIGFPE, (long)&action, 0, sizeof action.mask);
     call(SYS_rt_sigaction, SIGTRAP, (long)&action, 0, sizeof action.mask);
-}
-
-/* Called for each array of frozen modules, and for nothing else; native/freeze.py puts the sum behind it. */
-PyObject *__wrap_PyMarshal_ReadObjectFromString(const char *data, Py_ssize_t size);
-PyObject *__real_PyMarshal_ReadObjectFromString(const char *data, Py_ssize_t size);
-
-PyObject *__wrap_PyMarshal_ReadObjectFromString(const char *data, Py_ssize_t size)
-{
-    struct iovec altered[] = {PIECE(text_altered)};
-    size_t words = ((size_t)size + 7) / 8;
-    uint64_t sum;
-
-    memcpy(&sum, data + 8 * words, sizeof sum);
-    if (sum != checksum(data, (size_t)size))
-        end(altered, 1);
-    return __real_PyMarshal_ReadObjectFromString(data, size);
 }

@@ -2,7 +2,8 @@
  *
  * There is no search path, no site, no environment but the variables of startup.h, no locale, no shared
  * library and no thread; no file of Python's is looked for.  What can be imported is what the table below
- * and frozen.c (native/freeze.py) name.
+ * and frozen.c (native/freeze.py) name.  All of it happens when the file is built: a start goes on from there, see
+ * snapshot.c.
  *
  * CPython is initialised up to its core phase.  The rest (file system codec by name, signal handlers,
  * sys.stdin and its siblings, the calculation of paths) costs again as much and is of no use here; what is
@@ -17,13 +18,14 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "snapshot.h"
 #include "startup.h"
 
 #ifndef PYOCI_WHOLE
 #define PYOCI_WHOLE 0
 #endif
 
-enum { FAILURE = 1, HEADROOM = 6 << 20 };
+enum { FAILURE = 1, HEADROOM = 3 << 20, HASH_SEED = 1 };
 
 typedef PyObject *initialise(void);
 initialise PyInit__cffi_backend, PyInit__imp, PyInit__native, PyInit__struct, PyInit_errno, PyInit_fcntl, PyInit_gc,
@@ -158,6 +160,8 @@ static PyStatus start(void)
     if (PyStatus_Exception(status))
         return status;
     PyConfig_InitIsolatedConfig(&config);
+    config.use_hash_seed = 1;
+    config.hash_seed = HASH_SEED;
     config._init_main = PYOCI_WHOLE;
     config.install_signal_handlers = 0;
     config.module_search_paths_set = 1;
@@ -197,17 +201,29 @@ static int run(int count, char **arguments)
 int main(int argc, char **argv)
 {
     static char *variables[KEPT + 1];
-    PyStatus status;
+    bool is_build = !snapshot_is_here && argc == 2 && strcmp(argv[1], "--snapshot") == 0;
 
     if (fill_standard_descriptors() < 0)
         return complain(strerror(errno));
+    if (snapshot_is_here && !snapshot_is_whole()) {
+        dprintf(STDERR_FILENO, "pyoci: the executable is damaged: its modules are not those that were built\n");
+        return FAILURE;
+    }
     if (!has_memory())
         return complain("no memory");
     scrub(environ, variables);
     environ = variables;
-    status = start();
-    if (PyStatus_Exception(status))
-        return complain(status.err_msg ? status.err_msg : "no memory");
+    if (is_build)
+        snapshot_begin();
+    if (!snapshot_is_here) {
+        PyStatus status = start();
+        if (PyStatus_Exception(status))
+            return complain(status.err_msg ? status.err_msg : "no memory");
+    } else if (!snapshot_resume()) {
+        return tell_error();
+    }
+    if (is_build)
+        return snapshot_write() ? 0 : tell_error();
     set_signals();
     return run(argc, argv);
 }

@@ -211,7 +211,7 @@ def _insn(code: int, dst: int = 0, value: int = 0, *, src: int = 0, jump: int = 
 
 # struct bpf_cgroup_dev_ctx holds access_type (access << 16 | type), major and minor, each a u32.
 PROLOGUE = (
-    _insn(MOV64_IMM, RESULT, 0),
+    _insn(MOV64_IMM, RESULT, 1),
     _insn(LDX_W, TYPE, src=CONTEXT, jump=0),
     _insn(MOV32_REG, WANTED, src=TYPE),
     _insn(RSH32_IMM, WANTED, 16),
@@ -219,6 +219,7 @@ PROLOGUE = (
     _insn(LDX_W, MAJOR, src=CONTEXT, jump=4),
     _insn(LDX_W, MINOR, src=CONTEXT, jump=8),
 )
+DENIED = (_insn(MOV64_IMM, RESULT, 0), _insn(EXIT))
 
 
 def v2_program(listed: "Sequence[Rule]") -> bytes:
@@ -226,14 +227,16 @@ def v2_program(listed: "Sequence[Rule]") -> bytes:
 
     The program asks the last rule first.  WANTED holds the kinds of access that no rule has decided yet:
     a rule that denies one of them ends it with 0, a rule that allows takes its kinds out, and when none
-    is left the answer is 1.
+    is left the answer is 1, which RESULT holds from the beginning.  The kernel takes 2 µs to verify and compile
+    an instruction, so they are few.
     """
     program = list(PROLOGUE)
     for rule in reversed(listed):
         program += _compile(rule)
         if _matches_all(rule):
             break
-    program.append(_insn(EXIT))
+    else:
+        program += DENIED
     return b"".join(program)
 
 
@@ -241,15 +244,13 @@ def _compile(rule: Rule) -> list[bytes]:
     """Give the instructions of one rule; they fall through when it does not match or does not decide."""
     if any(number is not None and number > MAX_NUMBER for number in (rule.major, rule.minor)):
         return []  # no device has such a number
-    if rule.allow:
-        verdict = [
-            _insn(AND32_IMM, WANTED, ~rule.access),
-            _insn(JNE32_IMM, WANTED, 0, jump=2),
-            _insn(MOV64_IMM, RESULT, 1),
-            _insn(EXIT),
-        ]
-    else:
-        verdict = [_insn(JSET32_IMM, WANTED, rule.access, jump=1), _insn(JA, jump=1), _insn(EXIT)]
+    verdict = [_insn(EXIT)] if rule.allow else list(DENIED)
+    if rule.access != ALL_ACCESS:
+        if rule.allow:
+            left = [_insn(AND32_IMM, WANTED, ~rule.access), _insn(JNE32_IMM, WANTED, 0, jump=len(verdict))]
+        else:
+            left = [_insn(JSET32_IMM, WANTED, rule.access, jump=1), _insn(JA, jump=len(verdict))]
+        verdict = left + verdict
     tests = [
         (register, value)
         for register, value in ((TYPE, TYPE_NUMBERS.get(rule.type)), (MAJOR, rule.major), (MINOR, rule.minor))

@@ -102,6 +102,8 @@ def options_of(mount: "Mount") -> Options:
 
 def _split(text: str) -> "list[str]":
     """Split at commas outside quotes, and drop the quotes, which only mount(2) wants."""
+    if '"' not in text:
+        return [part for part in text.split(",") if part]
     parts, current, quoted = [], "", False
     for char in text:
         if char == '"':

@@ -76,6 +76,24 @@ def use_foreign():
     assert not hasattr(sys, "path") or sys.path == []
 
 
+def read_environment():
+    assert posix.environ == {b"HOME": b"/home\\xff", b"PATH": b"", b"TERM": b"a=b"}
+
+
+def move_memory():
+    for _ in range(3):
+        for module in [module for module in sys.modules.values() if type(module) is type(sys)]:
+            module.__dict__.update({f"more {i}": [i] * i for i in range(64)})
+            for i in range(64):
+                del module.__dict__[f"more {i}"]
+    sys.modules.update({f"no module {i}": None for i in range(4096)})
+    growing = [[] for _ in range(64)]
+    for number in range(2000):
+        for each in growing:
+            each.append(number)
+    assert all(each == list(range(2000)) for each in growing)
+
+
 def recurse():
     def deeper(value):
         return deeper([value])
@@ -284,7 +302,7 @@ def test_names_in_any_encoding(tmp_path: Path, name: str) -> None:
 def test_lack_of_memory_is_one_line(tmp_path: Path) -> None:
     """From the size at which the kernel can load the file up to one at which all is well."""
     statuses = []
-    for kib in range(6400, 14000, 200):
+    for kib in range(10400, 14000, 200):
         script = f'ulimit -v {kib} && exec "$@"'
         shown = run("sh", "-c", script, "sh", PYOCI, "--root", tmp_path, "plan", "--bundle", HELLO)
         statuses.append(shown.returncode)
@@ -342,6 +360,36 @@ def trial(copy: Path) -> Path:
 def test_what_python_can_and_cannot_do(trial: Path, name: str) -> None:
     shown = run(trial, "help", name)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "fine\n", "")
+
+
+def test_the_environment_is_that_of_the_start(trial: Path) -> None:
+    given = {"HOME": b"/home\xff", "PATH": "", "TERM": "a=b", "OTHER": "x"}
+    shown = run(trial, "help", "read_environment", env=given)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "fine\n", "")
+
+
+def test_memory_of_the_file_goes_with_memory_of_the_heap(trial: Path) -> None:
+    """Side by side, as the kernel puts them when it takes no place at random."""
+    shown = run("setarch", "--addr-no-randomize", trial, "help", "move_memory")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "fine\n", "")
+
+
+def test_what_is_recorded_does_not_ask_the_host(tmp_path: Path) -> None:
+    """What a module found out at import would be true for the machine that builds only."""
+    trace = tmp_path / "trace"
+    run("strace", "-o", trace, "-s", "0", WORK / "pyoci", "--snapshot", errors="replace")
+    calls = re.findall(r"^(\w+)\(", trace.read_text(), re.MULTILINE)
+    asked = calls[calls.index("fcntl") :]
+    assert set(asked) == {"fcntl", "mmap", "munmap", "gettid", "sysinfo", "write", "exit_group"}
+
+
+def test_nothing_of_the_build_is_in_it() -> None:
+    """The recording begins without an environment; and it is the build's: the file has no such option."""
+    content = PYOCI.read_bytes()
+    assert str(TREE).encode() not in content
+    assert os.environ["PATH"].encode() not in content
+    shown = run(PYOCI, "--snapshot")
+    assert (shown.returncode, shown.stdout) == (1, "")
 
 
 def test_recursion_is_an_exception(trial: Path) -> None:

@@ -1,0 +1,215 @@
+/* The state of CPython after its start, kept in the file.
+ *
+ * Making CPython's types and importing the modules takes the same 20 million instructions at every start, and gives
+ * the same bytes.  So the build lets them happen once (`pyoci --snapshot`) and native/snapshot.py puts the memory
+ * that they leave behind into the file: what is not in the C library's own variables, which are fresh at each start,
+ * and all that was allocated.  A start maps this, page by page when it is touched, and goes on from there.
+ *
+ * Nothing of the recording process may be in it: no descriptor, no pid, no address of its stack or of the C library's
+ * heap, no variable of its environment.  What two recordings do not agree on is cleared, and that may be a few words
+ * only.  So modules must not ask the host for anything when they are imported.
+ *
+ * The hashes of strings are those of one seed, which everybody can know.  That seed is no secret that would be
+ * needed: to slow a dict down, somebody would have to find thousands of names with one SipHash of 64 bits.
+ */
+#define _GNU_SOURCE
+#define Py_BUILD_CORE
+#include <Python.h>
+#include <internal/pycore_runtime.h>
+
+#include <pthread.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "checksum.h"
+#include "snapshot.h"
+
+/* The memory is a section of its own, so that it is a segment of its own: the linker is told where
+ * (native/executable.py). */
+#define WORDS(number) #number
+#define TEXT(number) WORDS(number)
+enum { ALIGNMENT = 16, PAGE = 4096 };
+
+__asm__(".section .snapshot, \"aw\", @nobits\n"
+        ".balign 4096\n"
+        ".globl snapshot\n"
+        "snapshot: .skip " TEXT(SNAPSHOT_MAX) "\n"
+        ".previous");
+extern char __data_start[], _end[]; /* of all variables; the linker's names */
+
+static char *next = snapshot.bytes + sizeof snapshot.head;
+static bool recording;
+static pthread_key_t keys; /* how many pthread_key_create(3) had made */
+static PyObjectArenaAllocator usual;
+bool snapshot_is_here;
+
+/* ---- malloc(3), in CPython and all else that is linked, by the linker's --wrap ---- */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void __real_free(void *memory);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void __wrap_free(void *memory);
+
+/* What nobody has asked for is no part of the file: there the kernel may put the heap. */
+static bool is_kept(const void *memory)
+{
+    return (const char *)memory >= snapshot.bytes && (const char *)memory < next;
+}
+
+/* Give zeroed memory that begins at a multiple of alignment, with its size in front of it. */
+static void *take(size_t size, size_t alignment)
+{
+    size_t used = (size_t)(next - snapshot.bytes), start = (used + ALIGNMENT + alignment - 1) / alignment * alignment;
+
+    if (size > SNAPSHOT_MAX || start + size + PAGE > SNAPSHOT_MAX)
+        return NULL;
+    memcpy(snapshot.bytes + start - ALIGNMENT, &size, sizeof size);
+    next = snapshot.bytes + start + size;
+    return snapshot.bytes + start;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return recording ? take(size, ALIGNMENT) : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (!recording)
+        return __real_calloc(count, size);
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : take(bytes, ALIGNMENT);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    size_t before;
+    void *moved;
+
+    if (!is_kept(memory))
+        return recording && !memory ? take(size, ALIGNMENT) : __real_realloc(memory, size);
+    memcpy(&before, (char *)memory - ALIGNMENT, sizeof before);
+    if (size <= before)
+        return memory;
+    moved = __wrap_malloc(size);
+    if (moved)
+        memcpy(moved, memory, before);
+    return moved;
+}
+
+void __wrap_free(void *memory)
+{
+    if (!is_kept(memory))
+        __real_free(memory);
+}
+
+static void *arena(void *context, size_t size)
+{
+    return recording ? take(size, PAGE) : usual.alloc(context, size);
+}
+
+static void free_arena(void *context, void *memory, size_t size)
+{
+    if (!is_kept(memory))
+        usual.free(context, memory, size);
+}
+
+/* ---- the build's side ---- */
+
+void snapshot_begin(void)
+{
+    PyObjectArenaAllocator ours = {NULL, arena, free_arena};
+
+    PyObject_GetArenaAllocator(&usual);
+    ours.ctx = usual.ctx;
+    PyObject_SetArenaAllocator(&ours);
+    recording = true;
+}
+
+static bool write_all(const void *memory, size_t size)
+{
+    const char *from = memory;
+
+    while (size) {
+        ssize_t written = write(STDOUT_FILENO, from, size);
+        if (written < 0) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return false;
+        }
+        from += written;
+        size -= (size_t)written;
+    }
+    return true;
+}
+
+/* Write where a piece of memory is, its size, and what is in it. */
+static bool write_piece(const char *from, const char *end)
+{
+    uint64_t place[] = {(uint64_t)(uintptr_t)from, (uint64_t)(end - from)};
+
+    return write_all(place, sizeof place) && write_all(from, (size_t)(end - from));
+}
+
+bool snapshot_write(void)
+{
+    for (const struct _frozen *each = PyImport_FrozenModules; each->name; each++) {
+        PyObject *module = PyImport_ImportModule(each->name);
+        if (!module)
+            return false;
+        Py_DECREF(module);
+    }
+    if (pthread_key_create(&keys, NULL) != 0)
+        return false;
+    recording = false;
+    snapshot_is_here = true;
+    return write_piece(__data_start, _end) && write_piece(snapshot.bytes, next);
+}
+
+/* ---- the start's side ---- */
+
+bool snapshot_is_whole(void)
+{
+    const size_t head = sizeof snapshot.head;
+
+    return checksum(snapshot.bytes + head, snapshot.head.size - head) == snapshot.head.sum;
+}
+
+/* Put what the kernel gave this process into posix.environ. */
+static bool read_environment(void)
+{
+    PyObject *module = PyImport_ImportModule("posix");
+    PyObject *variables = module ? PyObject_GetAttrString(module, "environ") : NULL;
+    bool done = variables != NULL;
+
+    for (char **variable = environ; done && *variable; variable++) {
+        const char *value = strchr(*variable, '=') + 1;
+        PyObject *name = PyBytes_FromStringAndSize(*variable, value - 1 - *variable), *text = PyBytes_FromString(value);
+        done = name && text && PyDict_SetItem(variables, name, text) == 0;
+        Py_XDECREF(name);
+        Py_XDECREF(text);
+    }
+    Py_XDECREF(variables);
+    Py_XDECREF(module);
+    return done;
+}
+
+bool snapshot_resume(void)
+{
+    PyThreadState *thread = PyThreadState_Get();
+    pthread_key_t key;
+
+    for (pthread_key_t made = 0; made < keys; made++)
+        if (pthread_key_create(&key, NULL) != 0)
+            return false;
+    if (PyThread_tss_set(&_PyRuntime.gilstate.autoTSSkey, thread) != 0)
+        return false;
+    thread->thread_id = _PyRuntime.main_thread = PyThread_get_thread_ident();
+    thread->native_thread_id = PyThread_get_thread_native_id();
+    return read_environment();
+}

@@ -1,0 +1,34 @@
+/* The state of CPython after its start, kept in the file; see snapshot.c. */
+#ifndef PYOCI_SNAPSHOT_H
+#define PYOCI_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Whether this file holds a snapshot: CPython is there, and every module is imported. */
+extern bool snapshot_is_here;
+
+/* The memory.  At its beginning native/snapshot.py writes its size, which is that up to a last byte that is not zero,
+ * and the checksum of what follows. */
+struct snapshot_head {
+    uint64_t size, sum;
+};
+#define SNAPSHOT_MAX 0x1000000
+extern union snapshot {
+    struct snapshot_head head;
+    char bytes[SNAPSHOT_MAX];
+} snapshot;
+
+/* Tell whether the memory is what the build has written; only before anything of it is used. */
+bool snapshot_is_whole(void);
+
+/* From here on all memory comes from the part of the file that is kept. */
+void snapshot_begin(void);
+
+/* Import every module and write the memory to standard output; gives false, with Python's exception, if it fails. */
+bool snapshot_write(void);
+
+/* Make the state that was kept this process' own; gives false, with Python's exception, if it fails. */
+bool snapshot_resume(void);
+
+#endif
