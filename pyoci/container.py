@@ -220,9 +220,7 @@ class Container:
                 if report is None:
                     break
                 if report.kind == lib.REPORT_FAILED:
-                    found = [late[1:] for late in self.state.late if late[0] == report.step]
-                    op, what, origin, hints = found[0] if found else ("", "starting the container", "", {})
-                    raise native.failure(report, (op, what, origin, hints))
+                    raise native.failure(report, self.directory.step(report.step))
                 executing = executing or report.kind == lib.REPORT_EXECUTING
         finally:
             posix.close(reports)

@@ -100,9 +100,12 @@ class Creation:
         talk.send(plan, given)
         if not early:
             self._limit()  # while the stage makes its mounts
+        gate = next(index for index, step in enumerate(plan.steps) if step.op == "OP_GATE")
+        directory.save_steps([[index, *step_words(plan, index)] for index in range(gate, len(plan.steps))])
+        prepared = self._prepare_state()
         self._through_barriers(talk)
         self._limit_tasks()
-        self.state = self._make_state(plan, talk)
+        self.state = identified(prepared, talk)
         self._hand_over(talk)
         directory.save(self.state)
         if self.options.pid_file:  # the last: who waits for it may ask for the state at once
@@ -237,13 +240,10 @@ class Creation:
             self.bundle.config, self._hook_state("creating", self.talk.stage.pid), self.talk.stage, number
         )
 
-    def _make_state(self, plan: "Plan", talk: Conversation) -> State:
+    def _prepare_state(self) -> State:
+        """Give the state, but for the process that it is of."""
         assert self.cgroup is not None
-        found = stat_fields(talk.stage.pid)
-        if found is None:
-            raise Error(talk.post_mortem())
         config = self.bundle.config
-        gate = next(index for index, step in enumerate(plan.steps) if step.op == "OP_GATE")
         return State(
             id=self.id,
             ociVersion=config.ociVersion,
@@ -252,13 +252,10 @@ class Creation:
             created=now(),
             owner=user_name(posix.getuid()),
             annotations=dict(config.annotations),
-            pid=talk.stage.pid,
-            startTime=found[1],
             cgroup=self.cgroup.saved(),
             hasProcess=config.process is not None,
             hooks=[name for name in ("poststart", "poststop") if getattr(config.hooks, name)],
             privatePid=any(ns.type == "pid" and not ns.path for ns in config.linux.namespaces),
-            late=[[index, *step_words(plan, index)] for index in range(gate, len(plan.steps))],
         )
 
     def _hand_over(self, talk: Conversation) -> None:
@@ -289,6 +286,18 @@ class Creation:
                 warning(str(failure))
         if pid and self.options.pid_file:
             remove_pid_file(self.options.pid_file, pid)
+
+
+def identified(state: State, talk: Conversation) -> State:
+    """Give the state with the process in it.
+
+    Raises:
+        Error: it has ended.
+    """
+    found = stat_fields(talk.stage.pid)
+    if found is None:
+        raise Error(talk.post_mortem())
+    return replace(state, pid=talk.stage.pid, startTime=found[1])
 
 
 def limits_come_first(config: "Config") -> bool:

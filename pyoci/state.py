@@ -6,6 +6,7 @@ A container is a directory below the state root:
     ROOT/ID/state.json   the State, written when the container is created
     ROOT/ID/config.json  the configuration as it was at create
     ROOT/ID/deviceN      device nodes that the container's user namespace could not make
+    ROOT/ID/steps.json   what the steps behind the gate do, in words: read when a start fails
     ROOT/ID/gate         FIFO that ``start`` writes to; the stage reads it
     ROOT/ID/status       FIFO that the stage reports to once the gate is open
 
@@ -71,9 +72,7 @@ class State(Record):
     """The record of one container.
 
     pid and startTime (clock ticks since boot, /proc/PID/stat) identify the init process; cgroup is what
-    the cgroup manager needs to find its directories; late lists the steps behind the gate as
-    [index, op, words, JSON pointer, hints], so that ``start`` can explain their failure; hooks names the
-    lists of hooks that later verbs must run.
+    the cgroup manager needs to find its directories; hooks names the lists of hooks that later verbs must run.
     """
 
     id: str
@@ -89,7 +88,6 @@ class State(Record):
     hooks: "list[str]" = []
     hasProcess: bool = True
     privatePid: bool = True
-    late: "list[Any]" = []
     version: int = STATE_VERSION
 
 
@@ -288,11 +286,27 @@ class Directory:
 
     def save(self, state: State) -> None:
         """Write state.json."""
-        values = {name: getattr(state, name) for name in State._fields}
+        self._write("state.json", {name: getattr(state, name) for name in State._fields})
+
+    def save_steps(self, steps: "list[Any]") -> None:
+        """Write steps.json: [index, op, words, JSON pointer, hints] of each step."""
+        self._write("steps.json", steps)
+
+    def _write(self, name: str, value: "Any") -> None:
         try:
-            write_file(f"{self.path}/state.json", codec.dumps(values).encode())
+            write_file(f"{self.path}/{name}", codec.dumps(value).encode())
         except OSError as error:
-            raise wrap(f"writing {self.path}/state.json", error) from error
+            raise wrap(f"writing {self.path}/{name}", error) from error
+
+    def step(self, index: int) -> "tuple[str, str, str, dict[str, str]]":
+        """Look a step up in steps.json: its operation, words, JSON pointer and hints; or words for any."""
+        try:
+            steps = codec.loads(read_file(f"{self.path}/steps.json"), "steps.json").value
+        except (OSError, Error):
+            steps = []
+        found = [step for step in steps if step[0] == index]
+        op, what, origin, hints = found[0][1:] if found else ("", "starting the container", "", {})
+        return op, what, origin, hints
 
     def load(self) -> "State | None":
         """Read state.json; None when it is not there or not whole (a create that was cut off)."""

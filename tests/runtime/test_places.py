@@ -88,7 +88,7 @@ def test_what_ends_a_container_works_on_an_old_kernel(runtime, bundle, elsewhere
 @pytest.mark.parametrize("script", ["mount -t tmpfs none /proc", "umount -l -R /proc"])
 def test_nothing_is_made_without_procfs(runtime, bundle, elsewhere, verb, script):
     result = elsewhere(*make_words(bundle, verb), prefix=in_shell(script))
-    assert refused(result, verb) == f"pyoci: /proc is missing; {OUR_PROC}\n"
+    refused(result, verb, "pyoci: /proc ", OUR_PROC)  # below a mount point in a virtual machine is the host's
     assert (runtime.entries(), cgroups(bundle.id)) == ([], [])
 
 

@@ -22,9 +22,15 @@ def make(**changes):
 
 
 def test_state_round_trip(directory):
-    state = make(pid=7, startTime=9, annotations={"k": "v"}, late=[[3, "OP_EXEC", "x", "/process/args", {}]])
+    state = make(pid=7, startTime=9, annotations={"k": "v"})
     directory.save(state)
     assert directory.load() == state
+
+
+def test_steps_are_looked_up_by_index(directory):
+    directory.save_steps([[3, "OP_GATE", "waiting", "", {}], [4, "OP_EXEC", "x", "/process/args", {"2": "hint"}]])
+    assert directory.step(4) == ("OP_EXEC", "x", "/process/args", {"2": "hint"})
+    assert directory.step(9) == ("", "starting the container", "", {})
 
 
 def test_state_that_is_cut_off_is_none(directory):
