@@ -239,7 +239,7 @@ def test_depth(runtime, bundle):
 def test_lack_of_memory(runtime, bundle, elsewhere, verb):
     """From the size at which the file can be loaded up to one at which all is well."""
     statuses = []
-    for kib in range(6_400, 14_400, 400):
+    for kib in range(10_000, 14_400, 400):
         limit = ("sh", "-c", f'ulimit -v {kib} && exec "$@"', "sh")
         result = elsewhere(*make_words(bundle.args("true"), verb), prefix=limit)
         statuses.append(result.status)
