@@ -119,6 +119,13 @@ def _known_to_leak(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
+def one_file(runtime: Runtime) -> None:
+    """Skip a test of what happens before pyoci's own code runs, when an interpreter is started first."""
+    if len(runtime.command) > 1:
+        pytest.skip("requires one file: the runtime under test is a package")
+
+
+@pytest.fixture
 def bundles(scratch: Path, probe: Path) -> Iterator[Callable[[], Bundle]]:
     """A factory of bundles."""
     made: list[Bundle] = []

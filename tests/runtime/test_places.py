@@ -194,6 +194,7 @@ def test_root_that_is_a_file(runtime, bundle, verb):
 # ---- what the caller hands over
 
 
+@pytest.mark.usefixtures("one_file")
 @pytest.mark.parametrize("verb", ["create", "run", *VERBS])
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_descriptors(runtime, bundle, elsewhere, verb, closed):
@@ -235,11 +236,12 @@ def test_depth(runtime, bundle):
             refused(result, "run", "config.json:1:", "64")
 
 
+@pytest.mark.usefixtures("one_file")
 @pytest.mark.parametrize("verb", ["create", "run"])
 def test_lack_of_memory(runtime, bundle, elsewhere, verb):
     """From the size at which the file can be loaded up to one at which all is well."""
     statuses = []
-    for kib in range(10_000, 14_400, 400):
+    for kib in range(10_000, 24_000, 700):
         limit = ("sh", "-c", f'ulimit -v {kib} && exec "$@"', "sh")
         result = elsewhere(*make_words(bundle.args("true"), verb), prefix=limit)
         statuses.append(result.status)

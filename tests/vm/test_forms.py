@@ -15,7 +15,7 @@ DEADLINE = 1200
 def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     if request.config.getoption("--oci-runtime") or default_command() == package_command():
         pytest.skip("the package is not another form of the runtime under test")
-    env = {**os.environ, "OCI_RUNTIME": shlex.join(package_command()), "PYOCI_TEST_PLACE": "host"}
+    env = {**os.environ, "OCI_RUNTIME": shlex.join(package_command()), "PYOCI_TEST_PLACE": "package"}
     done = subprocess.run(
         tier.command("tests/runtime"),
         cwd=tier.TREE,
