@@ -103,7 +103,6 @@ class Creation:
         gate = next(index for index, step in enumerate(plan.steps) if step.op == "OP_GATE")
         directory.save_steps([[index, *step_words(plan, index)] for index in range(gate, len(plan.steps))])
         prepared = self._prepare_state()
-        native.check_image()
         self._through_barriers(talk)
         self._limit_tasks()
         self.state = identified(prepared, talk)

@@ -136,7 +136,6 @@ class Execution:
         options = self.options
         try:
             talk.send(plan, self.inputs.open(plan))
-            native.check_image()
             talk.expect(BARRIER_READY)
             if options.console_socket and talk.console >= 0:
                 console.send_fd(options.console_socket, talk.console, b"/dev/ptmx")

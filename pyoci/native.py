@@ -36,16 +36,6 @@ def check(result: int, what: str, origin: str = "") -> int:
     return result
 
 
-def check_image() -> None:
-    """Refuse to go on from a static file that is not what was built; create, run and exec call it while they wait.
-
-    Raises:
-        Error: it was altered.
-    """
-    if not check(lib.pyoci_image(), "reading the executable"):
-        raise Error("the executable is damaged: its modules are not those that were built")
-
-
 class Strings:
     """The string table of a plan: every text once, offset 0 is the empty one."""
 

@@ -77,12 +77,6 @@ uint64_t pyoci_capabilities(void)
     return data[0].effective | (uint64_t)data[1].effective << 32;
 }
 
-/* native/static/snapshot.c has another. */
-__attribute__((weak)) int pyoci_image(void)
-{
-    return 1;
-}
-
 /* ---- signals ---- */
 
 int pyoci_signalfd(void)

@@ -10,9 +10,6 @@ int pyoci_openat2(int directory, const char *path, uint64_t flags, uint64_t mode
 /* Close, or mark close-on-exec, all descriptors from first on; close_range(2). */
 int pyoci_close_range(unsigned int first, unsigned int last, int cloexec_only);
 
-/* 1 when the static file holds what the build has put into it, or this is no static file; 0 when it was altered. */
-int pyoci_image(void);
-
 int pyoci_pidfd_send_signal(int pidfd, int signal);
 /* A copy of another process's descriptor; pidfd_getfd(2). */
 int pyoci_pidfd_getfd(int pidfd, int fd);

@@ -17,12 +17,9 @@
 #include <Python.h>
 #include <internal/pycore_runtime.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "checksum.h"
@@ -176,35 +173,11 @@ bool snapshot_write(void)
 
 /* ---- the start's side ---- */
 
-static bool is_whole(const char *memory)
+bool snapshot_is_whole(void)
 {
     const size_t head = sizeof snapshot.head;
 
-    return checksum(memory + head, snapshot.head.size - head) == snapshot.head.sum;
-}
-
-bool snapshot_is_whole(void)
-{
-    return is_whole(snapshot.bytes);
-}
-
-/* The same later on, when the memory is in use: what is looked at is the file, which is no copy but in the cache. */
-int pyoci_image(void)
-{
-    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), found;
-    char *image;
-
-    if (!snapshot_is_here || fd < 0) {
-        found = snapshot_is_here ? -errno : 1;
-    } else {
-        image = mmap(NULL, snapshot.head.size, PROT_READ, MAP_PRIVATE, fd, (off_t)snapshot.head.offset);
-        found = image == MAP_FAILED ? -errno : is_whole(image);
-        if (image != MAP_FAILED)
-            munmap(image, snapshot.head.size);
-    }
-    if (fd >= 0)
-        close(fd);
-    return found;
+    return checksum(snapshot.bytes + head, snapshot.head.size - head) == snapshot.head.sum;
 }
 
 /* Put what the kernel gave this process into posix.environ. */

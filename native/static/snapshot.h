@@ -9,9 +9,9 @@
 extern bool snapshot_is_here;
 
 /* The memory.  At its beginning native/snapshot.py writes its size, which is that up to a last byte that is not zero,
- * the checksum of what follows, and where in the file it is. */
+ * and the checksum of what follows. */
 struct snapshot_head {
-    uint64_t size, sum, offset;
+    uint64_t size, sum;
 };
 #define SNAPSHOT_MAX 0x1000000
 extern union snapshot {

@@ -1,6 +1,5 @@
 """A static file that is cut off, or is not what the build made: one line and status 1, wherever one of ours can say it."""
 
-import json
 import os
 import re
 import signal
@@ -107,28 +106,10 @@ def test_a_file_without_our_code_is_for_the_kernel_to_refuse(whole: bytes, damag
 def test_modules_that_were_altered(whole: bytes, damaged: Damaged) -> None:
     """One bit, anywhere in the memory that the modules have left when the file was built."""
     _, offset, size, _ = segments(whole)[-1]
-    for place in (8, 24, 1000, size // 3, size // 2, size - PAGE, size - 2):
+    for place in (8, 16, 1000, size // 3, size // 2, size - PAGE, size - 2):
         content = bytearray(whole)
         content[offset + place] ^= 0x10
         assert damaged.run(content) == (1, ALTERED), place
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a container")
-def test_modules_that_were_altered_start_nothing(whole: bytes, damaged: Damaged, tmp_path: Path) -> None:
-    """The verbs that start a process look while it is made, and before anything of the bundle runs."""
-    _, offset, size, _ = segments(whole)[-1]
-    content = bytearray(whole)
-    content[offset + size - PAGE] ^= 1
-    bundle, root = tmp_path / "bundle", tmp_path / "root"
-    (bundle / "rootfs").mkdir(parents=True)
-    subprocess.run([PYOCI, "spec", "--bundle", bundle], check=True, timeout=60)
-    config = json.loads((bundle / "config.json").read_text())
-    config["process"]["terminal"] = False
-    del config["linux"]["resources"]
-    (bundle / "config.json").write_text(json.dumps(config))
-    words = ("--root", root, "--cgroup-manager", "disabled", "create", "--bundle", bundle, "damaged")
-    assert damaged.run(content, *words) == (1, ALTERED)
-    assert list(root.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a container")
