@@ -57,6 +57,11 @@ def library(whole: bool) -> dict[str, CodeType]:
     return {name: compiled(root / path, path) for name, path in WHOLE.items()}
 
 
+def rehearsal() -> dict[str, CodeType]:
+    """Give what is imported last, and only when the file is built."""
+    return {"_rehearsal": compiled(NATIVE / "static" / "rehearsal.py", "rehearsal.py")}
+
+
 def array(label: str, code: CodeType) -> tuple[str, int]:
     """Give code as an array, and its size."""
     # A second round, because the first one says which objects this program holds twice.
@@ -83,7 +88,7 @@ def main(target: Path, whole: bool) -> None:
     target.write_text(
         "#include <Python.h>\n#include <stdbool.h>\n"
         + table("bootstrap", {"_frozen_importlib": bootstrap})
-        + table("modules", package() | library(whole))
+        + table("modules", package() | library(whole) | rehearsal())
         + table("none", {})
         + "const struct _frozen *_PyImport_FrozenBootstrap = bootstrap, *PyImport_FrozenModules = modules;\n"
         "const struct _frozen *_PyImport_FrozenStdlib = none, *_PyImport_FrozenTest = none;\n"

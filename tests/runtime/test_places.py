@@ -240,8 +240,8 @@ def test_depth(runtime, bundle):
 @pytest.mark.parametrize("verb", ["create", "run"])
 def test_lack_of_memory(runtime, bundle, elsewhere, verb):
     """From the size at which the file can be loaded up to one at which all is well."""
-    statuses = []
-    for kib in range(10_000, 24_000, 700):
+    statuses, size = [], os.stat(runtime.command[0]).st_size // 1024
+    for kib in range(size + 200, size + 7000, 400):
         limit = ("sh", "-c", f'ulimit -v {kib} && exec "$@"', "sh")
         result = elsewhere(*make_words(bundle.args("true"), verb), prefix=limit)
         statuses.append(result.status)
