@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import stat
 import subprocess
 import time
@@ -321,62 +320,6 @@ def test_log_is_json_whatever_the_error_holds(runtime, bundle, tmp_path):
 
 def test_unknown_log_format(runtime):
     runtime.call("list", options=("--log-format", "xml")).failed("xml")
-
-
-# ---- foreground
-
-
-@pytest.mark.parametrize("status", [0, 1, 42, 255])
-def test_run_gives_the_exit_status(runtime, bundle, status):
-    result = runtime.run(bundle.args(["exit", status]))
-    assert (result.status, result.err) == (status, "")
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_run_gives_128_plus_the_signal(runtime, bundle, number):
-    bundle.without_namespace("pid")
-    assert runtime.run(bundle.args(["raise", int(number)])).status == 128 + number
-
-
-def test_run_passes_stdio_through(runtime, bundle):
-    result = runtime.run(bundle.args(["cat"], ["complain", "to stderr"]), stdin="from the caller")
-    assert (result.status, result.out, result.err) == (0, "from the caller", "to stderr\n")
-
-
-def test_run_deletes_afterwards(runtime, bundle):
-    runtime.run(bundle.args("true")).ok()
-    assert runtime.entries() == []
-
-
-def test_run_keep(runtime, bundle):
-    runtime.run(bundle.args("true"), "--keep").ok()
-    assert runtime.containers[0].status == "stopped"
-    runtime.containers[0].delete().ok()
-
-
-def test_run_detached(runtime, bundle):
-    container = runtime.container(bundle.args("wait"))
-    file = bundle.path / "pid"
-    result = runtime.call(
-        "run", "--detach", "--pid-file", file, "--bundle", bundle.write(), bundle.id, out=container.stdout
-    )
-    assert result.status == 0
-    container.init = container.pid
-    container.until_ready()
-    assert file.read_text() == str(container.init)
-    container.kill("TERM")
-    assert container.wait() == 128 + signal.SIGTERM
-
-
-def test_run_forwards_signals(runtime, bundle):
-    container = runtime.container(bundle.args("wait"))
-    call = runtime.spawn("run", "--bundle", bundle.write(), bundle.id, stdout=container.stdout.fd)
-    container.until_ready()
-    for number in (signal.SIGUSR1, signal.SIGHUP):
-        call.send_signal(number)
-        container.until(lambda number=number: number in container.signals(), "the signal arrives")
-    call.send_signal(signal.SIGTERM)
-    assert call.wait(20) == 128 + signal.SIGTERM
 
 
 # ---- closed and broken streams

@@ -26,19 +26,8 @@ def test_view_is_pure_v2() -> None:
 
 def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     need_root()
-    env = {**os.environ, **tier.environment(request.config, "v2view")}
-    done = subprocess.run(
-        v2view.command_line(tier.command("tests/runtime")),
-        cwd=tier.TREE,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    tier.judge(done.returncode, done.stdout, capsys, "v2view")
+    words = v2view.command_line(tier.command("tests/runtime"))
+    tier.run_here(words, tier.environment(request.config, "v2view"), capsys, "v2view", DEADLINE)
 
 
 def need_root() -> None:

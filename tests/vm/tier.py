@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +27,24 @@ def environment(config: pytest.Config, place: str) -> dict[str, str]:
 def command(*tests: str) -> list[str]:
     """Return the command that runs tests of this tree with the Python of this run."""
     return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--color=no", *tests]
+
+
+def run_here(
+    words: list[str], variables: dict[str, str], capture: pytest.CaptureFixture[str], place: str, deadline: float
+) -> None:
+    """Run a tier on this kernel, in the directory of this tree, and judge it."""
+    done = subprocess.run(
+        words,
+        cwd=TREE,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=deadline,
+        check=False,
+    )
+    judge(done.returncode, done.stdout, capture, place)
 
 
 def judge(status: int | None, output: str, capture: pytest.CaptureFixture[str], place: str) -> None:
