@@ -167,12 +167,11 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[posix.write(fd, view) :]
 
 
-def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
+def write_file(path: str, data: bytes, mode: int = 0o600, *, sync: bool = False) -> None:
     """Write a file whole or not at all: a temporary file beside it, renamed into place.
 
-    There is no fsync(2): it guards against the end of the kernel, with which everything that a state describes
-    ends too, and costs more than the rest of a create where the state root is on a disk.  A file that is
-    torn all the same reads as a create that was cut off.
+    With sync its content is on the disk before its name is: a torn state is never seen, not after a crash of the
+    host either.
     """
     directory, _, name = path.rpartition("/")
     temporary = f"{directory}/.{name}.{posix.getpid()}"
@@ -180,6 +179,8 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
     try:
         try:
             write_all(fd, data)
+            if sync:
+                posix.fsync(fd)
         finally:
             posix.close(fd)
         posix.rename(temporary, path)
@@ -286,15 +287,15 @@ class Directory:
 
     def save(self, state: State) -> None:
         """Write state.json."""
-        self._write("state.json", {name: getattr(state, name) for name in State._fields})
+        self._write("state.json", {name: getattr(state, name) for name in State._fields}, sync=True)
 
     def save_steps(self, steps: "list[Any]") -> None:
         """Write steps.json: [index, op, words, JSON pointer, hints] of each step."""
         self._write("steps.json", steps)
 
-    def _write(self, name: str, value: "Any") -> None:
+    def _write(self, name: str, value: "Any", *, sync: bool = False) -> None:
         try:
-            write_file(f"{self.path}/{name}", codec.dumps(value).encode())
+            write_file(f"{self.path}/{name}", codec.dumps(value).encode(), sync=sync)
         except OSError as error:
             raise wrap(f"writing {self.path}/{name}", error) from error
 

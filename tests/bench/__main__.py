@@ -3,7 +3,8 @@
 The runtimes take turns in every round, so that what else the machine does hits them alike; read the
 ratios before the milliseconds.  ``cycle`` is create + start + state + kill + delete, with the wait for
 the container's end between kill and delete left out.  ``--view v2`` runs everything in a private mount namespace
-where /sys/fs/cgroup is cgroup v2 only, because some runtimes refuse hybrid hosts.
+where /sys/fs/cgroup is cgroup v2 only, because some runtimes refuse hybrid hosts.  The state roots are on a tmpfs where
+there is one, as /run is on a host; the bundles are on the disk.
 """
 
 import argparse
@@ -14,12 +15,11 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import NoReturn
 
-from tests.bench.process import Failed, Output, become_subreaper, end_of, milliseconds, peak_kib
+from tests.bench.process import Failed, Output, become_subreaper, directories, end_of, milliseconds, peak_kib
 
 TREE = Path(__file__).resolve().parents[2]
 VERBS = ("run", "create", "start", "state", "exec", "kill", "delete")
@@ -42,12 +42,12 @@ def make_bundle(path: Path, args: list[str], rootfs: Path) -> Path:
 class Runtime:
     """One runtime under measurement, with its own state root."""
 
-    def __init__(self, name: str, program: str, scratch: Path) -> None:
-        """Take a name for the table and the program's path."""
+    def __init__(self, name: str, program: str, scratch: Path, roots: Path) -> None:
+        """Take a name for the table, the program's path, and where bundles and state roots are."""
         self.name = name
         self.scratch = scratch
         self.output = Output(scratch / f"{name}.stderr")
-        self.base = [program, "--root", str(scratch / f"{name}.root")]
+        self.base = [program, "--root", str(roots / f"{name}.root")]
         self.times: Times = defaultdict(list)
         self.container = f"bench-{name}-{os.getpid()}"
 
@@ -162,12 +162,11 @@ def main() -> None:
     if options.view == "v2":
         in_view("tests.bench")
     become_subreaper()
-    with tempfile.TemporaryDirectory(prefix="pyoci-bench-") as directory:
-        scratch = Path(directory)
+    with directories() as (scratch, roots):
         subprocess.run([TREE / "bundles" / "rootfs", scratch / "rootfs"], check=True)
         make_bundle(scratch / "true", ["/bin/true"], scratch / "rootfs")
         make_bundle(scratch / "sleep", ["/bin/sleep", "1000"], scratch / "rootfs")
-        runtimes = [Runtime(name, program, scratch) for name, program in chosen(options.runtime).items()]
+        runtimes = [Runtime(name, program, scratch, roots) for name, program in chosen(options.runtime).items()]
         everything = list(runtimes)
         try:
             floor = measure(runtimes, options.rounds, Output(scratch / "floor.stderr"))

@@ -11,11 +11,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from tests.bench.__main__ import TREE, Runtime, in_view, make_bundle
-from tests.bench.process import ENVIRONMENT, become_subreaper, end_of
+from tests.bench.process import ENVIRONMENT, become_subreaper, directories, end_of
 
 COLLECTED = re.compile(r"Collected : (\d+)")
 
@@ -61,14 +59,13 @@ def main() -> None:
     if options.view == "v2":
         in_view("tests.bench.instructions")
     become_subreaper()
-    with tempfile.TemporaryDirectory(prefix="pyoci-bench-") as directory:
-        scratch = Path(directory)
+    with directories() as (scratch, roots):
         subprocess.run([TREE / "bundles" / "rootfs", scratch / "rootfs"], check=True)
         make_bundle(scratch / "sleep", ["/bin/sleep", "1000"], scratch / "rootfs")
         print("| million instructions | version | plan | start | state | kill | delete |\n|---|---|---|---|---|---|---|")
         for each in options.runtime or [f"pyoci={TREE / 'build' / 'pyoci'}"]:
             name, _, program = each.partition("=")
-            runtime = Runtime(name, os.path.realpath(program), scratch)
+            runtime = Runtime(name, os.path.realpath(program), scratch, roots)
             try:
                 found = counts(runtime)
             finally:

@@ -11,13 +11,12 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench.__main__ import TREE, in_view, make_bundle
-from tests.bench.process import ENVIRONMENT, Output, milliseconds
+from tests.bench.process import ENVIRONMENT, Output, directories, milliseconds
 
 TRACING = Path("/sys/kernel/tracing/instances")
 LINE = re.compile(r"^ *(.+)-(\d+) +\[\d+\] \S+ +(\d+\.\d+): (.*)$")
@@ -115,11 +114,11 @@ def durations(events: list[Event], phases: tuple[tuple[str, str, str], ...]) -> 
     return found
 
 
-def measure(name: str, program: str, scratch: Path, rounds: int) -> None:
+def measure(name: str, program: str, scratch: Path, roots: Path, rounds: int) -> None:
     """Trace one runtime, in turns with untraced runs, and print its table."""
     phases = CRUN if name == "crun" else PYOCI
     output = Output(scratch / "stderr")
-    run = [program, "--root", str(scratch / f"{name}.root"), "run", "--bundle", str(scratch / "true"), "phases"]
+    run = [program, "--root", str(roots / f"{name}.root"), "run", "--bundle", str(scratch / "true"), "phases"]
     milliseconds(run, output)
     with instance(phases) as place:
         plain, rows = [], []
@@ -145,13 +144,12 @@ def main() -> None:
         in_view("tests.bench.phases")
     if not TRACING.is_dir():
         sys.exit(f"needs root and the kernel's event tracing: no {TRACING}")
-    with tempfile.TemporaryDirectory(prefix="pyoci-bench-") as directory:
-        scratch = Path(directory)
+    with directories() as (scratch, roots):
         subprocess.run([TREE / "bundles" / "rootfs", scratch / "rootfs"], check=True)
         make_bundle(scratch / "true", ["/bin/true"], scratch / "rootfs")
         for runtime in options.runtime or [f"pyoci={TREE / 'build' / 'pyoci'}"]:
             name, _, program = runtime.partition("=")
-            measure(name, program, scratch, options.rounds)
+            measure(name, program, scratch, roots, options.rounds)
 
 
 if __name__ == "__main__":

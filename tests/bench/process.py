@@ -1,9 +1,12 @@
 """Start a program and take its time and memory."""
 
+import contextlib
 import ctypes
 import os
 import select
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +33,24 @@ class Output:
             (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
             (os.POSIX_SPAWN_OPEN, 2, str(self.errors), flags, 0o600),
         ]
+
+
+def memory_directory() -> str | None:
+    """Give a place on a tmpfs for the state roots, as /run is on a host; None where there is none."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    tmpfs = {words[1] for words in mounts if words[2] == "tmpfs"}
+    return next((path for path in ("/run", "/dev/shm") if path in tmpfs), None)
+
+
+@contextlib.contextmanager
+def directories() -> Iterator[tuple[Path, Path]]:
+    """Make a directory for bundles and one for state roots, for as long as they are needed."""
+    prefix = "pyoci-bench-"
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix) as scratch,
+        tempfile.TemporaryDirectory(prefix=prefix, dir=memory_directory()) as roots,
+    ):
+        yield Path(scratch), Path(roots)
 
 
 def become_subreaper() -> None:
