@@ -117,16 +117,9 @@ class Container:
             Error: nothing is left behind.
         """
         # Only create, run and exec need the plan and all behind it: half of the time that state or kill takes.
-        from pyoci import bundle as bundles
-        from pyoci.creation import Creation
-        from pyoci.host.console import check as check_console
+        from pyoci.creation import Creation, admit
 
-        check_id(container_id)
-        require_version()
-        require_procfs()
-        bundle = bundles.load(options.bundle, options.config)
-        process = bundle.config.process
-        check_console(bool(process and process.terminal), options.console_socket, detach=True)
+        bundle = admit(container_id, options, detach=True)
         creation = Creation(Directory.claim(root, container_id), bundle, options, container_id)
         state = creation.run()
         assert creation.talk is not None
@@ -142,17 +135,10 @@ class Container:
         Raises:
             Error: it did not start; nothing is left behind.
         """
-        from pyoci import bundle as bundles
-        from pyoci.creation import Creation, remove_pid_file
+        from pyoci.creation import Creation, admit, remove_pid_file
         from pyoci.host.console import Foreground
-        from pyoci.host.console import check as check_console
 
-        check_id(container_id)
-        require_version()
-        require_procfs()
-        bundle = bundles.load(options.bundle, options.config)
-        terminal = bool(bundle.config.process and bundle.config.process.terminal)
-        check_console(terminal, options.console_socket, options.detach)
+        bundle = admit(container_id, options, detach=options.detach)
         foreground = None if options.detach else Foreground()
         creation = Creation(Directory.claim(root, container_id), bundle, options, container_id)
         container = cls(creation.directory, creation.run())

@@ -7,7 +7,7 @@ for a create that was killed.
 import posix
 
 from pyoci import codec, native
-from pyoci.bundle import open_rootfs
+from pyoci.bundle import load, open_rootfs
 from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
 from pyoci.config.model import Resources
@@ -25,7 +25,9 @@ from pyoci.host.conversation import (
 )
 from pyoci.host.inputs import Inputs
 from pyoci.host.passwd import home_directory
+from pyoci.kernel import require_procfs, require_version
 from pyoci.log import warning
+from pyoci.options import check_id
 from pyoci.plan.builder import Facts, Request
 from pyoci.plan.namespaces import birth
 from pyoci.record import replace
@@ -286,6 +288,21 @@ class Creation:
                 warning(str(failure))
         if pid and self.options.pid_file:
             remove_pid_file(self.options.pid_file, pid)
+
+
+def admit(container_id: str, options: "CreateOptions", *, detach: bool) -> "Bundle":
+    """Read the bundle of a container that is to be made, once it is clear that it can be.
+
+    Raises:
+        Error: the id, the host, the configuration or the console does not allow it.
+    """
+    check_id(container_id)
+    require_version()
+    require_procfs()
+    bundle = load(options.bundle, options.config)
+    process = bundle.config.process
+    console.check(bool(process and process.terminal), options.console_socket, detach)
+    return bundle
 
 
 def identified(state: State, talk: Conversation) -> State:

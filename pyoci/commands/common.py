@@ -71,15 +71,26 @@ def chosen(command: "Command") -> "list[str]":
         return [word]
     from pyoci.native import ffi, lib  # no other way to name a container needs the extension
 
-    try:
-        ids = sorted(posix.listdir(state_root(command)))
-    except FileNotFoundError:
-        ids = []
+    ids = names_below(state_root(command))
     matched = ffi.new("uint8_t[]", len(ids) or 1)
     names = "".join(f"{name}\0" for name in ids)
     if lib.pyoci_regex(raw(word), raw(names), len(ids), matched) < 0:
         raise UsageError(f"{ascii(word)} is not a regular expression")
     return [name for name, found in zip(ids, matched, strict=False) if found]
+
+
+def names_below(root: str) -> "list[str]":
+    """List what a state root holds, in order; one that does not exist yet holds nothing.
+
+    Raises:
+        KernelError: it cannot be read.
+    """
+    try:
+        return sorted(posix.listdir(root))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise wrap(f"reading the state root {root}", error) from error
 
 
 def raw(text: str) -> bytes:

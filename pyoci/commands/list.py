@@ -1,12 +1,11 @@
 """pyoci list: the containers below the state root."""
 
 import errno
-import posix
 
 from pyoci import codec
-from pyoci.commands.common import show, state_root
+from pyoci.commands.common import names_below, show, state_root
 from pyoci.container import Container
-from pyoci.errors import KernelError, StateError, UsageError, wrap
+from pyoci.errors import KernelError, StateError, UsageError
 from pyoci.kernel import require_procfs
 
 TYPE_CHECKING = False
@@ -48,12 +47,7 @@ def table(rows: "list[tuple[str, ...]]") -> str:
 
 def listing(root: str) -> "list[dict[str, Any]]":
     """Describe every container below a state root; what cannot be read belongs to somebody else and is left out."""
-    try:
-        names = sorted(posix.listdir(root))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise wrap(f"reading the state root {root}", error) from error
+    names = names_below(root)
     if names:
         require_procfs()
     found = []

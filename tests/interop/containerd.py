@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.helpers_runtime import wait_until
 from tests.interop.images import NAME
 
 CONFIG = """
@@ -136,10 +137,7 @@ class Containerd:
     def wait_stopped(self, name: str, pid: int) -> None:
         """Wait until the process `pid`, the init of container `name`, has ended and containerd knows it."""
         wait_exit(pid)
-        end = time.monotonic() + DEADLINE
-        while self.status(name) != "STOPPED":
-            assert time.monotonic() < end, f"{name} is {self.status(name)}"
-            time.sleep(0.05)
+        wait_until(lambda: self.status(name) == "STOPPED", f"{name} is stopped", DEADLINE)
 
     def exit_code(self, name: str) -> int:
         """Remove the task of a stopped container and return the exit code that containerd kept."""

@@ -84,6 +84,20 @@ class Place:
         return [str(directory) for directory in left if directory.exists()]
 
 
+def go(child: subprocess.Popen[str]) -> None:
+    """Let a shell of Place.run go on with its script."""
+    assert child.stdin
+    child.stdin.write("go\n")
+    child.stdin.flush()
+
+
+def go_until_started(child: subprocess.Popen[str]) -> None:
+    """Let it go on, and wait for the line ``started``."""
+    go(child)
+    assert child.stdout
+    assert child.stdout.readline() == "started\n"
+
+
 def removed(path: str) -> bool:
     """Remove an empty cgroup; False while somebody is in it."""
     try:

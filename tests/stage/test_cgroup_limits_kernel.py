@@ -13,7 +13,7 @@ from pyoci.cgroups.layout import Layout, detect, plan_cgroup
 from pyoci.config.model import CPU, DeviceCgroup, Memory, Pids, Resources
 from pyoci.errors import ConfigError, KernelError
 
-from .cgroup_place import Place
+from .cgroup_place import Place, go_until_started
 
 
 def content(cgroup: Cgroup, file: str) -> str:
@@ -99,10 +99,7 @@ def test_v2_refuses_a_limit_below_the_usage_when_asked_to_check(v2_place: Place)
     assert v2_place.finish("head -c 1000000 /dev/zero | tail -c 1000000 | wc -c", cgroup) == (0, "1000000\n")
     child = v2_place.run("echo started; sleep 1000")
     cgroup.add(child.pid)
-    assert child.stdin and child.stdout
-    child.stdin.write("go\n")
-    child.stdin.flush()
-    assert child.stdout.readline() == "started\n"
+    go_until_started(child)
     with pytest.raises(KernelError, match="bytes are in use") as caught:
         cgroup.apply(Resources(memory=Memory(limit=1, checkBeforeUpdate=True)), update=True)
     assert (caught.value.number, caught.value.origin) == (errno.EBUSY, "/linux/resources/memory/limit")

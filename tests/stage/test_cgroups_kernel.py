@@ -14,7 +14,7 @@ from pyoci.config.model import DeviceCgroup, Pids, Resources
 from pyoci.errors import KernelError, StateError
 from pyoci.native import lib
 
-from .cgroup_place import DEADLINE, Place
+from .cgroup_place import DEADLINE, Place, go, go_until_started
 
 
 def exists(cgroup: Cgroup) -> set[bool]:
@@ -119,9 +119,8 @@ def test_freeze_stops_and_thaw_continues(place: Place) -> None:
     assert not cgroup.frozen()
     cgroup.freeze()
     assert from_state(cgroup.saved()).frozen()
-    assert child.stdin and child.stdout
-    child.stdin.write("go\n")
-    child.stdin.flush()
+    go(child)
+    assert child.stdout
     poll = select.poll()
     poll.register(child.stdout, select.POLLIN)
     assert poll.poll(100) == []
@@ -156,10 +155,7 @@ def test_no_process_escapes_a_signal_by_forking(place: Place, number: int) -> No
     cgroup = place.create(resources=Resources(pids=Pids(limit=64)) if "pids" in place.layout.mounts else None)
     child = place.run("echo started; while :; do sleep 1000 & true; [ $(( n += 1 )) -lt 40 ] || wait; done")
     cgroup.add(child.pid)
-    assert child.stdin and child.stdout
-    child.stdin.write("go\n")
-    child.stdin.flush()
-    assert child.stdout.readline() == "started\n"
+    go_until_started(child)
     cgroup.kill(number)
     assert ended(child) == -number
     cgroup.delete()
@@ -182,9 +178,7 @@ def test_delete_waits_for_processes_that_are_ending(place: Place) -> None:
     cgroup = place.create()
     child = place.run("sleep 0.2")
     cgroup.add(child.pid)
-    assert child.stdin
-    child.stdin.write("go\n")
-    child.stdin.flush()
+    go(child)
     cgroup.delete(seconds=DEADLINE)
     assert exists(cgroup) == {False}
 
