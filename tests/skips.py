@@ -6,7 +6,7 @@ A line of that file has four parts, separated by ` | `:
 
     PLACE | TEST | REASON | WHY
 
-PLACE is where the suite runs (`host`, `package`, `uml`, `v2view`, from $PYOCI_TEST_PLACE, or `*`), TEST a pattern for the
+PLACE is where the suite runs (`host`, `package`, `uml`, `uml-v1`, `v2view`, from $PYOCI_TEST_PLACE, or `*`), TEST a pattern for the
 test's node id and REASON one for the text of the skip, both as in a shell. WHY says why that machine cannot run the test.
 """
 

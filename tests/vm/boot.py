@@ -1,7 +1,7 @@
 """Boot User-Mode Linux, run one command in it, and give its output and exit status back.
 
-As a program: `python -m tests.vm.boot [--lsm apparmor] [--deadline SECONDS] COMMAND …`. The machine is Debian's
-package `user-mode-linux`: a kernel that runs as an ordinary process, with all capabilities, pure cgroup v2 with
+As a program: `python -m tests.vm.boot [--lsm apparmor] [--cgroups v1] [--deadline SECONDS] COMMAND …`. The machine is Debian's
+package `user-mode-linux`: a kernel that runs as an ordinary process, with all capabilities, pure cgroup v2 or v1 with
 the cpu, io, memory and pids controllers, and a choice of security modules. Its root is the host's, read-only.
 """
 
@@ -54,7 +54,7 @@ def needed_directories(runtime: str) -> list[Path]:
     return sorted(needed)
 
 
-def _write_parameters(work: Path, command: list[str], env: dict[str, str]) -> None:
+def _write_parameters(work: Path, command: list[str], env: dict[str, str], cgroups: str) -> None:
     settings = {"PATH": PATH, "HOME": "/root", "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8", **env}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     (work / "command").write_text(
@@ -63,6 +63,7 @@ def _write_parameters(work: Path, command: list[str], env: dict[str, str]) -> No
     (work / "needed").write_text(
         "".join(f"{path}\n" for path in needed_directories(env.get("OCI_RUNTIME", "")))
     )
+    (work / "cgroups").write_text(f"{cgroups}\n")
     with (work / "disk").open("wb") as disk:
         disk.truncate(16 << 20)
     script = work / "init"
@@ -129,6 +130,7 @@ def boot(
     deadline: float = 600,
     memory: str = "1024M",
     lsm: str | None = None,
+    cgroups: str = "v2",
 ) -> Outcome:
     """Run `command` in a fresh virtual machine, in the tree's directory.
 
@@ -138,6 +140,7 @@ def boot(
         deadline: seconds after which the machine is ended; the output until then is returned.
         memory: the machine's memory.
         lsm: the security module to use, such as `apparmor`.
+        cgroups: the version whose hierarchies are mounted, `v1` or `v2`.
 
     Raises:
         Unavailable: when User-Mode Linux is not installed.
@@ -145,7 +148,7 @@ def boot(
     check_available()
     work = Path(tempfile.mkdtemp(prefix="pyoci-uml-"))
     try:
-        _write_parameters(work, command, env or {})
+        _write_parameters(work, command, env or {}, cgroups)
         console = run_kernel(_kernel_arguments(work, lsm), work, deadline, memory)
         log, status = work / "log", work / "status"
         return Outcome(
@@ -161,13 +164,14 @@ def main() -> int:
     """Run the command of the command line; its exit status is ours."""
     parser = argparse.ArgumentParser(prog="tests.vm.boot", description=__doc__.splitlines()[0])
     parser.add_argument("--lsm")
+    parser.add_argument("--cgroups", choices=["v1", "v2"], default="v2")
     parser.add_argument("--deadline", type=float, default=600)
     parser.add_argument("--memory", default="1024M")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args()
     env = dict(item.split("=", 1) for item in args.env)
-    outcome = boot(args.command, env=env, deadline=args.deadline, memory=args.memory, lsm=args.lsm)
+    outcome = boot(args.command, env=env, deadline=args.deadline, memory=args.memory, lsm=args.lsm, cgroups=args.cgroups)
     sys.stdout.write(outcome.output)
     if outcome.status is None:
         sys.stderr.write(f"{outcome.console}\nthe virtual machine ended before the command\n")

@@ -37,14 +37,29 @@ mount -t hostfs -o "$here" none "$here"
 
 ip link set lo up
 hostname uml
+# Every controller of version 1 in a hierarchy of its own, as distributions had it before version 2.
+mount_v1() {
+    mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+    for controller in $(busybox awk 'NR > 1 && $4 { print $1 }' /proc/cgroups) name=systemd; do
+        directory=/sys/fs/cgroup/${controller#name=}
+        mkdir "$directory"
+        case $controller in name=*) controller=none,$controller ;; esac
+        mount -t cgroup -o "$controller" cgroup "$directory" || rmdir "$directory"
+    done
+}
+
 # Only this process leaves the root cgroup: a kernel thread with real-time priority that left it would make the kernel
 # refuse the cpu controller.
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mkdir /sys/fs/cgroup/init
-echo $$ >/sys/fs/cgroup/init/cgroup.procs
-for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
-    echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
-done
+mount_v2() {
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    mkdir /sys/fs/cgroup/init
+    echo $$ >/sys/fs/cgroup/init/cgroup.procs
+    for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+        echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+    done
+}
+
+"mount_$(cat "$here/cgroups")"
 
 sh "$here/command" >"$here/log" 2>&1 </dev/null
 echo $? >"$here/status"

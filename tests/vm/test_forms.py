@@ -14,4 +14,4 @@ def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixt
     if request.config.getoption("--oci-runtime") or default_command() == package_command():
         pytest.skip("the package is not another form of the runtime under test")
     variables = {"OCI_RUNTIME": shlex.join(package_command()), "PYOCI_TEST_PLACE": "package"}
-    tier.run_here(tier.command("tests/runtime"), variables, capsys, "package", DEADLINE)
+    tier.run_here(tier.command(*tier.RUNTIME), variables, capsys, "package", DEADLINE)

@@ -9,15 +9,18 @@ def run_inside(
     request: pytest.FixtureRequest,
     capture: pytest.CaptureFixture[str],
     *tests: str,
-    lsm: str | None,
+    lsm: str | None = None,
+    cgroups: str = "v2",
     deadline: float,
 ) -> None:
     """Boot the virtual machine, run tests of this tree in it, and judge them."""
+    place = "uml" if cgroups == "v2" else f"uml-{cgroups}"
     try:
         outcome = boot.boot(
             tier.command(*tests),
-            env=tier.environment(request.config, "uml"),
+            env=tier.environment(request.config, place),
             lsm=lsm,
+            cgroups=cgroups,
             deadline=deadline,
         )
     except boot.Unavailable as error:
@@ -25,7 +28,7 @@ def run_inside(
     output = outcome.output
     if outcome.status is None:
         output += f"\nthe virtual machine ended before the tests; its console:\n{outcome.console}"
-    tier.judge(outcome.status, output, capture, f"uml lsm={lsm}")
+    tier.judge(outcome.status, output, capture, f"{place} lsm={lsm}")
 
 
 def test_status_and_output_come_back() -> None:
@@ -37,11 +40,16 @@ def test_status_and_output_come_back() -> None:
 
 
 def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, "tests/runtime", lsm=None, deadline=1700)
+    run_inside(request, capsys, *tier.RUNTIME, deadline=1700)
 
 
 def test_cgroup_files(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, "tests/stage/test_cgroups_kernel.py", "tests/stage/test_cgroup_limits_kernel.py", lsm=None, deadline=300)
+    run_inside(request, capsys, "tests/stage/test_cgroups_kernel.py", "tests/stage/test_cgroup_limits_kernel.py", deadline=300)
+
+
+def test_cgroup_v1(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+    tests = [f"tests/runtime/test_{name}.py" for name in ("cgroups", "lifecycle", "update", "killed", "faults")]
+    run_inside(request, capsys, *tests, "tests/security", cgroups="v1", deadline=900)
 
 
 def test_apparmor(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:

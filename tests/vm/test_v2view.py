@@ -26,7 +26,7 @@ def test_view_is_pure_v2() -> None:
 
 def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     need_root()
-    words = v2view.command_line(tier.command("tests/runtime"))
+    words = v2view.command_line(tier.command(*tier.RUNTIME))
     tier.run_here(words, tier.environment(request.config, "v2view"), capsys, "v2view", DEADLINE)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import runtime_command
 
+RUNTIME = ("tests/runtime", "tests/security")
 TREE = Path(__file__).resolve().parents[2]
 SUMMARY = re.compile(r"^=* ?(\d+ (?:passed|failed|skipped|error)[^=\n]*in [\d.]+s.*?) ?=*$", re.M)
 
