@@ -9,6 +9,7 @@ Sources: RFC 8259 (JSON), RFC 7493 (unique names), RFC 6901 (pointers).
 
 from pyoci._native import ffi, lib
 from pyoci.errors import ConfigError, Problem
+from pyoci.record import Members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ MESSAGES = {
     "JSON_BAD_SURROGATE": "lone surrogate in a string",
     "JSON_BAD_NUL": "NUL in a string",
     "JSON_BAD_STRING": "string without an end",
+    "JSON_BAD_DUPLICATE": "duplicate name",
 }
 
 # The reader fills what it hands out, so its arrays need no clearing.
@@ -47,7 +49,7 @@ allocate = ffi.new_allocator(should_clear_after_alloc=False)
 class Document:
     """A JSON document that has been read.
 
-    value is made of dict, list, str, int, float, bool and None.  Its strings hold neither NUL nor
+    value is made of Members, list, str, int, float, bool and None.  Its strings hold neither NUL nor
     surrogates, its integers fit 64 bits (signed or unsigned), its floats are finite.
     """
 
@@ -86,10 +88,7 @@ class Document:
         numbers = iter(self._patches)
         for kind, slot, first, end in zip(numbers, numbers, numbers, numbers, strict=True):
             if kind == OBJECT:
-                members = iter(items[first:end])
-                items[slot] = value = dict(zip(members, members, strict=True))
-                if 2 * len(value) != end - first:
-                    self._refuse_duplicate(first, end)
+                items[slot] = Members(items[first:end])
             elif kind == ARRAY:
                 items[slot] = items[first:end]
             elif kind == INTEGER:
@@ -105,18 +104,10 @@ class Document:
         """Raise ConfigError for what is wrong at an offset in the text."""
         if message.startswith("expected"):
             message = f"{message}, found {_found(self._text, offset)}"
+        elif message == MESSAGES["JSON_BAD_DUPLICATE"]:
+            message = f"{message} {dumps(_string_at(self._text, offset)[:80])}"
         line, column = _position(self._text, offset)
         raise ConfigError(self.name, [Problem(pointer="", message=message, line=line, column=column)])
-
-    def _refuse_duplicate(self, first: int, end: int) -> "NoReturn":
-        """Raise ConfigError for the first name among these slots that was there before."""
-        names = self._items[first:end:2]
-        seen: set[str] = set()
-        index = 0
-        while names[index] not in seen:
-            seen.add(names[index])
-            index += 1
-        self._refuse(f"duplicate name {dumps(names[index][:80])}", self._places[first + 2 * index])
 
     def where(self, pointer: str) -> tuple[int, int]:
         """Give line and column, from 1, of the value at a JSON pointer.
@@ -172,6 +163,15 @@ def _found(text: bytes, offset: int) -> str:
     return repr(str(text[offset:end], "ascii"))
 
 
+def _string_at(text: bytes, offset: int) -> str:
+    """Give the string that begins at an offset; it has been read before."""
+    end = offset + 1
+    while text[end] != ord('"'):
+        end += 2 if text[end] == ord("\\") else 1
+    value: str = Document(text[offset : end + 1], "").value
+    return value
+
+
 class _Escapes(dict[int, str]):
     """What str.translate puts for each code point that is not a plain character of a JSON string."""
 
@@ -198,7 +198,7 @@ def dumps(value: "Any", indent: str = "") -> str:
     Bytes that surrogateescape has smuggled into a string come out as U+FFFD.
 
     Raises:
-        TypeError: something in it is not a dict with str keys, list, tuple, str, int, float, bool or None.
+        TypeError: something in it is not a dict with str keys, Members, list, tuple, str, int, float, bool or None.
         ValueError: a float is not finite.
     """
     return _encode(value, indent, "\n" if indent else "")
@@ -213,7 +213,7 @@ def _encode(value: "Any", indent: str, newline: str) -> str:
     if isinstance(value, int):
         return int.__repr__(value)
     inner = newline + indent
-    if isinstance(value, dict):
+    if isinstance(value, (dict, Members)):
         colon = ": " if indent else ":"
         members = [_name(name) + colon + _encode(item, indent, inner) for name, item in value.items()]
         return _enclose("{", members, "}", newline, inner)

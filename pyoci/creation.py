@@ -253,7 +253,7 @@ class Creation:
             rootfs=self.bundle.rootfs,
             created=now(),
             owner=user_name(posix.getuid()),
-            annotations=dict(config.annotations),
+            annotations=config.annotations,
             cgroup=self.cgroup.saved(),
             hasProcess=config.process is not None,
             hooks=[name for name in ("poststart", "poststop") if getattr(config.hooks, name)],

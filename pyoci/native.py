@@ -37,20 +37,18 @@ def check(result: int, what: str, origin: str = "") -> int:
 
 
 class Strings:
-    """The string table of a plan: every text once, offset 0 is the empty one."""
+    """The string table of a plan; offset 0 is the empty one."""
 
     def __init__(self) -> None:
         """Start with the empty string."""
         self.data = bytearray(1)
-        self.seen: dict[bytes, int] = {b"": 0}
 
     def add(self, text: str) -> int:
         """Give the offset of *text*, which holds no NUL."""
-        raw = text.encode("utf-8", "surrogateescape")
-        offset = self.seen.get(raw)
-        if offset is None:
-            offset = self.seen[raw] = len(self.data)
-            self.data += raw + b"\0"
+        if not text:
+            return 0
+        offset = len(self.data)
+        self.data += text.encode("utf-8", "surrogateescape") + b"\0"
         return offset
 
     def add_list(self, texts: "Sequence[str]") -> int:

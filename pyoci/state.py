@@ -22,7 +22,7 @@ import time
 from pyoci import codec
 from pyoci.errors import Error, StateError, wrap
 from pyoci.log import utc
-from pyoci.record import Record
+from pyoci.record import Members, Record, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class State(Record):
     rootfs: str
     created: str
     owner: str
-    annotations: "dict[str, str]" = {}
+    annotations: Members = Members()
     pid: int = 0
     startTime: int = 0
     cgroup: "dict[str, Any]" = {}
@@ -280,7 +280,7 @@ class Directory:
         entries = []
         for line in lines:
             try:
-                entries.append(codec.loads(line, "journal").value)
+                entries.append(plain(codec.loads(line, "journal").value))
             except Error:
                 continue
         return [entry for entry in entries if isinstance(entry, dict)]
@@ -306,15 +306,16 @@ class Directory:
         except (OSError, Error):
             steps = []
         found = [step for step in steps if step[0] == index]
-        op, what, origin, hints = found[0][1:] if found else ("", "starting the container", "", {})
+        op, what, origin, hints = plain(found[0][1:]) if found else ("", "starting the container", "", {})
         return op, what, origin, hints
 
     def load(self) -> "State | None":
         """Read state.json; None when it is not there or not whole (a create that was cut off)."""
         try:
             values = codec.loads(read_file(f"{self.path}/state.json"), "state.json").value
-            return State(**{name: values[name] for name in State._fields})
-        except (FileNotFoundError, Error, KeyError, TypeError):
+            known = {name: value if name == "annotations" else plain(value) for name, value in values.items()}
+            return State(**{name: known[name] for name in State._fields})
+        except (FileNotFoundError, Error, AttributeError, KeyError, TypeError):
             return None
 
     def remove(self) -> None:
@@ -383,7 +384,7 @@ def public_state(
         state["pid"] = pid
     state["bundle"] = bundle
     if annotations:
-        state["annotations"] = dict(annotations)
+        state["annotations"] = annotations
     return state
 
 

@@ -8,12 +8,16 @@
  * No array can overflow.  Every value and name but the first has two bytes of the document for itself: its
  * last one, and the '[', '{', ',' or ':' before its first.  In the tape's text a string loses two quotes and
  * gains a NUL; a number's NUL takes the place of what is behind it; no escape is shorter than what it means.
+ *
+ * That no name is twice in an object is found by sorting them.  A hash would need a key that nobody knows: whoever
+ * writes the document chooses the names, and could choose them so that they collide.
  */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "json.h"
+#include "json_text.h"
 
 struct reader {
     const unsigned char *text;
@@ -54,85 +58,6 @@ static void push(struct reader *r, enum json_kind kind, uint32_t place, uint32_t
 
 /* ---- strings ---- */
 
-/* The length of the UTF-8 sequence that begins at p, 0 if it is ill-formed (Unicode, table 3-7). */
-static uint32_t utf8_length(const unsigned char *p, uint32_t left)
-{
-    unsigned char low = 0x80, high = 0xbf;
-    uint32_t length;
-
-    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
-        length = 2;
-    } else if (p[0] >= 0xe0 && p[0] <= 0xef) {
-        length = 3;
-        low = p[0] == 0xe0 ? 0xa0 : low;        /* overlong */
-        high = p[0] == 0xed ? 0x9f : high;      /* surrogates */
-    } else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-        length = 4;
-        low = p[0] == 0xf0 ? 0x90 : low;        /* overlong */
-        high = p[0] == 0xf4 ? 0x8f : high;      /* beyond U+10FFFF */
-    } else {
-        return 0;
-    }
-    if (left < length || p[1] < low || p[1] > high)
-        return 0;
-    for (uint32_t i = 2; i < length; i++)
-        if (p[i] < 0x80 || p[i] > 0xbf)
-            return 0;
-    return length;
-}
-
-/* The value of four hexadecimal digits, -1 if they are not. */
-static int32_t hex4(const unsigned char *p, uint32_t left)
-{
-    static const char digits[] = "0123456789abcdefABCDEF";
-    int32_t value = 0;
-
-    if (left < 4)
-        return -1;
-    for (int i = 0; i < 4; i++) {
-        const char *found = memchr(digits, p[i], sizeof digits - 1);
-
-        if (!found)
-            return -1;
-        value = value * 16 + (int32_t)(found - digits) - (found - digits > 15 ? 6 : 0);
-    }
-    return value;
-}
-
-/* The code point of the \u escape at p; *length gets its bytes.  Negative: an enum json_error. */
-static int32_t unicode_escape(const unsigned char *p, uint32_t left, uint32_t *length)
-{
-    int32_t code = hex4(p + 2, left - 2), low;
-
-    *length = 6;
-    if (code < 0)
-        return -JSON_BAD_ESCAPE;
-    if (code == 0)
-        return -JSON_BAD_NUL;
-    if (code < 0xd800 || code > 0xdfff)
-        return code;
-    if (code > 0xdbff || left < 12 || p[6] != '\\' || p[7] != 'u')
-        return -JSON_BAD_SURROGATE;
-    low = hex4(p + 8, left - 8);
-    if (low < 0xdc00 || low > 0xdfff)
-        return -JSON_BAD_SURROGATE;
-    *length = 12;
-    return 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-}
-
-/* The same for any escape: p is at its backslash, and left bytes remain with it. */
-static int32_t escape(const unsigned char *p, uint32_t left, uint32_t *length)
-{
-    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-    const char *found;
-
-    if (left >= 2 && p[1] == 'u')
-        return unicode_escape(p, left, length);
-    *length = 2;
-    found = left >= 2 ? memchr(letters, p[1], sizeof letters - 1) : NULL;
-    return found ? meanings[found - letters] : -JSON_BAD_ESCAPE;
-}
-
 /* Check the byte at the reader's place, which is not a plain character, and step over what it begins. */
 static int read_special(struct reader *r)
 {
@@ -140,14 +65,14 @@ static int read_special(struct reader *r)
     uint32_t length;
 
     if (*p == '\\') {
-        int32_t code = escape(p, r->size - r->at, &length);
+        int32_t code = json_escape(p, r->size - r->at, &length);
 
         if (code < 0)
             return fail(r, (enum json_error)-code, r->at);
     } else if (*p < 0x20) {
         return fail(r, *p ? JSON_BAD_CONTROL : JSON_BAD_NUL, r->at);
     } else {
-        length = utf8_length(p, r->size - r->at);
+        length = json_utf8_length(p, r->size - r->at);
         if (length == 0)
             return fail(r, JSON_BAD_UTF8, r->at);
     }
@@ -182,39 +107,6 @@ static int read_string(struct reader *r)
     }
     push(r, JSON_STRING, place, place + 1, r->at++);
     return JSON_OK;
-}
-
-static char *put_utf8(char *to, uint32_t code)
-{
-    if (code >= 0x10000) {
-        *to++ = (char)(0xf0 | code >> 18);
-        *to++ = (char)(0x80 | (code >> 12 & 0x3f));
-    } else if (code >= 0x800) {
-        *to++ = (char)(0xe0 | code >> 12);
-    }
-    if (code >= 0x80)
-        *to++ = (char)(code < 0x800 ? 0xc0 | code >> 6 : 0x80 | (code >> 6 & 0x3f));
-    *to++ = (char)(code < 0x80 ? code : 0x80 | (code & 0x3f));
-    return to;
-}
-
-/* Copy a string that has been checked, with its escapes replaced by what they mean. */
-static char *put_string(char *to, const unsigned char *from, const unsigned char *end)
-{
-    while (from < end) {
-        const unsigned char *slash = memchr(from, '\\', (size_t)(end - from));
-        size_t plain = (size_t)((slash ? slash : end) - from);
-        uint32_t length;
-
-        memcpy(to, from, plain);
-        to += plain;
-        from += plain;
-        if (slash) {
-            to = put_utf8(to, (uint32_t)escape(from, (uint32_t)(end - from), &length));
-            from += length;
-        }
-    }
-    return to;
 }
 
 /* ---- numbers and literals ---- */
@@ -308,7 +200,7 @@ static void place_item(struct reader *r, const struct json_item *item)
     int container = item->kind == JSON_ARRAY || item->kind == JSON_OBJECT;
 
     if (item->kind == JSON_STRING) {
-        to = put_string(to, r->text + item->first, r->text + item->end);
+        to = json_put_string(to, r->text + item->first, r->text + item->end);
     } else {
         tape->patches[tape->npatches++] = (struct json_patch){
             item->kind, tape->nplaces, container ? item->first : 0, container ? item->end : 0
@@ -323,16 +215,95 @@ static void place_item(struct reader *r, const struct json_item *item)
     tape->places[tape->nplaces++] = item->place;
 }
 
-/* Close a container whose items are those above base: they get their slots, and it takes their place. */
-static void close_container(struct reader *r, enum json_kind kind, uint32_t place, uint32_t base)
+/* The order of two names by their bytes; first is where a name is in the tape's text. */
+static int order(const char *text, const struct json_item *a, const struct json_item *b)
 {
-    uint32_t first = r->tape->nplaces;
+    return strcmp(text + a->first, text + b->first);
+}
 
-    for (uint32_t i = base; i < r->pushed; i++)
-        place_item(r, &r->tape->stack[i]);
+/* Let a name sink to its place in the heap of count names. */
+static void sink(const char *text, struct json_item *names, uint32_t at, uint32_t count)
+{
+    struct json_item name = names[at];
+    uint32_t child;
+
+    while ((child = 2 * at + 1) < count) {
+        if (child + 1 < count && order(text, &names[child], &names[child + 1]) < 0)
+            child++;
+        if (order(text, &name, &names[child]) >= 0)
+            break;
+        names[at] = names[child];
+        at = child;
+    }
+    names[at] = name;
+}
+
+/* Sort names in place, never in more than n log n steps. */
+static void sort(const char *text, struct json_item *names, uint32_t count)
+{
+    for (uint32_t at = count / 2; at-- > 0;)
+        sink(text, names, at, count);
+    for (uint32_t end = count; end-- > 1;) {
+        struct json_item greatest = names[0];
+
+        names[0] = names[end];
+        names[end] = greatest;
+        sink(text, names, 0, end);
+    }
+}
+
+/* Whether no two of a few names are equal: most objects have a few. */
+static int differ(const char *text, const struct json_item *names, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (text[names[i].first] == text[names[j].first] && order(text, &names[i], &names[j]) == 0)
+                return 0;
+    return 1;
+}
+
+/* Refuse the first of these names that was there before. */
+static int refuse_duplicate(struct reader *r, struct json_item *names, uint32_t count)
+{
+    enum { A_FEW = 8 };
+    const char *text = r->tape->text;
+    uint32_t found = UINT32_MAX;
+
+    if (count <= A_FEW && differ(text, names, count))
+        return JSON_OK;
+    sort(text, names, count);
+    for (uint32_t i = 1; i < count; i++) {
+        if (order(text, &names[i - 1], &names[i]) == 0) {
+            uint32_t later = names[i - 1].place > names[i].place ? names[i - 1].place : names[i].place;
+
+            found = later < found ? later : found;
+        }
+    }
+    return found == UINT32_MAX ? JSON_OK : fail(r, JSON_BAD_DUPLICATE, found);
+}
+
+/* Close a container whose items are those above base: they get their slots, and it takes their place.
+ *
+ * What an item leaves on the stack is free: there the names are put beside each other to be compared. */
+static int close_container(struct reader *r, enum json_kind kind, uint32_t place, uint32_t base)
+{
+    struct json_item *items = r->tape->stack + base;
+    uint32_t first = r->tape->nplaces, count = r->pushed - base;
+    int error = JSON_OK;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t text = r->tape->ntext;
+
+        place_item(r, &items[i]);
+        if (i % 2 == 0)
+            items[i / 2] = (struct json_item){ JSON_STRING, items[i].place, text, 0 };
+    }
+    if (kind == JSON_OBJECT && count > 2)
+        error = refuse_duplicate(r, items, count / 2);
     r->pushed = base;
     r->depth--;
     push(r, kind, place, first, r->tape->nplaces);
+    return error;
 }
 
 /* Read a name and its colon. */
@@ -372,8 +343,7 @@ static int read_container(struct reader *r, enum json_kind kind)
         r->at++;
     }
     r->at++;
-    close_container(r, kind, place, base);
-    return JSON_OK;
+    return close_container(r, kind, place, base);
 }
 
 static int read_value(struct reader *r)

@@ -14,9 +14,8 @@
  *               comes after those of its items, so one pass in order builds the values
  *
  * Refused beyond what the grammar refuses: invalid UTF-8, a byte order mark, NUL also as \u0000, lone
- * surrogates, integers outside -2**63 … 2**64-1, and documents beyond the limits below.  Two things
- * are left to the caller, who gets them for nothing: an object that has a name twice is a dictionary
- * that came out too short, and a real number out of range is an infinity.
+ * surrogates, integers outside -2**63 … 2**64-1, a name twice in an object, and documents beyond the limits below.
+ * One thing is left to the caller, who gets it for nothing: a real number out of range is an infinity.
  */
 
 enum json_limit {
@@ -55,7 +54,8 @@ enum json_error {
     JSON_BAD_ESCAPE,
     JSON_BAD_SURROGATE,
     JSON_BAD_NUL,
-    JSON_BAD_STRING                 /* no closing quote */
+    JSON_BAD_STRING,                /* no closing quote */
+    JSON_BAD_DUPLICATE              /* a name that the object has already */
 };
 
 struct json_patch {

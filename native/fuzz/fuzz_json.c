@@ -1,7 +1,7 @@
 /* A fuzzer for the JSON reader.
  *
- * With libFuzzer:     clang -g -fsanitize=fuzzer,address,undefined fuzz_json.c ../ext/json.c
- * Without it:         gcc -g -fsanitize=address,undefined -DFUZZ_MAIN fuzz_json.c ../ext/json.c
+ * With libFuzzer:     clang -g -fsanitize=fuzzer,address,undefined fuzz_json.c ../ext/json*.c
+ * Without it:         gcc -g -fsanitize=address,undefined -DFUZZ_MAIN fuzz_json.c ../ext/json*.c
  *     ./a.out FILE…               read these files, or standard input when there are none
  *     ./a.out --mutate N FILE…    read each file with N random sets of changes
  *

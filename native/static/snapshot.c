@@ -9,8 +9,10 @@
  * heap, no variable of its environment.  What two recordings do not agree on is cleared, and that may be a few words
  * only.  So modules must not ask the host for anything when they are imported.
  *
- * The hashes of strings are those of one seed, which everybody can know.  That seed is no secret that would be
- * needed: to slow a dict down, somebody would have to find thousands of names with one SipHash of 64 bits.
+ * The hashes of strings are those of one seed, which everybody can know.  So whoever writes a configuration can choose
+ * names that collide, and a dict of those takes a time that grows with the square of their number.  Therefore nothing
+ * in pyoci keys a dict or a set by names that a configuration chooses: they stay in lists (pyoci.record.Members), and
+ * what must be known to be there once is sorted.  tests/unit/test_chosen_names.py looks for such a dict.
  */
 #define _GNU_SOURCE
 #define Py_BUILD_CORE

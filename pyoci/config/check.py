@@ -192,7 +192,6 @@ def net_devices_have_place(config: "Config") -> "Found":
     devices = config.linux.netDevices
     if devices and namespace_of(config.linux, "network") is None:
         yield "/linux/netDevices", 'netDevices needs a namespace of type "network" in /linux/namespaces'
-    taken: set[str] = set()
     for host, device in devices.items():
         at = f"/linux/netDevices/{escaped(host)}"
         name = device.name or host
@@ -200,9 +199,17 @@ def net_devices_have_place(config: "Config") -> "Found":
             if not is_interface_name(value):
                 yield field if device.name else at, f"{quote(value)} is not the name of a network device"
                 break
-        if name in taken and "%d" not in name:
-            yield at, f"{quote(name)} is the name of two devices"
-        taken.add(name)
+    names = [device.name or host for host, device in devices.items()]
+    hosts = list(devices)
+    for index in repeated(names):
+        if "%d" not in names[index]:
+            yield f"/linux/netDevices/{escaped(hosts[index])}", f"{quote(names[index])} is the name of two devices"
+
+
+def repeated(names: "list[str]") -> "list[int]":
+    """Give the index of each name that was there before; sorted, not by a set: the configuration chooses the names."""
+    order = sorted(zip(names, range(len(names)), strict=True))
+    return [later for (name, _), (other, later) in zip(order, order[1:], strict=False) if name == other]
 
 
 def is_interface_name(name: str) -> bool:

@@ -217,15 +217,29 @@ def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
     builder.add("OP_BARRIER", "waiting for pyoci to record the container", numbers={"a": BARRIER_READY})
     if gate:
         wait(builder)
-    # Once for each name, the last one said: of two most programs would see the first.
-    environment = {entry.partition("=")[0]: entry for entry in (*process.env, *builder.request.extraEnv)}
     builder.add(
         "OP_EXEC",
         f"running {process.args[0]}",
         "/process/args",
         subject=process.args[0],
-        strings={"a": list(process.args), "c": list(environment.values())},
+        strings={"a": list(process.args), "c": once_each([*process.env, *builder.request.extraEnv])},
     )
+
+
+def once_each(entries: "list[str]") -> "list[str]":
+    """Give NAME=value once for each name, the last one said, where the first one stood: programs would see that.
+
+    Sorted, not by a dict: the configuration chooses the names.
+    """
+    names = sorted([(entry.partition("=")[0], index) for index, entry in enumerate(entries)])
+    kept = list(entries)
+    last, first = "", 0
+    for name, index in names:
+        if name == last:
+            kept[first], kept[index] = entries[index], ""
+        else:
+            last, first = name, index
+    return [entry for entry in kept if entry]
 
 
 def wait(builder: Builder) -> None:

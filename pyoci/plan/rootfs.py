@@ -94,14 +94,12 @@ def open_devices(builder: Builder) -> None:
         if builder.facts.privileged and "user" in builder.new:
             _give_node(builder, index, device)
         else:
-            open_source(builder, f"device {device.path}", device.path, f"/linux/devices/{index}")
+            open_source(builder, f"device {index}", device.path, f"/linux/devices/{index}")
 
 
 def _give_node(builder: Builder, index: int, device: "Device") -> None:
     """Ask the host side for a detached mount of a device node; its owner in numbers of the host."""
-    slot, origin = f"device {device.path}", f"/linux/devices/{index}"
-    if slot in builder.sources:
-        return
+    slot, origin = f"device {index}", f"/linux/devices/{index}"
     builder.sources[slot] = device.path
     linux = builder.config.linux
     owner = [
@@ -168,7 +166,7 @@ def devices(builder: Builder) -> None:
     """Provide the default devices and links, then the configured ones."""
     if needs_devices(builder):
         for path, major, minor in DEFAULT_DEVICES:
-            _device(builder, path, S_IFCHR, major << 8 | minor, 0o666, 0, 0, "")
+            _device(builder, f"device {path}", path, S_IFCHR, major << 8 | minor, 0o666, 0, 0, "")
         builder.add(
             "OP_SYMLINK",
             "linking /dev/ptmx to pts/ptmx",
@@ -183,6 +181,7 @@ def devices(builder: Builder) -> None:
         number = makedev(device.major or 0, device.minor or 0)
         _device(
             builder,
+            f"device {index}",
             device.path,
             DEVICE_TYPES[device.type],
             number,
@@ -199,21 +198,21 @@ def makedev(major: int, minor: int) -> int:
 
 
 def _device(
-    builder: Builder, path: str, kind: int, number: int, mode: int, uid: int, gid: int, origin: str
+    builder: Builder, slot: str, path: str, kind: int, number: int, mode: int, uid: int, gid: int, origin: str
 ) -> None:
-    if f"device {path}" in builder.sources:
+    if slot in builder.sources:
         builder.add(
             "OP_SETATTR",
             f"making the device {path} nosuid and noexec",
             origin,
-            slot=f"device {path}",
+            slot=slot,
             numbers={"n": NOSUID_NOEXEC},
         )
         builder.add(
             "OP_ATTACH",
             f"binding the device {path}",
             origin,
-            slot=f"device {path}",
+            slot=slot,
             flags=8,
             strings={"a": path},
             hints={EEXIST: EXISTS_HINT},

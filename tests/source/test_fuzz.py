@@ -25,7 +25,7 @@ def fuzzer(place: Path, name: str, *sources: str) -> Path:
 
 def test_the_json_reader_survives_changed_documents(tmp_path: Path) -> None:
     documents = [*sorted((TREE / "spec").glob("*.json")), *sorted((TREE / "bundles").glob("*/config.json"))]
-    program = fuzzer(tmp_path, "fuzz_json", "ext/json.c")
+    program = fuzzer(tmp_path, "fuzz_json", "ext/json.c", "ext/json_text.c")
     done = subprocess.run([program, "--mutate", "1500", *documents], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyoci.errors import KernelError, StateError
+from pyoci.record import Members
 from pyoci.state import ALLOWED, Directory, State, is_alive, require, stat_fields, write_file
 
 
@@ -22,7 +23,7 @@ def make(**changes):
 
 
 def test_state_round_trip(directory):
-    state = make(pid=7, startTime=9, annotations={"k": "v"})
+    state = make(pid=7, startTime=9, annotations=Members(("k", "v")))
     directory.save(state)
     assert directory.load() == state
 
