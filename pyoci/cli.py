@@ -318,6 +318,8 @@ def read_options(
                 words += rest
         else:
             _read_option(word, rest, options, values, verb)
+    if stop and verb and words[1:2] == ["--"]:
+        del words[1]  # what ends the options may also stand behind the id
     return words
 
 

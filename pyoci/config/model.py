@@ -9,21 +9,19 @@ What a record promises is what parse has looked at: types, ranges, words and pat
 fields.  Nothing behind it checks again.
 """
 
-from pyoci.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+from pyoci.record import Members, Record
 
 # ---- process (config.md#process) ----
 
 
 class User(Record):
-    """Who the process is; ids are those of the container's user namespace, umask None keeps the caller's."""
+    """Who the process is; ids are those of the container's user namespace, umask None keeps the caller's.
+
+    gid is required by the specification, but some callers leave a gid of 0 out.
+    """
 
     uid: int
-    gid: int
+    gid: int = 0
     umask: int | None = None
     additionalGids: tuple[int, ...] = ()
 
@@ -300,8 +298,8 @@ class Resources(Record):
     blockIO: BlockIO | None = None
     hugepageLimits: tuple[HugepageLimit, ...] = ()
     network: Network | None = None
-    rdma: "Mapping[str, Rdma]" = {}
-    unified: "Mapping[str, str]" = {}
+    rdma: Members = Members()
+    unified: Members = Members()
 
 
 # ---- linux: the rest ----
@@ -368,14 +366,14 @@ class Linux(Record):
     namespaces: tuple[Namespace, ...] = ()
     uidMappings: tuple[IDMapping, ...] = ()
     gidMappings: tuple[IDMapping, ...] = ()
-    timeOffsets: "Mapping[str, TimeOffset]" = {}
+    timeOffsets: Members = Members()
     devices: tuple[Device, ...] = ()
-    netDevices: "Mapping[str, NetDevice]" = {}
+    netDevices: Members = Members()
     cgroupsPath: str | None = None
     resources: Resources | None = None
     intelRdt: IntelRdt | None = None
     memoryPolicy: MemoryPolicy | None = None
-    sysctl: "Mapping[str, str]" = {}
+    sysctl: Members = Members()
     seccomp: Seccomp | None = None
     rootfsPropagation: str | None = None
     maskedPaths: tuple[str, ...] = ()
@@ -395,4 +393,4 @@ class Config(Record):
     mounts: tuple[Mount, ...] = ()
     hooks: Hooks = Hooks()
     linux: Linux = Linux()
-    annotations: "Mapping[str, str]" = {}
+    annotations: Members = Members()

@@ -4,6 +4,8 @@ A reader takes a value, its place and the list of findings; it gives what the re
 and gives None.  The place is a chain (outer place, name or index); only a finding makes a pointer of it.
 """
 
+from pyoci.record import Members
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -23,7 +25,7 @@ def type_name(value: object) -> str:
     """Give the JSON word for the type of *value*."""
     if value is None:
         return "null"
-    names = {bool: "a boolean", int: "an integer", str: "a string", list: "an array", dict: "an object"}
+    names = {bool: "a boolean", int: "an integer", str: "a string", list: "an array", Members: "an object"}
     return names.get(type(value), f"the number {value}")
 
 
@@ -107,37 +109,44 @@ def list_of(reader: "Reader", least: int = 0) -> "Reader":
 
 
 def map_of(reader: "Reader", key: "Reader") -> "Reader":
-    """Make a reader of objects that are maps; gives a dict."""
+    """Make a reader of objects that are maps, but for members that are null; gives Members."""
 
     def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
-        if type(value) is not dict:
+        if type(value) is not Members:
             findings.append((at, expected("an object", value)))
             return None
-        for name in value:
-            key(name, (at, name), findings)
-        return {name: reader(item, (at, name), findings) for name, item in value.items()}
+        made: list[Any] = []
+        for name, item in value.items():
+            if item is not None:
+                key(name, (at, name), findings)
+                made += (name, reader(item, (at, name), findings))
+        return Members(made)
 
     return read
 
 
 def record(kind: "type[Record]", readers: "dict[str, Reader]") -> "Reader":
-    """Make a reader of objects that become a record; members that *readers* lacks are ignored."""
+    """Make a reader of objects that become a record; members that *readers* lacks are ignored.
+
+    A member that is null is absent: programs in Go write so what they have not set.
+    """
     required = [name for name in readers if not hasattr(kind, name)]
-    new = object.__new__
+    new, parts = object.__new__, tuple.__iter__
 
     def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
-        if type(value) is not dict:
+        if type(value) is not Members:
             findings.append((at, expected("an object", value)))
             return None
         built = new(kind)
         fields = built.__dict__
-        for name, item in value.items():
+        flat = parts(value)  # as items() does, for every object of every document
+        for name, item in zip(flat, flat, strict=True):
             reader = readers.get(name)
-            if reader is not None:
+            if reader is not None and item is not None:
                 fields[name] = reader(item, (at, name), findings)
         for name in required:
-            if name not in value:
-                findings.append((at, f'"{name}" is missing'))
+            if name not in fields:
+                findings.append(((at, name), f'"{name}" is missing'))
         return built
 
     return read

@@ -14,11 +14,12 @@ S_IFMT, S_IFREG = 0o170000, 0o100000
 
 
 def home_directory(process: "Process", rootfs: str) -> "list[str]":
-    """Give the environment entry for HOME, or nothing when the configuration sets it.
+    """Give the environment entry for HOME, or nothing when the configuration sets it, to more than nothing.
 
     Every caller and every image expects HOME; the peers set it from passwd(5), with / for an unknown user.
     """
-    if any(entry.startswith("HOME=") for entry in process.env):
+    given = [entry for entry in process.env if entry.startswith("HOME=")]
+    if given and given[-1] != "HOME=":
         return []
     return [f"HOME={_lookup(rootfs, process.user.uid) or '/'}"]
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pyoci import bundle, codec
 from pyoci.commands.common import show
+from pyoci.config.lenient import as_read, leniences
 from pyoci.config.parse import parse_config
 from pyoci.errors import ConfigError, Problem, UsageError, printable
 from pyoci.tools import opinion, schema
@@ -47,9 +48,10 @@ def examine(text: bytes, name: str) -> list[Finding]:
     findings = refused(document)
     rules = schema.load()
     told = {finding.pointer for finding in findings}
-    second = [each for each in opinion.violations(document.value, rules) if each[0] not in told]
+    value = as_read(document.value)
+    second = [each for each in opinion.violations(value, rules) if each[0] not in told]
     findings += placed(document, second, ERROR)
-    findings += placed(document, schema.unknown_members(document.value, rules), WARNING)
+    findings += placed(document, [*leniences(document.value), *schema.unknown_members(value, rules)], WARNING)
     return sorted(findings, key=lambda finding: (finding.line, finding.column))
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from tests.helpers_json import members
+
 SPEC = Path(__file__).resolve().parents[2] / "spec"
 SCHEMAS = {path.name: json.loads(path.read_text()) for path in SPEC.glob("*.schema.json")}
 # With $schema in place, jsonschema would follow it back to its own, lenient validator.
@@ -61,7 +63,7 @@ class Json:
     name = "config.json"
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value = members(value)
 
     def where(self, pointer: str) -> tuple[int, int]:
         return 1, 1 + len(pointer)

@@ -140,12 +140,38 @@ def test_number_that_no_integer_of_the_kernel_holds(runtime, bundle, pointer, va
 
 @pytest.mark.parametrize(
     "pointer",
-    ["/ociVersion", "/root", "/root/path", "/process/args", "/process/cwd", "/process/user/uid", "/process/user/gid",
-     "/mounts/0/destination", "/linux/namespaces/0/type"],
+    ["/ociVersion", "/root", "/root/path", "/process/args", "/process/cwd", "/process/user/uid", "/mounts/0/destination",
+     "/linux/namespaces/0/type"],
 )  # fmt: skip
 def test_missing_member(runtime, bundle, pointer):
-    *parent, name = pointer.split("/")
-    refused(runtime, bundle, "/".join(parent), (pointer, None), words=(name,))
+    refused(runtime, bundle, f" {pointer}: ", (pointer, None), words=("is missing",))
+
+
+@pytest.mark.parametrize("pointer", ["/ociVersion", "/root", "/process/args", "/linux/namespaces/0/type"])
+def test_a_required_member_that_is_null_is_missing(runtime, bundle, pointer):
+    *parents, name = pointer.removeprefix("/").split("/")
+    holder = bundle.config
+    for part in parents:
+        holder = holder[int(part) if isinstance(holder, list) else part]
+    holder[name] = None
+    runtime.refuses(bundle, f" {pointer}: ", "is missing")
+
+
+def test_a_member_that_is_null_is_absent(runtime, bundle):
+    """As programs in Go write what they have not set."""
+    bundle.config.update(hooks={"prestart": None, "poststop": None}, annotations={"a": None}, domainname=None)
+    bundle.process.update(rlimits=None, oomScoreAdj=None, terminal=None, consoleSize=None, selinuxLabel=None)
+    bundle.process["user"]["additionalGids"] = None
+    bundle.config["mounts"][0]["options"] = None
+    bundle.linux.update(resources={"memory": None, "pids": {"limit": None}, "unified": None}, seccomp=None, sysctl=None)
+    bundle.linux.update(maskedPaths=None, cgroupsPath=None)
+    assert runtime.report(bundle)["pid"] == 1
+
+
+def test_a_user_without_gid_has_gid_0(runtime, bundle):
+    bundle.process["user"] = {"uid": 5}
+    report = runtime.report(bundle)
+    assert (report["uids"], report["gids"]) == ([5] * 3, [0] * 3)
 
 
 def test_user_may_be_absent_or_must_not(runtime, bundle):

@@ -127,6 +127,17 @@ def test_options_end_at_the_id(container):
     assert container.exec(["echo", "--user", "-x", "--", "true"]).out == "--user -x\n"
 
 
+def test_the_command_may_follow_two_dashes(container):
+    done = container.runtime.call("exec", container.id, "--", PROBE, "exit", 7)
+    assert (done.status, done.err) == (7, "")
+
+
+def test_null_in_a_process_file_is_absent(container):
+    process = {"args": [PROBE, "report"], "cwd": "/", "user": {"uid": 5}, "env": None, "capabilities": None, "rlimits": None}
+    report = container.exec_process(process).ok().lines[-1]
+    assert (report["uids"], report["gids"]) == ([5] * 3, [0] * 3)
+
+
 def test_process_file(container):
     process = {
         "user": {"uid": 11, "gid": 12, "additionalGids": [13], "umask": 0o27},

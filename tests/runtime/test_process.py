@@ -105,6 +105,15 @@ def test_the_last_of_a_name_counts(runtime, bundle):
     assert [entry for entry in runtime.report(bundle)["env"] if entry[:2] in ("A=", "B=")] == ["A=last", "B=b"]
 
 
+@pytest.mark.parametrize("given", [[], ["HOME="], ["HOME=/x", "HOME="]])
+def test_home_is_that_of_passwd_unless_it_is_set(runtime, bundle, given):
+    (bundle.rootfs / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nuser:x:7:7::/home/user:/bin/sh\n")
+    bundle.process["user"] = {"uid": 7, "gid": 7}
+    bundle.process["env"] += given
+    home = [entry for entry in runtime.report(bundle)["env"] if entry.startswith("HOME=")]
+    assert home == ["HOME=/home/user"]
+
+
 def test_nothing_of_the_callers_environment_gets_in(runtime, bundle):
     report = runtime.report(bundle, env={"PATH": os.environ["PATH"], "SECRET": "x", "LC_ALL": "C", "PYTHONPATH": ""})
     names = {entry.split("=")[0] for entry in report["env"]}

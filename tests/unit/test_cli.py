@@ -41,6 +41,20 @@ def test_values_may_begin_with_a_dash():
     assert cli.parse(["update", "--resources", "-", "ID"]).options["resources"] == "-"
 
 
+@pytest.mark.parametrize(
+    ("words", "rest"),
+    [
+        (["ID", "--", "sh", "-c"], ["ID", "sh", "-c"]),
+        (["--tty", "ID", "--", "--", "x"], ["ID", "--", "x"]),
+        (["ID", "sh", "--", "x"], ["ID", "sh", "--", "x"]),
+        (["--", "ID", "sh"], ["ID", "sh"]),
+        (["--", "ID", "--", "sh"], ["ID", "sh"]),
+    ],
+)
+def test_two_dashes_may_stand_before_the_id_and_behind_it(words, rest):
+    assert cli.parse(["exec", *words]).words == rest
+
+
 def test_limits_that_are_not_given_are_not_zero():
     options = cli.parse(["update", "--memory", "64m", "ID"]).options
     assert {name: text for name, text in options.items() if text} == {"memory": "64m"}

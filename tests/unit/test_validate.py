@@ -54,7 +54,15 @@ NAMESPACES = [{"type": "mount"}, {"type": "pid", "paht": "/x"}]
             ],
         ),
         ({"hostname": 1}, [("error", "/hostname", "expected a string, not an integer")]),
-        ({"root": {}}, [("error", "/root", '"path" is missing')]),
+        ({"hostname": None}, [("warning", "/hostname", "is null, and read as absent")]),
+        (
+            {"process": {"cwd": "/", "args": ["a"], "user": {"uid": 0}, "env": ["HOME="]}},
+            [
+                ("warning", "/process/user/gid", "is missing, and read as 0"),
+                ("warning", "/process/env/0", "HOME is empty, and set from the container's /etc/passwd"),
+            ],
+        ),
+        ({"root": {}}, [("error", "/root/path", '"path" is missing')]),
         ({"mounts": {"unknown": 1}}, [("error", "/mounts", "expected an array, not an object")]),
         ({"root": [{"unknown": 1}]}, [("error", "/root", "expected an object, not an array")]),
     ],

@@ -1,0 +1,56 @@
+"""What is not as the specification wants it, and is read as its writer means it; ``validate`` names all of it.
+
+Programs in Go write null for what they have not set, and some leave out a gid of 0; images set HOME to nothing.
+"""
+
+from pyoci.config.readers import escaped
+from pyoci.record import Members
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+def leniences(document: "Any") -> "Iterator[tuple[str, str]]":
+    """Give pointer and message of each such place in the value of config.json."""
+    yield from nulls(document, "")
+    process = document.get("process") if isinstance(document, Members) else None
+    if not isinstance(process, Members):
+        return
+    user, env = process.get("user"), process.get("env")
+    if isinstance(user, Members) and user.get("gid") is None:
+        yield "/process/user/gid", "is missing, and read as 0"
+    for index, entry in enumerate(env if isinstance(env, list) else ()):
+        if entry == "HOME=":
+            yield f"/process/env/{index}", "HOME is empty, and set from the container's /etc/passwd"
+
+
+def nulls(value: "Any", at: str) -> "Iterator[tuple[str, str]]":
+    """Give every member below *at* that is null."""
+    if isinstance(value, Members):
+        for name, item in value.items():
+            if item is None:
+                yield f"{at}/{escaped(name)}", "is null, and read as absent"
+            else:
+                yield from nulls(item, f"{at}/{escaped(name)}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from nulls(item, f"{at}/{index}")
+
+
+def as_read(document: "Any") -> "Any":
+    """Give the value of config.json in the words of the specification, with dicts in place of Members."""
+    value = without_nulls(document)
+    process = value.get("process") if isinstance(value, dict) else None
+    user = process.get("user") if isinstance(process, dict) else None
+    if isinstance(user, dict):
+        user.setdefault("gid", 0)
+    return value
+
+
+def without_nulls(value: "Any") -> "Any":
+    """Give a copy without the members that are null."""
+    if isinstance(value, (dict, Members)):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
