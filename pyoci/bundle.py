@@ -5,6 +5,7 @@ import posix
 
 from pyoci import codec
 from pyoci.config.parse import parse_config
+from pyoci.config.source import Source
 from pyoci.errors import Error, wrap
 from pyoci.record import Record
 from pyoci.state import absolute, read_given
@@ -15,12 +16,20 @@ if TYPE_CHECKING:
 
 
 class Bundle(Record):
-    """A bundle that has been read: absolute paths, the text of config.json as it was, and what it says."""
+    """A bundle that has been read: absolute paths, the text of config.json as it was, and what it says.
+
+    document is the name of the configuration in messages.
+    """
 
     path: str
     rootfs: str
     text: bytes
     config: "Config"
+    document: str
+
+    def source(self) -> Source:
+        """Give where the settings come from."""
+        return Source(self.document, lambda: self.text)
 
 
 def load(path: str, config_file: str = "") -> Bundle:
@@ -31,13 +40,15 @@ def load(path: str, config_file: str = "") -> Bundle:
         ConfigError: it is not JSON, or not a valid configuration.
     """
     directory, text = read(path, config_file)
-    config = parse_config(codec.loads(text, "config.json"))
+    document = config_file or "config.json"
+    config = parse_config(codec.loads(text, document))
     root = config.root.path
     return Bundle(
         path=directory,
         rootfs=root if root.startswith("/") else f"{directory}/{root}",
         text=text,
         config=config,
+        document=document,
     )
 
 
@@ -70,7 +81,7 @@ def open_rootfs(rootfs: str) -> int:
         return posix.open(rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except NotADirectoryError:
         raise Error(
-            f"the root file system {rootfs} is not a directory (ENOTDIR) [config.json: /root/path]"
+            f"the root file system {rootfs} is not a directory (ENOTDIR)", "/root/path"
         ) from None
     except OSError as error:
         raise wrap(f"opening the root file system {rootfs}", error, "/root/path") from error

@@ -8,6 +8,7 @@ bare or ``=true``.  No abbreviations.  argparse would cost 12 ms, knows no singl
 with status 2, where callers expect 1.
 """
 
+from pyoci.config.readers import did_you_mean, quote
 from pyoci.errors import UsageError, printable
 from pyoci.record import Record
 
@@ -290,7 +291,7 @@ def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
     name = rest[0]
     verb = VERBS.get(name)
     if verb is None:
-        raise UsageError(f'unknown command "{printable(name)}"; see pyoci --help')
+        raise unknown_verb(name)
     known = table(verb.options + HELP)
     options = defaults(known)
     words = read_options(rest[1:], known, options, name, stop=verb.command)
@@ -330,7 +331,7 @@ def _read_option(
     name, equals, text = word.lstrip("-").partition("=")
     option = known.get(name) if len(word) - len(word.lstrip("-")) <= 2 else None
     if option is None:
-        raise UsageError(f"{verb + ': ' if verb else ''}unknown option {printable(word.partition('=')[0])}")
+        raise unknown_option(word.partition("=")[0], known, verb)
     if not option.value:
         if equals and text not in TRUE + FALSE:
             raise UsageError(f'{word.partition("=")[0]} is true or false, not "{printable(text)}"')
@@ -355,6 +356,17 @@ def _read_option(
         values[option.key] = text
 
 
+def unknown_verb(name: str) -> UsageError:
+    """Make the error about a verb that there is not."""
+    return UsageError(f"unknown command {quote(name)}{did_you_mean(name, VERBS)}; see pyoci --help")
+
+
+def unknown_option(word: str, known: "dict[str, Option]", verb: str) -> UsageError:
+    """Make the error about an option that there is not."""
+    near = did_you_mean(word, [f"--{name}" for name in known if len(name) > 1])
+    return UsageError(f"{verb + ': ' if verb else ''}unknown option {printable(word)}{near}")
+
+
 def usage(verb: str = "") -> str:
     """Give the help of a verb, or of pyoci.
 
@@ -369,7 +381,7 @@ def usage(verb: str = "") -> str:
         )
     found = VERBS.get(verb)
     if found is None:
-        raise UsageError(f'unknown command "{printable(verb)}"; see pyoci --help')
+        raise unknown_verb(verb)
     head = f"usage: pyoci {verb} [OPTION...] {found.words}".rstrip()
     summary = f"{found.summary[0].upper()}{found.summary[1:]}."
     return f"{head}\n\n{summary}\n\noptions:\n{found.options}{HELP}"

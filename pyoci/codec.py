@@ -13,6 +13,7 @@ from pyoci.record import Members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
 INTEGER, REAL, ARRAY, OBJECT = lib.JSON_INTEGER, lib.JSON_REAL, lib.JSON_ARRAY, lib.JSON_OBJECT
@@ -53,12 +54,14 @@ class Document:
     surrogates, its integers fit 64 bits (signed or unsigned), its floats are finite.
     """
 
-    __slots__ = ("_items", "_patches", "_places", "_text", "name", "value")
+    __slots__ = ("_containers", "_items", "_names", "_patches", "_places", "_text", "name", "value")
 
     def __init__(self, text: bytes, name: str) -> None:
         """Read *text*, as loads does."""
         self.name = name
         self._text = text
+        self._containers: dict[int, int] = {}
+        self._names: dict[int, list[tuple[str, int]]] = {}
         self._read()
         self.value: Any = self._items[-1]
 
@@ -106,7 +109,8 @@ class Document:
             message = f"{message}, found {_found(self._text, offset)}"
         elif message == MESSAGES["JSON_BAD_DUPLICATE"]:
             message = f"{message} {dumps(_string_at(self._text, offset)[:80])}"
-        line, column = _position(self._text, offset)
+        ((line, column),) = _positions(self._text, [offset])
+        message += f": line {line} column {column}"
         raise ConfigError(self.name, [Problem(pointer="", message=message, line=line, column=column)])
 
     def where(self, pointer: str) -> tuple[int, int]:
@@ -114,27 +118,50 @@ class Document:
 
         Columns count characters.  A pointer that leads nowhere gives the place of the last value on its way.
         """
+        return self.places([pointer])[0]
+
+    def places(self, pointers: "Sequence[str]") -> "list[tuple[int, int]]":
+        """Give line and column of the values at many pointers, as where does, in one walk through the text."""
+        return _positions(self._text, [self._places[self._slot(pointer)] for pointer in pointers])
+
+    def _slot(self, pointer: str) -> int:
+        """Give the slot of the value at a pointer, or of the last one on its way."""
         patches = self._patches
-        containers = {patches[i + 1]: i for i in range(0, len(patches), 4) if patches[i] in (ARRAY, OBJECT)}
+        if not self._containers:
+            self._containers = {patches[i + 1]: i for i in range(0, len(patches), 4) if patches[i] in (ARRAY, OBJECT)}
         slot = len(self._items) - 1
         for token in pointer.split("/")[1:]:
-            if slot not in containers:
+            if slot not in self._containers:
                 break
-            kind, _, first, end = patches[containers[slot] : containers[slot] + 4]
-            index = self._index(kind, first, end, token.replace("~1", "/").replace("~0", "~"))
-            if index < 0:
+            at = self._containers[slot]
+            kind, _, first, end = patches[at : at + 4]
+            if kind == OBJECT:
+                found = self._member(slot, range(first, end, 2), token.replace("~1", "/").replace("~0", "~"))
+            else:
+                # The comparison with str() finds leading zeros and foreign digits, which RFC 6901 does not have.
+                index = int(token) if token.isdecimal() and len(token) < 9 else -1
+                found = first + index if 0 <= index < end - first and str(index) == token else -1
+            if found < 0:
                 break
-            slot = first + index
-        return _position(self._text, self._places[slot])
+            slot = found
+        return slot
 
-    def _index(self, kind: int, first: int, end: int, token: str) -> int:
-        """Give which of a container's slots *token* leads to, -1 if to none."""
-        if kind == OBJECT:
-            names = self._items[first:end:2]
-            return 2 * names.index(token) + 1 if token in names else -1
-        # The comparison with str() finds leading zeros and foreign digits, which RFC 6901 does not have.
-        index = int(token) if token.isdecimal() and len(token) < 9 else -1
-        return index if 0 <= index < end - first and str(index) == token else -1
+    def _member(self, container: int, slots: range, name: str) -> int:
+        """Give the slot of the member of this name, -1 where the object, whose names have these slots, has none.
+
+        It is searched among sorted names: many pointers may lead into one object, whose names somebody has chosen.
+        """
+        names = self._names.get(container)
+        if names is None:
+            names = self._names[container] = sorted([(self._items[slot], slot + 1) for slot in slots])
+        low, high = 0, len(names)
+        while low < high:
+            middle = (low + high) // 2
+            if names[middle][0] < name:
+                low = middle + 1
+            else:
+                high = middle
+        return names[low][1] if low < len(names) and names[low][0] == name else -1
 
 
 def loads(text: bytes, document: str) -> Document:
@@ -147,10 +174,18 @@ def loads(text: bytes, document: str) -> Document:
     return Document(text, document)
 
 
-def _position(text: bytes, offset: int) -> tuple[int, int]:
-    """Give line and column of an offset; all text before it is valid UTF-8."""
-    start = text.rfind(b"\n", 0, offset) + 1
-    return text.count(b"\n", 0, offset) + 1, len(str(text[start:offset], "utf-8", "replace")) + 1
+def _positions(text: bytes, offsets: "list[int]") -> "list[tuple[int, int]]":
+    """Give line and column of each offset; all text before them is valid UTF-8."""
+    found = [(1, 1)] * len(offsets)
+    at, line, column = 0, 1, 1
+    for offset, index in sorted(zip(offsets, range(len(offsets)), strict=True)):
+        newlines = text.count(b"\n", at, offset)
+        if newlines:
+            line, column, at = line + newlines, 1, text.rfind(b"\n", at, offset) + 1
+        column += len(str(text[at:offset], "utf-8", "replace"))
+        at = offset
+        found[index] = line, column
+    return found
 
 
 def _found(text: bytes, offset: int) -> str:

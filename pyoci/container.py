@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pyoci.cgroups import Cgroup
     from pyoci.config.model import Config, Resources
+    from pyoci.config.source import Source
     from pyoci.options import CreateOptions, ExecOptions
 
 lib = native.lib
@@ -39,6 +40,7 @@ class Container:
         """Wrap an open directory."""
         self.directory = directory
         self.state = state
+        self._text = b""
 
     # ---- finding ----
 
@@ -65,7 +67,19 @@ class Container:
         """Read the configuration as it was at create."""
         from pyoci.config.parse import parse_config  # most verbs need no configuration
 
-        return parse_config(codec.loads(read_file(f"{self.directory.path}/config.json"), "config.json"))
+        return parse_config(codec.loads(self._config_text(), "config.json"))
+
+    def source(self) -> "Source":
+        """Give where the settings come from: the configuration as it was at create."""
+        from pyoci.config.source import Source
+
+        return Source("config.json", self._config_text)
+
+    def _config_text(self) -> bytes:
+        """Read the recorded configuration, once: it is gone when an error of the removal is told."""
+        if not self._text:
+            self._text = read_file(f"{self.directory.path}/config.json")
+        return self._text
 
     def status(self) -> str:
         """Look what the container does: creating, created, running, paused or stopped."""
@@ -121,7 +135,8 @@ class Container:
 
         bundle = admit(container_id, options, detach=True)
         creation = Creation(Directory.claim(root, container_id), bundle, options, container_id)
-        state = creation.run()
+        with bundle.source():
+            state = creation.run()
         assert creation.talk is not None
         creation.talk.stage.close()
         return cls(creation.directory, state)
@@ -141,7 +156,8 @@ class Container:
         bundle = admit(container_id, options, detach=options.detach)
         foreground = None if options.detach else Foreground()
         creation = Creation(Directory.claim(root, container_id), bundle, options, container_id)
-        container = cls(creation.directory, creation.run())
+        with bundle.source():
+            container = cls(creation.directory, creation.run())
         assert creation.talk is not None
         stage, master = creation.talk.stage, creation.talk.console
         try:
@@ -175,7 +191,7 @@ class Container:
         """
         require("start", self.status())
         if not self.state.hasProcess:
-            raise StateError("cannot start a container that has no process [config.json: /process]")
+            raise StateError("cannot start a container that has no process")
         path = self.directory.path
         try:
             reports = posix.open(f"{path}/status", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
@@ -185,7 +201,8 @@ class Container:
         except OSError as error:
             raise wrap("opening the start gate", error) from error
         try:
-            self._await_program(reports)
+            with self.source():
+                self._await_program(reports)
         except HookError:
             self.destroy()
             raise
@@ -218,7 +235,8 @@ class Container:
 
         state = self._hook_state("running", self.state.pid)
         try:
-            hooks.run(self.config(), "poststart", state)
+            with self.source():
+                hooks.run(self.config(), "poststart", state)
         except Error:
             self.destroy()
             raise
@@ -328,7 +346,7 @@ class Container:
         if not directory.is_current():
             if force:
                 return
-            raise StateError("container does not exist")
+            raise StateError(f"container does not exist: {container_id} in {root}")
         container = cls(directory, directory.load() or half_made(directory, container_id))
         if not force:
             status = container.status()
@@ -349,11 +367,11 @@ class Container:
             self._undo_cgroups()
         self.directory.remove()
         if config is not None:
+            from pyoci.config.source import warn
             from pyoci.host import hooks
-            from pyoci.log import warning
 
             for failure in hooks.failures(config, "poststop", self._hook_state("stopped", 0)):
-                warning(str(failure))
+                warn(failure, self.source())
 
     def _end_process(self) -> None:
         """Kill the init process and wait until it has gone.

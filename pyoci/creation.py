@@ -11,6 +11,8 @@ from pyoci.bundle import load, open_rootfs
 from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
 from pyoci.config.model import Resources
+from pyoci.config.readers import did_you_mean, some_of
+from pyoci.config.source import Source, warn
 from pyoci.config.tables import CAPABILITIES
 from pyoci.config.versions import as_meant
 from pyoci.errors import Error, wrap
@@ -26,7 +28,6 @@ from pyoci.host.conversation import (
 from pyoci.host.inputs import Inputs
 from pyoci.host.passwd import home_directory
 from pyoci.kernel import require_procfs, require_version
-from pyoci.log import warning
 from pyoci.options import check_id
 from pyoci.plan.builder import Facts, Request
 from pyoci.plan.namespaces import birth
@@ -88,7 +89,7 @@ class Creation:
     def _run(self) -> State:
         directory, bundle = self.directory, self.bundle
         self._record_config()
-        warn_of_unknown_capabilities(bundle.config.process, "config.json: /process")
+        warn_of_unknown_capabilities(bundle.config.process, bundle.source())
         layout = detect()
         self._make_cgroup(layout)
         # The device list of v1 is written rule by rule, and denies too much meanwhile.
@@ -188,6 +189,7 @@ class Creation:
             for fd in (rootfs, back, *([cgroup] if cgroup is not None else [])):
                 posix.close(fd)
         self.talk = talk = Conversation(stage)
+        talk.source = self.bundle.source()
         talk.on_child = self._note_process
         talk.on_listener = self._send_listener
         self._note_process(stage.pid)
@@ -285,7 +287,7 @@ class Creation:
         self.directory.remove()
         if pid:
             for failure in hooks.failures(self.bundle.config, "poststop", self._hook_state("stopped", 0)):
-                warning(str(failure))
+                warn(failure, self.bundle.source())
         if pid and self.options.pid_file:
             remove_pid_file(self.options.pid_file, pid)
 
@@ -301,7 +303,8 @@ def admit(container_id: str, options: "CreateOptions", *, detach: bool) -> "Bund
     require_procfs()
     bundle = load(options.bundle, options.config)
     process = bundle.config.process
-    console.check(bool(process and process.terminal), options.console_socket, detach)
+    with bundle.source():
+        console.check(bool(process and process.terminal), options.console_socket, detach)
     return bundle
 
 
@@ -325,15 +328,15 @@ def limits_come_first(config: "Config") -> bool:
     return bool(config.hooks.createContainer or config.process and config.process.scheduler)
 
 
-def warn_of_unknown_capabilities(process: "Process | None", place: str) -> None:
-    """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process).
-
-    place is the document and the pointer of the process in it.
-    """
+def warn_of_unknown_capabilities(process: "Process | None", source: Source) -> None:
+    """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process)."""
     sets = process.capabilities if process else None
     for name in sets._fields if sets else ():
-        for unknown in [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]:
-            warning(f"ignoring the unknown capability {unknown} [{place}/capabilities/{name}]")
+        unknown = [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]
+        if unknown:
+            kind = "capability" if len(unknown) == 1 else "capabilities"
+            message = f"ignoring the unknown {kind} {some_of(unknown)}{did_you_mean(unknown[0], CAPABILITIES)}"
+            warn(Error(message, f"/process/capabilities/{name}"), source)
 
 
 def make_request(

@@ -15,16 +15,64 @@ import posix
 
 from pyoci.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Source(Protocol):
+        """What is needed of pyoci.config.source.Source."""
+
+        def find(self, pointers: "list[str]") -> "list[Spot]":
+            """Tell where the values at JSON pointers stand."""
+
 
 def printable(text: str) -> str:
     """Escape what is no printable character: names hold newlines, and a message is one line."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+class Spot(Record):
+    """Where a setting stands: a document or an option, and line and column (from 1) in it, 0 where it has none."""
+
+    source: str = "config.json"
+    line: int = 0
+    column: int = 0
+    pointer: str = ""
+
+    def __str__(self) -> str:
+        """Give ``config.json:41:17: /mounts/3``, ``process.json: /cwd`` or ``--cwd``."""
+        place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+        return f"{place}: {self.pointer}" if self.pointer else place
+
+
 class Error(Exception):
-    """A failure that pyoci explains in one line; exit_status is what the process returns."""
+    """A failure that pyoci explains in one line; exit_status is what the process returns.
+
+    origin is the JSON pointer of the setting that asked for what failed ("" when none did), more what follows its
+    place.  An error is located once it is clear which document this is; its text is read only then.
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str, origin: str = "", more: str = "") -> None:
+        """Keep the parts; the sentence is made when it is asked for."""
+        self.message = message
+        self.origin = origin
+        self.more = more
+        self.spot: Spot | None = None
+        super().__init__(message, origin, more)
+
+    def locate(self, source: "Source") -> None:
+        """Find the setting in the source, unless it has been found already."""
+        if self.origin and self.spot is None:
+            (self.spot,) = source.find([self.origin])
+
+    def __str__(self) -> str:
+        """Give ``what failed [config.json:41:17: /mounts/3]; more``."""
+        place = f" [{self.spot or Spot(pointer=self.origin)}]" if self.origin else ""
+        return f"{self.message}{place}{f'; {self.more}' if self.more else ''}"
 
 
 class UsageError(Error):
@@ -61,17 +109,27 @@ class ConfigError(Error):
 
     def __init__(self, document: str, problems: "list[Problem]") -> None:
         """Take the document's name and at least one problem."""
+        super().__init__(problems[0].message)
         self.document = document
         self.problems = problems
-        super().__init__(document, problems)
+
+    def locate(self, source: "Source") -> None:
+        """Find the problems in the source, unless the reader of the document has found them already."""
+        if self.problems[0].line == 0:
+            spots = source.find([problem.pointer for problem in self.problems])
+            self.document = spots[0].source
+            self.problems = [
+                Problem(pointer=spot.pointer, message=problem.message, line=spot.line, column=spot.column)
+                for spot, problem in zip(spots, self.problems, strict=True)
+            ]
 
     def __str__(self) -> str:
         """Give one line: the first problem in full, and how many more there are."""
         first = self.problems[0]
-        place = f"{self.document}:{first.line}:{first.column}" if first.line else self.document
+        spot = Spot(source=self.document, line=first.line, column=first.column, pointer=first.pointer)
         more = len(self.problems) - 1
         rest = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
-        return f"{place}: {first}{rest}"
+        return printable(f"{spot}: {first.message}{rest}")
 
 
 class KernelError(Error):
@@ -82,21 +140,9 @@ class KernelError(Error):
     """
 
     def __init__(self, what: str, number: int, origin: str = "", hint: str = "") -> None:
-        """Keep the parts; the sentence is made when it is asked for."""
+        super().__init__(f"{what}: {errno_text(number)}", origin, hint)
         self.what = what
         self.number = number
-        self.origin = origin
-        self.hint = hint
-        super().__init__(what, number, origin, hint)
-
-    def __str__(self) -> str:
-        """Give ``mounting proc on /proc: Operation not permitted (EPERM) [config.json: /mounts/0]; hint``."""
-        text = f"{self.what}: {errno_text(self.number)}"
-        if self.origin:
-            text += f" [config.json: {self.origin}]"
-        if self.hint:
-            text += f"; {self.hint}"
-        return text
 
 
 def errno_text(number: int) -> str:

@@ -8,6 +8,7 @@ from pyoci.config.check_parts import number_list
 from pyoci.config.model import Capabilities, ExecCPUAffinity, Process, User
 from pyoci.config.parse import parse_process
 from pyoci.config.readers import did_you_mean
+from pyoci.config.source import Option, Parts, Source
 from pyoci.config.tables import CAPABILITIES
 from pyoci.creation import is_privileged, warn_of_unknown_capabilities, write_pid_file
 from pyoci.errors import Error, StateError, UsageError, wrap
@@ -23,6 +24,8 @@ from pyoci.state import read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyoci.cgroups import Cgroup
     from pyoci.config.model import Config
     from pyoci.container import Container
@@ -38,6 +41,8 @@ class Execution:
         self.container = container
         self.options = options
         self.inputs = Inputs(container.directory.path)
+        self.process_text = b""
+        self.source = source_of(options, container.source(), lambda: self.process_text)
 
     def run(self) -> int:
         """Run the process; gives its exit status, 128 + n for signal n, or 0 when detached.
@@ -45,6 +50,10 @@ class Execution:
         Raises:
             Error: it could not be run.
         """
+        with self.source:
+            return self._run()
+
+    def _run(self) -> int:
         options, state = self.options, self.container.state
         config = self._config()
         assert config.process is not None
@@ -68,7 +77,9 @@ class Execution:
                 kinds,
             )
             stage = self._spawn(config.process.execCPUAffinity or ExecCPUAffinity())
-            talk = self._start(Conversation(stage), plan, foreground)
+            talk = Conversation(stage)
+            talk.source = self.source
+            self._start(talk, plan, foreground)
         except BaseException:
             if foreground is not None:
                 foreground.end()
@@ -125,9 +136,7 @@ class Execution:
             raise
         return stage
 
-    def _start(
-        self, talk: Conversation, plan: "Plan", foreground: "console.Foreground | None"
-    ) -> Conversation:
+    def _start(self, talk: Conversation, plan: "Plan", foreground: "console.Foreground | None") -> None:
         """Lead the stage to its program.
 
         Raises:
@@ -153,7 +162,6 @@ class Execution:
         except BaseException:
             talk.kill()
             raise
-        return talk
 
     # ---- what is run ----
 
@@ -173,11 +181,11 @@ class Execution:
     def _read_process(self) -> Process:
         file = self.options.process
         try:
-            text = read_given(file)
+            self.process_text = text = read_given(file)
         except OSError as error:
             raise wrap(f"reading {file}", error) from error
         process = parse_process(codec.loads(text, file))
-        warn_of_unknown_capabilities(process, f"{file}: ")
+        warn_of_unknown_capabilities(process, self.source)
         return process
 
     def _from_options(self, base: Process) -> Process:
@@ -233,6 +241,25 @@ class Execution:
             effective=base.effective + added,
             permitted=base.permitted + added,
         )
+
+
+def source_of(options: "ExecOptions", config: Source, process_text: "Callable[[], bytes]") -> Source:
+    """Give where the settings of the process come from: a file, or options and else the container's configuration."""
+    given = (
+        ("/process/terminal", options.tty and "--tty"),
+        ("/process/args", f"exec {options.argv[0]}" if options.argv else ""),
+        ("/process/cwd", options.cwd and "--cwd"),
+        ("/process/user/additionalGids", options.additional_gids and "--additional-gids"),
+        ("/process/user", options.user and "--user"),
+        ("/process/capabilities", options.capabilities and "--cap"),
+        ("/process/noNewPrivileges", options.no_new_privs and "--no-new-privs"),
+        ("/process/apparmorProfile", options.apparmor and "--apparmor"),
+        ("/process/selinuxLabel", options.process_label and "--process-label"),
+    )
+    parts: list[tuple[str, Source]] = [(top, Option(name)) for top, name in given if name]
+    if options.process:
+        parts = [*parts[: int(options.tty)], ("/process", Source(options.process, process_text, "/process"))]
+    return Parts(parts, config)
 
 
 def pin(pid: int, cpus: str, field: str) -> None:

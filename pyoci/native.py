@@ -263,7 +263,7 @@ def failure(report: Report, step: "tuple[str, str, str, dict[str, str]]") -> Err
     if op == "OP_HOOK":
         return _hook_failure(report, what, origin)
     if op in ("OP_RESOLVE_EXEC", "OP_EXEC"):
-        return Error(_exec_failure(report, what, origin))
+        return Error(_exec_failure(report, what), origin)
     hint = hints.get(str(report.err), "")
     for name, text in DETAILS.items():
         if report.detail == getattr(lib, name):
@@ -273,13 +273,12 @@ def failure(report: Report, step: "tuple[str, str, str, dict[str, str]]") -> Err
     return KernelError(what, report.err, origin, hint)
 
 
-def _exec_failure(report: Report, name: str, origin: str) -> str:
+def _exec_failure(report: Report, name: str) -> str:
     """Use the words that Podman and Docker look for (exit status 126 or 127)."""
-    place = f" [config.json: {origin}]" if origin else ""
     if report.detail == lib.DETAIL_NOT_FOUND and "/" not in name:
-        return f'exec: "{name}": executable file not found in $PATH: {errno_text(report.err)}{place}'
+        return f'exec: "{name}": executable file not found in $PATH: {errno_text(report.err)}'
     words = posix.strerror(report.err).lower()
-    return f'exec: "{name}": {words} ({errorcode.get(report.err, report.err)}){place}'
+    return f'exec: "{name}": {words} ({errorcode.get(report.err, report.err)})'
 
 
 def _hook_failure(report: Report, what: str, origin: str) -> HookError:
@@ -292,12 +291,13 @@ def _hook_failure(report: Report, what: str, origin: str) -> HookError:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
     else:
         how = errno_text(report.err)
-    return HookError(f"{what} {how}{f' [config.json: {origin}]' if origin else ''}{_printed(report.text)}")
+    return HookError(f"{what} {how}", origin, printed(report.text))
 
 
-def _printed(text: str) -> str:
+def printed(text: str) -> str:
+    """Say what a program printed, in one line; "" when it was nothing."""
     line = _one_line(text)
-    return f"; it printed: {line}" if line else ""
+    return f"it printed: {line}" if line else ""
 
 
 def _one_line(text: str) -> str:
@@ -377,7 +377,7 @@ def _watch(pid: int, pidfd: int, output: int, timeout: int | None, whole: bool) 
     text = tail.decode("utf-8", "replace")
     line = text if whole else _one_line(text)
     if killed:
-        raise ProgramTimeout(_printed(line))
+        raise ProgramTimeout(printed(line))
     return status, line
 
 

@@ -211,7 +211,7 @@ class Directory:
         try:
             posix.mkdir(path, 0o700)
         except FileExistsError:
-            raise StateError("container with given ID already exists") from None
+            raise StateError(f"container with given ID already exists: {container_id} in {root}") from None
         except OSError as error:
             raise wrap(f"making the state directory {path}", error) from error
         try:
@@ -241,7 +241,7 @@ class Directory:
             pass
         except OSError as error:
             raise wrap(f"opening the state directory {path}", error) from error
-        raise StateError("container does not exist")
+        raise StateError(f"container does not exist: {container_id} in {root}")
 
     def lock(self) -> None:
         """Wait for the exclusive lock; the kernel drops it when its holder dies."""

@@ -170,7 +170,7 @@ class Cgroup:
 
         if not self._paths:  # none was wanted, or create has found that none is needed
             if update or limits.asked(resources):
-                raise StateError("the container has no cgroup, so it cannot have limits [/linux/resources]")
+                raise StateError("the container has no cgroup, so it cannot have limits", "/linux/resources")
             return
         limits.apply(self, resources, update, fresh=self._fresh)
         self._fresh = False

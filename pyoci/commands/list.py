@@ -1,11 +1,12 @@
 """pyoci list: the containers below the state root."""
 
 import errno
+import posix
 
 from pyoci import codec
 from pyoci.commands.common import names_below, show, state_root
 from pyoci.container import Container
-from pyoci.errors import KernelError, StateError, UsageError
+from pyoci.errors import Error, KernelError, StateError, UsageError, printable, wrap
 from pyoci.kernel import require_procfs
 
 TYPE_CHECKING = False
@@ -22,7 +23,10 @@ def run(command: "Command") -> int:
     form = command.options["format"]
     if form not in ("", "table", "json"):
         raise UsageError(f'list: the format is table or json, not "{form}"')
-    found = listing(state_root(command))
+    root = state_root(command)
+    if command.globals["root"] and not is_there(root):
+        raise Error(f"the state root {root} does not exist [--root]")
+    found = listing(root)
     if command.options["quiet"]:
         return show("".join(f"{each['id']}\n" for each in found))
     if form == "json":
@@ -32,7 +36,18 @@ def run(command: "Command") -> int:
 
 def row(state: "dict[str, Any]") -> "tuple[str, ...]":
     """Give one line of the table."""
-    return tuple(str(state[name.lower()]) for name in COLUMNS)
+    return tuple(printable(str(state[name.lower()])) for name in COLUMNS)
+
+
+def is_there(path: str) -> bool:
+    """Tell whether there is something at *path*."""
+    try:
+        posix.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise wrap(f"looking for the state root {path}", error) from error
+    return True
 
 
 def table(rows: "list[tuple[str, ...]]") -> str:

@@ -7,6 +7,7 @@ from pyoci import codec
 from pyoci.cgroups.layout import detect, plan_cgroup
 from pyoci.commands.common import create_options, show
 from pyoci.creation import is_privileged, make_request
+from pyoci.errors import printable
 from pyoci.plan import build
 from pyoci.plan.builder import Facts
 
@@ -23,9 +24,10 @@ def run(command: "Command") -> int:
     layout = detect()
     cgroup = plan_cgroup(bundle.config.linux.cgroupsPath, container_id, layout, options.cgroup_manager)
     request = make_request(bundle, options, container_id, cgroup.paths())
-    plan = build.create(
-        bundle.config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout)
-    )
+    with bundle.source():
+        plan = build.create(
+            bundle.config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout)
+        )
     if command.options["json"]:
         steps = [
             {"op": s.op.removeprefix("OP_").lower(), "what": s.what, "origin": s.origin} for s in plan.steps
@@ -35,9 +37,10 @@ def run(command: "Command") -> int:
             codec.dumps({"cloneFlags": plan.clone_flags, "inputs": inputs, "steps": steps}, indent="  ")
             + "\n"
         )
+    # A configuration may hold line ends, and what makes a terminal do something.
     lines = [f"{'':>4}  opening {i.path or i.slot} for {i.slot}{place(i.origin)}" for i in plan.inputs]
     lines += [f"{number:>4}  {what}{place(origin)}" for number, (what, origin) in enumerate(plan.describe())]
-    return show("\n".join(lines) + "\n")
+    return show("".join(f"{printable(line)}\n" for line in lines))
 
 
 def place(origin: str) -> str:

@@ -3,8 +3,10 @@
 import posix
 
 from pyoci import codec
+from pyoci.cgroups.v2 import RESOURCES
 from pyoci.commands.common import state_root
 from pyoci.config.parse import parse_resources
+from pyoci.config.source import Option, Parts, Source
 from pyoci.container import Container
 from pyoci.errors import UsageError, wrap
 from pyoci.options import parse_size
@@ -12,10 +14,10 @@ from pyoci.state import read_all, read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pyoci.cli import Command
-    from pyoci.config.model import Resources
 
 # Option -> where its value belongs in the resources object, and whether it is a number of bytes or a text.
 MEMBERS = {
@@ -43,24 +45,49 @@ UNSUPPORTED = ("l3-cache-schema", "mem-bw-schema")
 def run(command: "Command") -> int:
     """Apply a resources object, or the options."""
     container = Container.load(state_root(command), command.words[0])
-    container.update(resources(command))
+    file = str(command.options["resources"])
+    document, source = from_file(file) if file else from_command(command)
+    with source:
+        container.update(parse_resources(document))
     return 0
 
 
-def resources(command: "Command") -> "Resources":
-    """Read the resources from the file, or make them from the options.
+def from_file(file: str) -> "tuple[codec.Document, Source]":
+    """Read the resources from a file; gives also what knows the places in it.
+
+    Raises:
+        Error: it cannot be read.
+        ConfigError: it is not JSON.
+    """
+    text, name = read(file), "standard input" if file == "-" else file
+    return codec.loads(text, name), Source(name, lambda: text, RESOURCES)
+
+
+def from_command(command: "Command") -> "tuple[codec.Document, Source]":
+    """Make the resources from the options; gives also what knows which of them made what.
 
     Raises:
         UsageError: an option's value is malformed, or there is nothing to change.
-        ConfigError: the file is wrong.
     """
-    file = str(command.options["resources"])
-    if file:
-        return parse_resources(codec.loads(read(file), "resources" if file == "-" else file))
     for name in UNSUPPORTED:
         if command.options[name]:
             raise UsageError(f"--{name} needs a container with linux.intelRdt, which is not supported yet")
-    return parse_resources(codec.loads(codec.dumps(from_options(command)).encode(), "command line"))
+    given: list[tuple[str, Source]] = [
+        (f"{top}/{group}/{member}", Option(f"--{name}"))
+        for top in ("", RESOURCES)
+        for name, (group, member) in MEMBERS.items()
+        if command.options[name]
+    ]
+    document = Given(codec.dumps(from_options(command)).encode(), "the options")
+    return document, Parts(given, Option("the options"))
+
+
+class Given(codec.Document):
+    """What options stand for: it has no lines."""
+
+    def places(self, pointers: "Sequence[str]") -> "list[tuple[int, int]]":
+        """Give no place, so that it is looked for among the options."""
+        return [(0, 0)] * len(pointers)
 
 
 def from_options(command: "Command") -> "dict[str, Any]":

@@ -6,7 +6,7 @@ map the ids) is found out when the plan is made or executed.
 """
 
 from pyoci.config.check_parts import check_process, check_resources, is_file_name, number_list
-from pyoci.config.readers import did_you_mean, escaped, quote
+from pyoci.config.readers import HINTS_MAX, did_you_mean, escaped, quote
 from pyoci.config.tables import MEMORY_POLICY_NODES, MOUNT_OPTIONS, SECCOMP_ERRNO_ACTIONS
 
 TYPE_CHECKING = False
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 HOST_NAME_MAX = 64  # bytes, sethostname(2)
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ without its NUL
-MAPPING_LINES_MAX = 340  # user_namespaces(7)
 SECCOMP_RECEIVER = "run.oci.seccomp.receiver"
 
 
@@ -70,14 +69,12 @@ def mappings_fit_user_namespace(config: "Config") -> "Found":
         if user is None and mappings:
             yield f"/linux/{field}", f'{field} needs a namespace of type "user" in /linux/namespaces'
         if user is not None and user.path is None and not mappings:
-            yield "/linux", f"a new user namespace needs {field}"
+            yield f"/linux/{field}", f"a new user namespace needs {field}"
         yield from mappings_are_sound(mappings, f"/linux/{field}")
 
 
 def mappings_are_sound(mappings: "Sequence[IDMapping]", at: str) -> "Found":
     """Require ranges that are not empty, stay below 2**32 - 1 and do not overlap (user_namespaces(7))."""
-    if len(mappings) > MAPPING_LINES_MAX:
-        yield at, f"more than {MAPPING_LINES_MAX} mappings"
     for index, mapping in enumerate(mappings):
         if mapping.size == 0:
             yield f"{at}/{index}/size", "size must be above 0"
@@ -143,17 +140,19 @@ def mounts_are_whole(config: "Config") -> "Found":
 
     A bind mount has only options that exist, because there is no filesystem to take others.
     """
+    hints = 0
     for index, mount in enumerate(config.mounts):
         at = f"/mounts/{index}"
         if not is_bind(mount):
             if mount.type is None and "remount" not in mount.options:
-                yield at, '"type" is missing, and this is no bind mount'
+                yield f"{at}/type", '"type" is missing, and this is no bind mount'
             continue
         if not mount.source and "remount" not in mount.options:
-            yield at, '"source" is missing, which a bind mount needs'
+            yield f"{at}/source", '"source" is missing, which a bind mount needs'
         for number, option in enumerate(mount.options):
             if option not in MOUNT_OPTIONS:
-                hint = did_you_mean(option, MOUNT_OPTIONS)
+                hint = did_you_mean(option, MOUNT_OPTIONS) if hints < HINTS_MAX else ""
+                hints += 1
                 yield f"{at}/options/{number}", f"unknown mount option {quote(option)} of a bind mount{hint}"
 
 
@@ -166,7 +165,8 @@ def mount_mappings_are_whole(config: "Config") -> "Found":
     for index, mount in enumerate(config.mounts):
         at = f"/mounts/{index}"
         if bool(mount.uidMappings) != bool(mount.gidMappings):
-            yield at, "uidMappings and gidMappings are given together or not at all"
+            field = "gidMappings" if mount.uidMappings else "uidMappings"
+            yield f"{at}/{field}", "uidMappings and gidMappings are given together or not at all"
         yield from mappings_are_sound(mount.uidMappings, f"{at}/uidMappings")
         yield from mappings_are_sound(mount.gidMappings, f"{at}/gidMappings")
         if mount.uidMappings or namespace_of(config.linux, "user") is not None:
@@ -184,7 +184,7 @@ def devices_have_numbers(config: "Config") -> "Found":
     for index, device in enumerate(config.linux.devices):
         for field, value in (("major", device.major), ("minor", device.minor)):
             if value is None and device.type != "p":
-                yield f"/linux/devices/{index}", f'"{field}" is missing'
+                yield f"/linux/devices/{index}/{field}", f'"{field}" is missing'
 
 
 def net_devices_have_place(config: "Config") -> "Found":
@@ -304,7 +304,7 @@ def seccomp_listener_is_whole(config: "Config") -> "Found":
         yield "/linux/seccomp/listenerMetadata", "listenerMetadata is given without listenerPath"
     actions = [seccomp.defaultAction, *[rule.action for rule in seccomp.syscalls]]
     if "SCMP_ACT_NOTIFY" in actions and SECCOMP_RECEIVER not in config.annotations:
-        yield "/linux/seccomp", "SCMP_ACT_NOTIFY needs listenerPath"
+        yield "/linux/seccomp/listenerPath", "SCMP_ACT_NOTIFY needs listenerPath"
 
 
 # ---- the rest of linux ----
@@ -331,7 +331,7 @@ def memory_policy_nodes_fit(config: "Config") -> "Found":
         return
     wanted = MEMORY_POLICY_NODES[policy.mode]
     if wanted == "some" and not policy.nodes:
-        yield "/linux/memoryPolicy", f"{policy.mode} needs nodes"
+        yield "/linux/memoryPolicy/nodes", f"{policy.mode} needs nodes"
     elif wanted == "none" and policy.nodes:
         yield "/linux/memoryPolicy/nodes", f"{policy.mode} takes no nodes"
     elif number_list(policy.nodes) is None:

@@ -73,7 +73,7 @@ def exec_affinity_is_a_list(process: "Process", at: str) -> "Found":
         listed = number_list(value)
         if listed is None:
             yield f"{at}/execCPUAffinity/{field}", f'{quote(value)} is not a list such as "0-3,7"'
-        elif any(each.stop > CPUS_MAX for each in listed):
+        elif any(each.stop > CPUS_MAX for each in listed) or sum(map(len, listed)) > CPUS_MAX:
             yield f"{at}/execCPUAffinity/{field}", f"{quote(value)} is out of range: 0 to {CPUS_MAX - 1}"
 
 
@@ -91,14 +91,14 @@ def weight_devices_have_weight(resources: "Resources", at: str) -> "Found":
     """Require weight or leafWeight of each entry of weightDevice (config-linux.md#block-io)."""
     for index, device in enumerate(resources.blockIO.weightDevice if resources.blockIO else ()):
         if device.weight is None and device.leafWeight is None:
-            yield f"{at}/blockIO/weightDevice/{index}", '"weight" or "leafWeight" is missing'
+            yield f"{at}/blockIO/weightDevice/{index}/weight", '"weight" or "leafWeight" is missing'
 
 
 def rdma_has_limit(resources: "Resources", at: str) -> "Found":
     """Require hcaHandles or hcaObjects of each entry of rdma (config-linux.md#rdma)."""
     for name, limits in resources.rdma.items():
         if limits.hcaHandles is None and limits.hcaObjects is None:
-            yield f"{at}/rdma/{escaped(name)}", '"hcaHandles" or "hcaObjects" is missing'
+            yield f"{at}/rdma/{escaped(name)}/hcaHandles", '"hcaHandles" or "hcaObjects" is missing'
 
 
 def unified_keys_are_files(resources: "Resources", at: str) -> "Found":
@@ -143,10 +143,15 @@ def number_list(text: str) -> "list[range] | None":
     ranges = []
     for part in text.split(",") if text.strip() else []:
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or int(last or first) < int(first):
+        if not is_small_number(first) or (dash and not is_small_number(last)) or int(last or first) < int(first):
             return None
         ranges.append(range(int(first), int(last or first) + 1))
     return ranges
+
+
+def is_small_number(text: str) -> bool:
+    """Tell whether *text* is a decimal number that is soon read."""
+    return text.isascii() and text.isdigit() and len(text) < 20
 
 
 def is_file_name(name: str) -> bool:

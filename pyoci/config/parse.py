@@ -24,7 +24,7 @@ from pyoci.errors import ConfigError, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Protocol
 
     from pyoci.config.readers import Findings, Place, Reader
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
         name: str
         value: Any
 
-        def where(self, pointer: str) -> tuple[int, int]:
-            """Give line and column of the value at *pointer*, from 1."""
+        def places(self, pointers: Sequence[str]) -> list[tuple[int, int]]:
+            """Give line and column of the values at *pointers*, from 1."""
 
 
 # ---- readers of one member each ----
@@ -70,7 +70,11 @@ STRINGS = list_of(string)
 ENVIRONMENT = list_of(text(lambda value: value.find("=") > 0, "is not of the form NAME=value"))
 STRING_MAP = map_of(string, some_text)
 
-MAPPINGS = list_of(record(model.IDMapping, {"containerID": UINT32, "hostID": UINT32, "size": UINT32}))
+MAPPINGS_MAX = 340  # user_namespaces(7)
+GROUPS_MAX = 65536  # NGROUPS_MAX, setgroups(2)
+MAPPINGS = list_of(
+    record(model.IDMapping, {"containerID": UINT32, "hostID": UINT32, "size": UINT32}), most=MAPPINGS_MAX
+)
 
 RLIMIT = record(model.Rlimit, {"type": word("rlimit", tables.RLIMITS), "soft": UINT64, "hard": UINT64})
 
@@ -101,7 +105,8 @@ PROCESS = record(
         "consoleSize": record(model.ConsoleSize, {"height": UINT64, "width": UINT64}),
         "env": ENVIRONMENT,
         "user": record(
-            model.User, {"uid": ID, "gid": ID, "umask": integer(0, 0o777), "additionalGids": list_of(ID)}
+            model.User,
+            {"uid": ID, "gid": ID, "umask": integer(0, 0o777), "additionalGids": list_of(ID, most=GROUPS_MAX)},
         ),
         "capabilities": record(model.Capabilities, dict.fromkeys(model.Capabilities._fields, STRINGS)),
         "rlimits": list_of(RLIMIT),
@@ -270,7 +275,7 @@ TIME_OFFSET = record(model.TimeOffset, {"secs": INT64, "nanosecs": integer(0, 99
 LINUX = record(
     model.Linux,
     {
-        "namespaces": list_of(NAMESPACE),
+        "namespaces": list_of(NAMESPACE, most=len(tables.NAMESPACES)),
         "uidMappings": MAPPINGS,
         "gidMappings": MAPPINGS,
         "timeOffsets": map_of(TIME_OFFSET, word("clock", ("boottime", "monotonic"))),
@@ -344,9 +349,10 @@ def parse(
     found = [(pointer_of(at), message) for at, message in findings] if findings else list(check(value))
     if not found:
         return value
-    problems = []
-    for pointer, message in found:
-        line, column = document.where(pointer)
-        problems.append(Problem(pointer=pointer, message=message, line=line, column=column))
+    places = document.places([pointer for pointer, _ in found])
+    problems = [
+        Problem(pointer=pointer, message=message, line=line, column=column)
+        for (pointer, message), (line, column) in zip(found, places, strict=True)
+    ]
     problems.sort(key=lambda problem: (problem.line, problem.column))
     raise ConfigError(document.name, problems)

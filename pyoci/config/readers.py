@@ -4,11 +4,12 @@ A reader takes a value, its place and the list of findings; it gives what the re
 and gives None.  The place is a chain (outer place, name or index); only a finding makes a pointer of it.
 """
 
+from pyoci.errors import printable
 from pyoci.record import Members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from typing import Any
 
     from pyoci.record import Record
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     Findings = list[tuple[Place, str]]
     Reader = Callable[[Any, Place, Findings], Any]
 
+# Documents are made by others, and may be wrong without an end.
+NAMES_SHOWN = 3
+HINTS_MAX = 20
 
 # ---- readers of single values ----
 
@@ -85,7 +89,8 @@ def word(kind: str, words: "Collection[str]") -> "Reader":
         if type(value) is str and value in words:
             return value
         if string(value, at, findings) is not None:
-            findings.append((at, f"unknown {kind} {quote(value)}{did_you_mean(value, words)}"))
+            hint = did_you_mean(value, words) if len(findings) < HINTS_MAX else ""
+            findings.append((at, f"unknown {kind} {quote(value)}{hint}"))
         return None
 
     return read
@@ -94,8 +99,8 @@ def word(kind: str, words: "Collection[str]") -> "Reader":
 # ---- readers of arrays, maps and objects ----
 
 
-def list_of(reader: "Reader", least: int = 0) -> "Reader":
-    """Make a reader of arrays; gives a tuple."""
+def list_of(reader: "Reader", least: int = 0, most: int = 2**32) -> "Reader":
+    """Make a reader of arrays of so many entries; gives a tuple."""
 
     def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
         if type(value) is not list:
@@ -103,6 +108,8 @@ def list_of(reader: "Reader", least: int = 0) -> "Reader":
             return None
         if len(value) < least:
             findings.append((at, "needs at least one entry"))
+        if len(value) > most:
+            findings.append((at, f"has {len(value)} entries, {most} are possible"))
         return tuple([reader(item, (at, index), findings) for index, item in enumerate(value)])
 
     return read
@@ -162,19 +169,50 @@ def escaped(name: str) -> str:
 
 def quote(text: str) -> str:
     """Give *text* in quotes, on one line and not endless."""
-    if len(text) > 80:
-        text = text[:77] + "..."
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'
+    return f'"{printable(text if len(text) <= 80 else text[:77] + "...")}"'
+
+
+def some_of(names: "Sequence[str]") -> str:
+    """Give names for a message: the first few, and how many more there are."""
+    shown = ", ".join(printable(name[:80]) for name in names[:NAMES_SHOWN])
+    return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
 
 
 def did_you_mean(word: str, words: "Iterable[str]") -> str:
-    """Give ``; did you mean "rslave"?`` when one of *words* is near, else ""."""
+    """Give ``; did you mean "rslave"?`` when one of *words* is near, else "".
+
+    Near is what takes few changes, is only written in other letters (``cap_chown``), lacks what all of *words* begin
+    with (``SYS_ADMIN``), or is an abbreviation (``net``).
+    """
+    word = word if len(word) <= 64 else ""
+    words = [*words]
+    head = len(common_head(words))
     best, least = "", max(1, len(word) // 3) + 1
-    for candidate in words if len(word) <= 64 else ():
-        distance = 0 if candidate.lower() == word.lower() else edits(word, candidate)
-        if distance < least:
-            best, least = candidate, distance
+    for candidate in words if word else ():
+        for form in (candidate, candidate[head:]):
+            distance = 0 if form.lower() == word.lower() else edits(word, form)
+            if distance < least:
+                best, least = candidate, distance
+    if word and not best:
+        best = next((candidate for candidate in words if abbreviates(word, candidate)), "")
     return f'; did you mean "{best}"?' if best else ""
+
+
+def common_head(words: "list[str]") -> str:
+    """Give what all words begin with, up to a low line: ``CAP_``."""
+    if len(words) < 2:
+        return ""
+    first, last = min(words), max(words)
+    same = 0
+    while same < min(len(first), len(last)) and first[same] == last[same]:
+        same += 1
+    return first[: first.rfind("_", 0, same) + 1]
+
+
+def abbreviates(short: str, word: str) -> bool:
+    """Tell whether *word* begins with the first letter of *short*, and has its others in their order."""
+    rest = iter(word)
+    return len(short) > 2 and short[0] == word[:1] and all(letter in rest for letter in short)
 
 
 def edits(a: str, b: str) -> int:

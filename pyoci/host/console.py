@@ -35,13 +35,12 @@ def check(terminal: bool, socket: str, detach: bool) -> None:
     """
     if terminal and detach and not socket:
         raise Error(
-            "cannot allocate a terminal for a detached container without --console-socket"
-            " [config.json: /process/terminal]"
+            "cannot allocate a terminal for a detached container without --console-socket", "/process/terminal"
         )
     if socket and not detach:
         raise Error("--console-socket needs --detach: in the foreground pyoci itself holds the terminal")
     if not terminal and socket:
-        raise Error("--console-socket needs a process with a terminal [config.json: /process/terminal]")
+        raise Error("--console-socket needs a process with a terminal", "/process/terminal")
 
 
 class Foreground:

@@ -1,21 +1,33 @@
 """The host side's half of the talk with a stage; the other half is drawn in native/stage/stage.h."""
 
+import errno
 import posix
 import select
 
 from pyoci import native
-from pyoci.config.tables import CAPABILITIES
+from pyoci.config.readers import did_you_mean
+from pyoci.config.source import warn
+from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS
 from pyoci.errors import Error
-from pyoci.log import warning
 from pyoci.state import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyoci.plan.steps import Plan
+    from pyoci.config.source import Source
+    from pyoci.plan.steps import Plan, Step
 
 lib = native.lib
+FILE_SYSTEMS = (
+    *("tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "ramfs", "bpf", "hugetlbfs"),
+    *("securityfs", "debugfs", "tracefs", "configfs", "fuse", "ext4", "xfs", "btrfs", "nfs", "squashfs", "erofs"),
+)
+FILE_SYSTEM_OPTIONS = (
+    *MOUNT_OPTIONS,
+    *("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "huge", "mpol", "newinstance", "ptmxmode", "max"),
+    *("hidepid", "subset", "lowerdir", "upperdir", "workdir", "context"),
+)
 ENDING_MILLISECONDS = 1000
 BARRIER_MAPS, BARRIER_HOOKS, BARRIER_READY = lib.BARRIER_MAPS, lib.BARRIER_HOOKS, lib.BARRIER_READY
 
@@ -37,18 +49,31 @@ def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[st
     )
 
 
+def suggestion(report: native.Report, step: "Step") -> str:
+    """Give what was meant by a file system, or an option of one, that the kernel does not know."""
+    if step.op != "OP_FSMOUNT":
+        return ""
+    word, words = "", FILE_SYSTEM_OPTIONS
+    if report.detail == lib.DETAIL_OPTION:
+        word = report.text.partition(":")[0].partition("=")[0]
+    elif report.err == errno.ENODEV:
+        word, words = str(step.strings["a"]), FILE_SYSTEMS
+    return "" if word in words else did_you_mean(word, words)
+
+
 class Conversation:
     """One stage and its plan, from birth to the last barrier.
 
     console is the master of the terminal once it was made (the caller takes it over by setting it to -1).
     on_child is called with each new pid that carries the container on; on_listener with the number of the
-    seccomp listener in the stage.
+    seccomp listener in the stage; source is where the settings of the plan come from.
     """
 
     def __init__(self, stage: native.Stage) -> None:
         """Take the stage over: close() or kill() ends the talk."""
         self.stage = stage
         self.plan: Plan | None = None
+        self.source: Source | None = None
         self.console = -1
         self.on_child: Callable[[int], None] = ignore
         self.on_listener: Callable[[int], None] = ignore
@@ -66,7 +91,7 @@ class Conversation:
         """
         while report := self.stage.receive():
             if report.kind == lib.REPORT_FAILED:
-                raise native.failure(report, step_words(self.plan, report.step))
+                raise self._failure(report)
             if report.kind == lib.REPORT_BARRIER:
                 return report.detail
             if report.kind == lib.REPORT_FD:
@@ -80,12 +105,19 @@ class Conversation:
                 self._warn(report)
         return None
 
+    def _failure(self, report: native.Report) -> Error:
+        """Explain a step that failed."""
+        failure = native.failure(report, step_words(self.plan, report.step))
+        if self.plan is not None and report.step < len(self.plan.steps):
+            failure.more += suggestion(report, self.plan.steps[report.step])
+        return failure
+
     def _warn(self, report: native.Report) -> None:
         """Note the capabilities that cannot be granted, which is no error (config.md#linux-process)."""
         _, what, origin, _ = step_words(self.plan, report.step)
         missing = int(report.text, 16)
         names = [name for name, number in CAPABILITIES.items() if missing >> number & 1]
-        warning(f"{what}: {', '.join(names)} cannot be granted [config.json: {origin}]")
+        warn(Error(f"{what}: {', '.join(names)} cannot be granted", origin), self.source)
 
     def expect(self, barrier: int) -> None:
         """Listen until the stage waits at this barrier.

@@ -35,7 +35,7 @@ def failures(config: "Config", name: str, state: "dict[str, Any]") -> "list[Hook
     text = codec.dumps(state).encode()
     for index, hook in enumerate(getattr(config.hooks, name)):
         what = f"the {name} hook {hook.path}"
-        place = f" [config.json: /hooks/{name}/{index}]"
+        origin = f"/hooks/{name}/{index}"
         try:
             status, output = native.run_program(
                 hook.path,
@@ -46,13 +46,13 @@ def failures(config: "Config", name: str, state: "dict[str, Any]") -> "list[Hook
                 bound=name in DURING_CREATE,
             )
         except native.ProgramTimeout as timeout:
-            found.append(HookError(f"{what} ran out of its {hook.timeout} s and was killed{place}{timeout}"))
+            found.append(HookError(f"{what} ran out of its {hook.timeout} s and was killed", origin, str(timeout)))
         except OSError as error:
-            found.append(HookError(f"{what} cannot be run: {errno_text(error.errno or 0)}{place}"))
+            found.append(HookError(f"{what} cannot be run: {errno_text(error.errno or 0)}", origin))
         else:
             if status != 0:
                 how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-                found.append(HookError(f"{what} {how}{place}{f'; it printed: {output}' if output else ''}"))
+                found.append(HookError(f"{what} {how}", origin, native.printed(output)))
         if found and name != "poststop":
             break
     return found

@@ -67,10 +67,8 @@ def _run_helper(name: str, pid: int, maps: "Sequence[IDMapping]", origin: str) -
         if posix.access(path, posix.X_OK):
             break
     else:
-        raise Error(
-            f"mapping ids without privilege needs {name}, which is not installed [config.json: {origin}]"
-        )
+        raise Error(f"mapping ids without privilege needs {name}, which is not installed", origin)
     numbers = [str(number) for m in maps for number in (m.containerID, m.hostID, m.size)]
     status, output = native.run_program(path, [path, str(pid), *numbers], [], b"", timeout=30)
     if status != 0:
-        raise Error(f"{name} refused the mapping: {output} [config.json: {origin}]")
+        raise Error(f"{name} refused the mapping: {output}", origin)

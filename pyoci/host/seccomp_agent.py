@@ -22,12 +22,9 @@ def send(config: "Config", state: "dict[str, Any]", stage: native.Stage, number:
     Raises:
         Error: there is no agent, or it cannot be reached.
     """
-    seccomp = config.linux.seccomp
+    seccomp, origin = config.linux.seccomp, "/linux/seccomp/listenerPath"
     if seccomp is None or not seccomp.listenerPath:
-        raise Error(
-            "a filter with SCMP_ACT_NOTIFY needs a listenerPath [config.json: /linux/seccomp/listenerPath]"
-        )
-    origin = "/linux/seccomp/listenerPath"
+        raise Error("a filter with SCMP_ACT_NOTIFY needs a listenerPath", origin)
     listener = native.check(
         lib.pyoci_pidfd_getfd(stage.pidfd, number), "fetching the seccomp listener", origin
     )

@@ -66,11 +66,12 @@ def refused(document: codec.Document) -> list[Finding]:
 
 def placed(document: codec.Document, found: "Iterable[tuple[str, str]]", severity: str) -> list[Finding]:
     """Make findings, which know where in the document they are."""
-    findings = []
-    for pointer, message in found:
-        line, column = document.where(pointer)
-        findings.append(Finding(pointer=pointer, message=message, line=line, column=column, severity=severity))
-    return findings
+    listed = list(found)
+    places = document.places([pointer for pointer, _ in listed])
+    return [
+        Finding(pointer=pointer, message=message, line=line, column=column, severity=severity)
+        for (pointer, message), (line, column) in zip(listed, places, strict=True)
+    ]
 
 
 def as_text(findings: list[Finding], name: str) -> str:

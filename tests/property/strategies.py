@@ -65,8 +65,8 @@ class Json:
     def __init__(self, value: Any) -> None:
         self.value = members(value)
 
-    def where(self, pointer: str) -> tuple[int, int]:
-        return 1, 1 + len(pointer)
+    def places(self, pointers: list[str]) -> list[tuple[int, int]]:
+        return [(1, 1 + len(pointer)) for pointer in pointers]
 
 
 def ecma_pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Any:

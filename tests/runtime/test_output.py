@@ -121,8 +121,17 @@ def test_list_quiet(runtime, bundle, option):
 
 
 def test_list_of_nothing(runtime):
+    runtime.root.mkdir()
     assert json.loads(runtime.call("list", "--format", "json").ok().out) in (None, [])
     assert runtime.call("list", "-q").ok().out == ""
+
+
+def test_list_of_a_root_that_is_not_there(runtime):
+    """Whoever names a root means one; that the default root has not been made yet is no error."""
+    assert not runtime.root.exists()
+    for words in (["list"], ["list", "-q"], ["list", "--format", "json"]):
+        runtime.call(*words).failed(str(runtime.root), "does not exist")
+    assert not runtime.root.exists()
 
 
 def test_list_passes_over_what_is_not_ours(runtime, bundle):
@@ -344,6 +353,7 @@ def test_broken_stdout(runtime, bundle):
 
 
 def test_full_stdout(runtime):
+    runtime.root.mkdir()
     with open("/dev/full", "w") as full:
         runtime.call("list", stdout=full).failed("standard output")
 

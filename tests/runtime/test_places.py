@@ -109,7 +109,8 @@ def test_procfs_of_another_pid_namespace(runtime, bundle, elsewhere, verb):
     assert container.status == "running"
 
 
-def test_list_of_nothing_needs_no_procfs(elsewhere):
+def test_list_of_nothing_needs_no_procfs(runtime, elsewhere):
+    runtime.root.mkdir()
     assert elsewhere("list", "--quiet", prefix=in_shell("mount -t tmpfs none /proc")).ok().out == ""
 
 
@@ -200,6 +201,7 @@ def test_root_that_is_a_file(runtime, bundle, verb):
 def test_closed_descriptors(runtime, bundle, elsewhere, verb, closed):
     """A failure stays a failure, and nothing lands in a file that is opened meanwhile."""
     bundle.config["root"]["path"] = "nowhere"
+    runtime.root.mkdir(0o700)
     result = elsewhere(*make_words(bundle, verb), prefix=("sh", "-c", f'exec "$@" {closed}', "sh"))
     if verb in ("delete --force", "list"):
         assert result.status == 0

@@ -93,8 +93,9 @@ def test_refuses_in_clear_words_and_at_the_place(text: bytes, line: int, column:
     with pytest.raises(ConfigError) as caught:
         codec.loads(text, "config.json")
     (problem,) = caught.value.problems
-    assert (problem.line, problem.column, problem.message) == (line, column, message)
-    assert str(caught.value) == f"config.json:{line}:{column}: {message}"
+    assert (problem.line, problem.column) == (line, column)
+    assert problem.message == f"{message}: line {line} column {column}"
+    assert str(caught.value) == f"config.json:{line}:{column}: {problem.message}"
 
 
 @pytest.mark.parametrize(

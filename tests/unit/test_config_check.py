@@ -59,7 +59,7 @@ BROKEN = {
     "domainname of the host": (minimal(domainname="a"), "/domainname", 'needs a namespace of type "uts"'),
     "hostname of 65 bytes": (minimal(hostname="ü" * 33, linux=UTS), "/hostname", "longer than 64 bytes"),
     "mappings without namespace": (linux(uidMappings=ONE), "/linux/uidMappings", 'of type "user"'),
-    "user namespace without gids": (linux("user", uidMappings=ONE), "/linux", "needs gidMappings"),
+    "user namespace without gids": (linux("user", uidMappings=ONE), "/linux/gidMappings", "needs gidMappings"),
     "empty mapping": (
         linux("user", **{**MAPPED, "uidMappings": [mapping(0, 0, 0)]}),
         "/linux/uidMappings/0/size",
@@ -105,16 +105,16 @@ BROKEN = {
     "masks on the host": (linux(maskedPaths=["/a"]), "/linux/maskedPaths", 'of type "mount"'),
     "bind without source": (
         mounts({"destination": "/a", "type": "bind"}),
-        "/mounts/0",
+        "/mounts/0/source",
         '"source" is missing',
     ),
-    "no kind of mount": (mounts({"destination": "/a", "source": "/b"}), "/mounts/0", '"type" is missing'),
+    "no kind of mount": (mounts({"destination": "/a", "source": "/b"}), "/mounts/0/type", '"type" is missing'),
     "unknown option of a bind mount": (
         mounts({**BIND, "options": ["bind", "rslvae"]}),
         "/mounts/0/options/1",
         'unknown mount option "rslvae" of a bind mount; did you mean "rslave"?',
     ),
-    "uidMappings alone": (mounts({**BIND, "uidMappings": ONE}), "/mounts/0", "together or not at all"),
+    "uidMappings alone": (mounts({**BIND, "uidMappings": ONE}), "/mounts/0/gidMappings", "together or not at all"),
     "idmap of nothing": (
         mounts({**BIND, "options": ["bind", "idmap"]}),
         "/mounts/0/options/1",
@@ -122,7 +122,7 @@ BROKEN = {
     ),
     "device without numbers": (
         linux(devices=[{"type": "c", "path": "/dev/a", "major": 1}]),
-        "/linux/devices/0",
+        "/linux/devices/0/minor",
         '"minor" is missing',
     ),
     "network device on the host": (linux(netDevices={"eth0": {}}), "/linux/netDevices", 'of type "network"'),
@@ -179,7 +179,7 @@ BROKEN = {
     ),
     "notification of nobody": (
         seccomp(syscalls=[{**RULE, "action": "SCMP_ACT_NOTIFY"}]),
-        "/linux/seccomp",
+        "/linux/seccomp/listenerPath",
         "SCMP_ACT_NOTIFY needs listenerPath",
     ),
     "cgroup that climbs": (linux(cgroupsPath="/a/../../b"), "/linux/cgroupsPath", 'must not contain ".."'),
@@ -188,7 +188,7 @@ BROKEN = {
         "/linux/intelRdt/closID",
         "name of a directory",
     ),
-    "policy without nodes": (linux(memoryPolicy={"mode": "MPOL_BIND"}), "/linux/memoryPolicy", "needs nodes"),
+    "policy without nodes": (linux(memoryPolicy={"mode": "MPOL_BIND"}), "/linux/memoryPolicy/nodes", "needs nodes"),
     "policy with nodes": (
         linux(memoryPolicy={"mode": "MPOL_LOCAL", "nodes": "0"}),
         "/linux/memoryPolicy/nodes",
@@ -256,12 +256,12 @@ BROKEN = {
     ),
     "device without weight": (
         linux(resources={"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}),
-        "/linux/resources/blockIO/weightDevice/0",
+        "/linux/resources/blockIO/weightDevice/0/weight",
         '"weight" or "leafWeight" is missing',
     ),
     "rdma without limit": (
         linux(resources={"rdma": {"m/5": {}}}),
-        "/linux/resources/rdma/m~15",
+        "/linux/resources/rdma/m~15/hcaHandles",
         "is missing",
     ),
     "unified that climbs": (

@@ -17,10 +17,10 @@ class Json:
 
     def __init__(self, value: Any, places: dict[str, tuple[int, int]] | None = None) -> None:
         self.value = members(value)
-        self.places = places or {}
+        self.known = places or {}
 
-    def where(self, pointer: str) -> tuple[int, int]:
-        return self.places.get(pointer, (1, 1))
+    def places(self, pointers: list[str]) -> list[tuple[int, int]]:
+        return [self.known.get(pointer, (1, 1)) for pointer in pointers]
 
 
 def minimal(**members: Any) -> dict[str, Any]:
@@ -191,5 +191,5 @@ def test_the_nearest_word_is_offered(word: str, hint: str) -> None:
 
 
 def test_quoted_text_stays_on_one_line_and_is_not_endless() -> None:
-    assert quote("a\nb\x1b") == '"a\\u000ab\\u001b"'
+    assert quote("a\nb\x1b") == '"a\\nb\\x1b"'
     assert len(quote("x" * 1000)) == 82
