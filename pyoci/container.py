@@ -191,7 +191,9 @@ class Container:
         """
         require("start", self.status())
         if not self.state.hasProcess:
-            raise StateError("cannot start a container that has no process")
+            refusal = StateError("cannot start a container that has no process", "/process")
+            refusal.locate(self.source())
+            raise refusal
         path = self.directory.path
         try:
             reports = posix.open(f"{path}/status", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)

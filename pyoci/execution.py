@@ -221,7 +221,7 @@ class Execution:
                 raise UsageError(f"--env needs NAME=value, not {ascii(entry)}")
         for name in options.capabilities:
             if name not in CAPABILITIES:
-                raise UsageError(f"unknown capability {ascii(name)}{did_you_mean(name, CAPABILITIES)}")
+                raise UsageError(f"--cap: unknown capability {ascii(name)}{did_you_mean(name, CAPABILITIES)}")
 
     def _user(self, base: User) -> User:
         options = self.options

@@ -79,12 +79,12 @@ def parse_id(text: str, what: str) -> int:
 def parse_user(text: str) -> "tuple[int, int | None]":
     """Read ``UID`` or ``UID:GID``; the gid is None when it is not given."""
     uid, colon, gid = text.partition(":")
-    return parse_id(uid, "the user"), parse_id(gid, "the group") if colon else None
+    return parse_id(uid, "--user"), parse_id(gid, "the group of --user") if colon else None
 
 
 def parse_gids(texts: "list[str]") -> "list[int]":
     """Read additional groups; each option may hold several, separated by commas."""
-    return [parse_id(part, "an additional group") for text in texts for part in text.split(",")]
+    return [parse_id(part, "--additional-gids") for text in texts for part in text.split(",")]
 
 
 def parse_signal(text: str) -> int:

@@ -59,7 +59,9 @@ class Builder:
         self.steps: list[Step] = []
         self.new: set[str] = set()
         self.joined: set[str] = set()
+        # By slot: its name holds the index of a setting, never a text of the configuration.
         self.sources: dict[str, str] = {}
+        self.kinds: dict[str, str] = {}
 
     def add(self, op: str, what: str, origin: str = "", **members: "Any") -> Step:
         """Append a step."""
@@ -70,6 +72,7 @@ class Builder:
     def give(self, slot: str, kind: str, **members: "Any") -> str:
         """Ask the host side for a descriptor; gives the slot's name back."""
         self.inputs.append(Input(slot=slot, kind=kind, **members))
+        self.kinds[slot] = kind
         return slot
 
     def plan(self) -> Plan:

@@ -121,7 +121,7 @@ def destination(mount: "Mount") -> str:
     parts: list[str] = []
     for part in mount.destination.split("/"):
         if part == "..":
-            parts = parts[:-1]
+            del parts[-1:]
         elif part not in ("", "."):
             parts.append(part)
     return "/" + "/".join(parts)
@@ -334,7 +334,7 @@ def _attributes(builder: Builder, index: int, target: str, options: Options) -> 
 
 def _inherited(builder: Builder, slot: str) -> int:
     """Give the propagation of a tree that the host side has cloned: a peer of the host's mount, unlike our copies."""
-    if not any(given.slot == slot and given.kind == "tree" for given in builder.inputs):
+    if builder.kinds.get(slot) != "tree":
         return 0
     return PROPAGATION[builder.config.linux.rootfsPropagation or "rslave"] | MS_REC
 
@@ -352,7 +352,7 @@ def _idmap(builder: Builder, index: int, options: Options) -> str:
     """Ask for the user namespace that holds the mappings of a mount; "" when it has none, or the host side maps it."""
     slot = f"mount {index}"
     maps = _maps(builder, builder.config.mounts[index], options)
-    if not maps or any(given.slot == slot and given.kind == "tree" for given in builder.inputs):
+    if not maps or builder.kinds.get(slot) == "tree":
         return ""
     return builder.give(f"idmap {index}", "userns", maps=maps, origin=f"/mounts/{index}/uidMappings")
 

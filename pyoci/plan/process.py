@@ -267,7 +267,7 @@ def hooks(builder: Builder, name: str) -> None:
     """Run the hooks of one list that belong inside the container's namespaces; config.md#posix-platform-hooks."""
     listed = getattr(builder.config.hooks, name)
     for index, hook in enumerate(listed):
-        if "hook state" not in [given.slot for given in builder.inputs]:
+        if "hook state" not in builder.kinds:
             builder.give("hook state", "memfd")
         builder.add(
             "OP_HOOK",

@@ -164,7 +164,8 @@ def open_source(
 
 def devices(builder: Builder) -> None:
     """Provide the default devices and links, then the configured ones."""
-    if needs_devices(builder):
+    ours = needs_devices(builder)
+    if ours:
         for path, major, minor in DEFAULT_DEVICES:
             _device(builder, f"device {path}", path, S_IFCHR, major << 8 | minor, 0o666, 0, 0, "")
         builder.add(
@@ -176,7 +177,7 @@ def devices(builder: Builder) -> None:
         for link, text in DEVICE_LINKS:
             builder.add("OP_SYMLINK", f"linking {link} to {text}", strings={"a": text, "b": link}, flags=1)
     for index, device in enumerate(builder.config.linux.devices):
-        if device.path == "/dev/ptmx" and needs_devices(builder):
+        if device.path == "/dev/ptmx" and ours:
             continue  # engines list the host's devices; this one is the link to the container's own devpts
         number = makedev(device.major or 0, device.minor or 0)
         _device(

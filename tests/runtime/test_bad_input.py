@@ -194,6 +194,9 @@ def test_nul_bytes(runtime, bundle, pointer):
     ("pointer", "value", "nearest"),
     [
         ("/linux/namespaces/0/type", "netwrk", "network"),
+        ("/linux/namespaces/0/type", "mnt", 'did you mean "mount"?'),
+        ("/linux/namespaces/1/type", "net", 'did you mean "network"?'),
+        ("/process/rlimits", [{"type": "nofile", "soft": 1, "hard": 1}], 'did you mean "RLIMIT_NOFILE"?'),
         ("/linux/rootfsPropagation", "rslvae", "rslave"),
         ("/process/rlimits", [{"type": "RLIMIT_NOFILES", "soft": 1, "hard": 1}], "RLIMIT_NOFILE"),
         ("/linux/seccomp", {"defaultAction": "SCMP_ACT_ALOW"}, "SCMP_ACT_ALLOW"),
@@ -206,6 +209,33 @@ def test_nul_bytes(runtime, bundle, pointer):
 )
 def test_unknown_word(runtime, bundle, pointer, value, nearest):
     refused(runtime, bundle, pointer, (pointer, value), words=(nearest,))
+
+
+@pytest.mark.parametrize(
+    ("mount", "nearest"),
+    [
+        ({"type": "tmpf", "source": "x"}, "tmpfs"),
+        ({"type": "tmpfs", "source": "x", "options": ["siz=1m"]}, "size"),
+        ({"type": "tmpfs", "source": "x", "options": ["nosiud"]}, "nosuid"),
+        ({"source": "/", "options": ["bind", "rslvae"]}, "rslave"),
+    ],
+    ids=str,
+)
+def test_unknown_word_of_a_mount(runtime, bundle, mount, nearest):
+    bundle.config["mounts"].append({"destination": "/x", **mount})
+    runtime.refuses(bundle, f'did you mean "{nearest}"?')
+
+
+def test_a_known_option_with_a_wrong_value_is_not_suggested(runtime, bundle):
+    bundle.config["mounts"].append({"destination": "/x", "type": "tmpfs", "source": "x", "options": ["size=much"]})
+    assert "did you mean" not in runtime.refuses(bundle, "size")
+
+
+@pytest.mark.parametrize("name", ["SYS_ADMIN", "cap_sys_admin", "CAP_SYS_ADMN"])
+def test_an_unknown_capability_is_a_warning_with_the_nearest_one(runtime, bundle, name):
+    bundle.process["capabilities"] = {"bounding": [name]}
+    result = runtime.run(bundle.args("true"))
+    assert result.status == 0 and name in result.err and 'did you mean "CAP_SYS_ADMIN"?' in result.err
 
 
 # ---- paths
@@ -369,6 +399,19 @@ def test_place_of_a_wrong_value(runtime, bundle):
 )  # fmt: skip
 def test_wrong_command_line(runtime, words):
     runtime.call(*words).failed()
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [(["crate", "x"], "create"), (["help", "strat"], "start"), (["create", "--bundel", "/b", "x"], "--bundle"),
+     (["--rot=/x", "list"], "--root"), (["exec", "--cap", "SYS_ADMIN", "x", "true"], "CAP_SYS_ADMIN")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_was_meant(runtime, bundle, words, nearest):
+    container = runtime.waiting(bundle) if words[0] == "exec" else None
+    words = [container.id if container and word == "x" else word for word in words]
+    result = runtime.call(*words)
+    result.failed(f'did you mean "{nearest}"?', status=result.status or 1)
 
 
 @pytest.mark.parametrize("verb", ["create", "run", "start", "state", "kill", "delete", "exec", "list", "ps", "pause", "resume",

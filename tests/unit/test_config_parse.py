@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pyoci.config import model, parse
+from pyoci.config import model, parse, tables
 from pyoci.config.readers import did_you_mean, quote
 from pyoci.errors import ConfigError
 from tests.helpers_json import members
@@ -188,6 +188,24 @@ def test_a_process_alone_and_resources_alone_have_pointers_from_their_root() -> 
 )
 def test_the_nearest_word_is_offered(word: str, hint: str) -> None:
     assert did_you_mean(word, ("slave", "rslave", "private")) == hint
+
+
+@pytest.mark.parametrize(
+    ("word", "words", "nearest"),
+    [
+        ("nofile", tables.RLIMITS, "RLIMIT_NOFILE"),
+        ("net", tables.NAMESPACES, "network"),
+        ("mnt", tables.NAMESPACES, "mount"),
+        ("SYS_ADMIN", tables.CAPABILITIES, "CAP_SYS_ADMIN"),
+        ("sys_admin", tables.CAPABILITIES, "CAP_SYS_ADMIN"),
+        ("cap_chown", tables.CAPABILITIES, "CAP_CHOWN"),
+        ("allow", tables.SECCOMP_ACTIONS, "SCMP_ACT_ALLOW"),
+        ("X86_64", tables.SECCOMP_ARCHITECTURES, "SCMP_ARCH_X86_64"),
+        ("fifo", tables.SCHEDULER_POLICIES, "SCHED_FIFO"),
+    ],
+)
+def test_short_forms_are_known(word: str, words: Any, nearest: str) -> None:
+    assert did_you_mean(word, words) == f'; did you mean "{nearest}"?'
 
 
 def test_quoted_text_stays_on_one_line_and_is_not_endless() -> None:
