@@ -4,8 +4,9 @@ import posix
 import sys
 
 from pyoci import cli
-from pyoci.errors import Error, UsageError, errno_text
+from pyoci.errors import Error, Interrupted, UsageError, errno_text
 from pyoci.log import debug, error, log
+from pyoci.undo import notes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +28,18 @@ def main(argv: "list[str]") -> int:
     except UsageError as failure:
         error(str(failure))
         return failure.exit_status
+    except Interrupted as failure:
+        error(f"{failure}{notes(failure)}")
+        return failure.exit_status
     except Error as failure:
-        error(str(failure))
+        error(f"{failure}{notes(failure)}")
         return EXEC_FAILURE if verb == "exec" else failure.exit_status
-    except KeyboardInterrupt:
-        error("interrupted")  # conmon waits for a word of whoever fails
+    except KeyboardInterrupt as failure:  # conmon waits for a word of whoever fails
+        context = failure.__context__
+        error(f"{context}{notes(context)}" if isinstance(context, Interrupted) else "interrupted")
         return INTERRUPTED
     except (OSError, MemoryError) as failure:  # where nobody knew better what was being done
-        error(f"{verb}: {refusal(failure)}" if verb else refusal(failure))
+        error(f"{f'{verb}: ' if verb else ''}{refusal(failure)}{notes(failure)}")
         debug(traceback_text(failure))
         return EXEC_FAILURE if verb == "exec" else 1
     except (

@@ -9,15 +9,17 @@ create ──> created ──start──> running ──(exit)──> stopped �
 
 import errno
 import posix
-import select
 
 from pyoci import codec, native
-from pyoci.cgroups import from_state
-from pyoci.errors import Error, HookError, StateError, wrap
+from pyoci.cgroups import from_state, oom
+from pyoci.directory import Directory
+from pyoci.errors import Error, HookError, NoContainerError, StateError, wrap
 from pyoci.kernel import require_procfs, require_version
 from pyoci.options import check_id
-from pyoci.remains import break_lock, half_made, is_locked
-from pyoci.state import Directory, State, is_alive, public_state, read_file, require
+from pyoci.remains import break_lock, half_made
+from pyoci.signals import Signals
+from pyoci.state import State, is_alive, public_state, require
+from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +28,21 @@ if TYPE_CHECKING:
     from pyoci.cgroups import Cgroup
     from pyoci.config.model import Config, Resources
     from pyoci.config.source import Source
+    from pyoci.creation import Creation
     from pyoci.options import CreateOptions, ExecOptions
 
 lib = native.lib
 SIGKILL = 9
-END_SECONDS = 10.0
+WRITE_FIFO = posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC | posix.O_NOFOLLOW
+READ_FIFO = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC | posix.O_NOFOLLOW
 
 
 class Container:
-    """One container: its directory below the state root, and what is recorded of it."""
+    """One container: its directory below the state root, and what is recorded of it.
+
+    An object holds the directory open, and nothing else: the lock is held while a method runs that changes
+    something, and while signals are held back there (create, run, execute, the hooks) they are as before afterwards.
+    """
 
     def __init__(self, directory: Directory, state: State) -> None:
         """Wrap an open directory."""
@@ -45,19 +53,21 @@ class Container:
     # ---- finding ----
 
     @classmethod
-    def load(cls, root: str, container_id: str, *, lock: bool = True) -> "Container":
+    def load(cls, root: str, container_id: str) -> "Container":
         """Find a container.
 
         Raises:
             StateError: there is none.
+            Error: somebody else has made it, or could write to it.
         """
         check_id(container_id)
-        directory = Directory.open(root, container_id, lock=lock)
+        directory = Directory.open(root, container_id)
         require_procfs()
-        state = directory.load()
-        if state is None:
-            state = half_made(directory, container_id)
-        return cls(directory, state)
+        return cls(directory, directory.load() or half_made(directory, container_id))
+
+    def close(self) -> None:
+        """Let go of the directory; the container stays as it is."""
+        self.directory.close()
 
     def cgroup(self) -> "Cgroup":
         """Give the container's cgroup."""
@@ -78,13 +88,13 @@ class Container:
     def _config_text(self) -> bytes:
         """Read the recorded configuration, once: it is gone when an error of the removal is told."""
         if not self._text:
-            self._text = read_file(f"{self.directory.path}/config.json")
+            self._text = self.directory.read("config.json")
         return self._text
 
     def status(self) -> str:
         """Look what the container does: creating, created, running, paused or stopped."""
         if not is_alive(self.state.pid, self.state.startTime):
-            making = self.state.version == 0 and not self.directory.locked and is_locked(self.directory)
+            making = self.state.version == 0 and self.directory.is_locked()
             return "creating" if making else "stopped"
         if self.state.version == 0:
             return "creating"
@@ -95,9 +105,7 @@ class Container:
     def _waits_at_gate(self) -> bool:
         """Tell whether the stage still has the gate open for reading; only then can it be opened for writing."""
         try:
-            posix.close(
-                posix.open(f"{self.directory.path}/gate", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-            )
+            posix.close(posix.open("gate", WRITE_FIFO, dir_fd=self.directory.fd))
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ENOENT):
                 return False
@@ -134,11 +142,12 @@ class Container:
         from pyoci.creation import Creation, admit
 
         bundle = admit(container_id, options, detach=True)
-        creation = Creation(Directory.claim(root, container_id), bundle, options, container_id)
-        with bundle.source():
-            state = creation.run()
-        assert creation.talk is not None
-        creation.talk.stage.close()
+        with Signals(f"create {container_id}") as signals:
+            creation = Creation(Directory.claim(root, container_id), bundle, options, container_id, signals)
+            with bundle.source():
+                state = creation.run()
+            creation.let_go()
+        creation.directory.unlock()
         return cls(creation.directory, state)
 
     @classmethod
@@ -150,37 +159,56 @@ class Container:
         Raises:
             Error: it did not start; nothing is left behind.
         """
-        from pyoci.creation import Creation, admit, remove_pid_file
-        from pyoci.host.console import Foreground
+        from pyoci.creation import Creation, admit
 
         bundle = admit(container_id, options, detach=options.detach)
-        foreground = None if options.detach else Foreground()
-        creation = Creation(Directory.claim(root, container_id), bundle, options, container_id)
-        with bundle.source():
-            container = cls(creation.directory, creation.run())
+        with Signals(f"run {container_id}", everything=not options.detach) as signals:
+            creation = Creation(Directory.claim(root, container_id), bundle, options, container_id, signals)
+            with bundle.source():
+                container = cls(creation.directory, creation.run())
+            try:
+                return container._run(creation, options, signals)
+            finally:
+                creation.let_go()
+                container.close()
+
+    def _run(self, creation: "Creation", options: "CreateOptions", signals: Signals) -> int:
+        """Start a container that has just been created, and see it to its end; its lock is held when this begins."""
+        from pyoci.host.console import Foreground
+        from pyoci.pidfile import remove_pid_file
+
         assert creation.talk is not None
         stage, master = creation.talk.stage, creation.talk.console
+        foreground = None if options.detach else Foreground()
         try:
             if foreground is not None:
                 foreground.begin(master)
-            container.start()
+            self._start(signals)
+            self.directory.unlock()
             if foreground is None:
                 return 0
-            container.directory.unlock()
             status = foreground.wait(stage.pidfd, master)
-            container.directory.lock()
-        except BaseException:
+        except BaseException as error:
+            undo = Undo()
             if foreground is not None:
                 foreground.end()
-            container.directory.lock()
-            if container.directory.is_current():
-                container.destroy()
+            undo.attempt("deleting the container", lambda: self._remove_if_there(signals))
+            undo.tell(error)
             if options.pid_file:
-                remove_pid_file(options.pid_file, container.state.pid)
+                remove_pid_file(options.pid_file, self.state.pid)
             raise
-        if not options.keep and container.directory.is_current():
-            container.destroy()
+        if not options.keep:
+            self._remove_if_there(signals)
         return status
+
+    def _remove_if_there(self, signals: Signals) -> None:
+        """Delete the container after its end, unless somebody else was quicker."""
+        try:
+            with self.directory:
+                if self.directory.is_current():
+                    self.destroy(signals)
+        except NoContainerError:
+            return
 
     def start(self) -> None:
         """Open the gate and wait until the program runs; then run the poststart hooks.
@@ -189,38 +217,41 @@ class Container:
             StateError: the container is not waiting to be started.
             Error: the program could not be run, or a hook failed; the container is stopped then.
         """
+        with self.directory, Signals(f"start {self.state.id}") as signals:
+            self._start(signals)
+
+    def _start(self, signals: Signals) -> None:
         require("start", self.status())
         if not self.state.hasProcess:
             refusal = StateError("cannot start a container that has no process", "/process")
             refusal.locate(self.source())
             raise refusal
-        path = self.directory.path
+        directory = self.directory
+        killed_before = 0 if self.cgroup().is_own else oom.kills(self.cgroup().paths())
         try:
-            reports = posix.open(f"{path}/status", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-            gate = posix.open(f"{path}/gate", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+            reports = posix.open("status", READ_FIFO, dir_fd=directory.fd)
+            gate = posix.open("gate", WRITE_FIFO, dir_fd=directory.fd)
             posix.write(gate, b"\n")
             posix.close(gate)
         except OSError as error:
             raise wrap("opening the start gate", error) from error
         try:
             with self.source():
-                self._await_program(reports)
+                self._await_program(reports, signals, killed_before)
         except HookError:
-            self.destroy()
+            self.destroy(signals)
             raise
         for name in ("gate", "status"):
-            posix.unlink(name, dir_fd=self.directory.fd)
+            posix.unlink(name, dir_fd=directory.fd)
         if "poststart" in self.state.hooks:
-            self._poststart()
+            self._poststart(signals)
 
-    def _await_program(self, reports: int) -> None:
+    def _await_program(self, reports: int, signals: Signals, killed_before: int) -> None:
         """Read what the stage says between the gate and the program: nothing but success or one failure."""
         executing = False
-        poll = select.poll()
-        poll.register(reports, select.POLLIN)
         try:
             while True:
-                poll.poll()
+                signals.wait((reports,))
                 report = native.read_report(reports)
                 if report is None:
                     break
@@ -230,20 +261,27 @@ class Container:
         finally:
             posix.close(reports)
         if not executing:
-            raise Error("the container's process ended before its program was run")
+            why = " for lack of memory" if oom.kills(self.cgroup().paths()) > killed_before else ""
+            raise Error(f"the container's init process was killed{why} before its program was run")
 
-    def _poststart(self) -> None:
+    def _poststart(self, signals: Signals) -> None:
         from pyoci.host import hooks
 
-        state = self._hook_state("running", self.state.pid)
+        state = self.hook_state("running", self.state.pid)
         try:
             with self.source():
-                hooks.run(self.config(), "poststart", state)
-        except Error:
-            self.destroy()
+                hooks.run(self.config(), "poststart", state, signals, self._note_hook)
+        except Error as error:
+            undo = Undo()
+            undo.attempt("deleting the container", lambda: self.destroy(signals))
+            undo.tell(error)
             raise
 
-    def _hook_state(self, status: str, pid: int) -> "dict[str, Any]":
+    def _note_hook(self, pid: int) -> None:
+        self.directory.note_process("hook", pid)
+
+    def hook_state(self, status: str, pid: int) -> "dict[str, Any]":
+        """Give the state as hooks read it."""
         state = self.state
         return public_state(state.ociVersion, state.id, status, pid, state.bundle, state.annotations)
 
@@ -296,20 +334,23 @@ class Container:
 
     def pause(self) -> None:
         """Freeze every process of the container."""
-        require("pause", self.status())
-        self.cgroup().freeze()
+        with self.directory:
+            require("pause", self.status())
+            self.cgroup().freeze()
 
     def resume(self) -> None:
         """Let a paused container run on."""
-        require("resume", self.status())
-        self.cgroup().thaw()
+        with self.directory:
+            require("resume", self.status())
+            self.cgroup().thaw()
 
     def update(self, resources: "Resources") -> None:
         """Change the limits; what *resources* does not name stays as it is, and so do the device rules."""
-        require("update", self.status())
         from pyoci.config.versions import as_meant  # for this verb only
 
-        self.cgroup().apply(as_meant(resources, self.state.ociVersion), update=True)
+        with self.directory:
+            require("update", self.status())
+            self.cgroup().apply(as_meant(resources, self.state.ociVersion), update=True)
 
     def pids(self) -> "list[int]":
         """List the processes of the container by their pids on the host."""
@@ -336,73 +377,33 @@ class Container:
         """
         check_id(container_id)
         try:
-            directory = Directory.open(root, container_id, lock=False)
-        except StateError:
+            directory = Directory.open(root, container_id)
+            require_procfs()
             if force:
-                return
-            raise
-        require_procfs()
-        if force:
-            break_lock(directory)
-        directory.lock()
-        if not directory.is_current():
-            if force:
-                return
-            raise StateError(f"container does not exist: {container_id} in {root}")
-        container = cls(directory, directory.load() or half_made(directory, container_id))
-        if not force:
-            status = container.status()
-            if status not in ("created", "stopped"):
-                raise StateError(f"cannot delete container {container_id} that is not stopped: {status}")
-        container.destroy()
+                break_lock(directory)
+            with directory:
+                container = cls(directory, directory.load() or half_made(directory, container_id))
+                if not force:
+                    status = container.status()
+                    if status not in ("created", "stopped"):
+                        raise StateError(f"cannot delete container {container_id} that is not stopped: {status}")
+                container.destroy()
+        except NoContainerError:
+            if not force:
+                raise
 
-    def destroy(self) -> None:
-        """Kill what still runs, remove all that create has made (or a prefix of it), run the poststop hooks."""
-        config = self.config() if "poststop" in self.state.hooks else None
-        self._end_process()
-        if self.state.cgroup:
-            cgroup = self.cgroup()
-            if cgroup.pids():
-                cgroup.kill(SIGKILL)
-            cgroup.delete()
-        else:
-            self._undo_cgroups()
-        self.directory.remove()
-        if config is not None:
-            from pyoci.config.source import warn
-            from pyoci.host import hooks
+    def destroy(self, signals: "Signals | None" = None) -> None:
+        """Kill what still runs, remove all that create has made (or a prefix of it), run the poststop hooks.
 
-            for failure in hooks.failures(config, "poststop", self._hook_state("stopped", 0)):
-                warn(failure, self.source())
-
-    def _end_process(self) -> None:
-        """Kill the init process and wait until it has gone.
+        Every step is tried; what cannot be undone leaves the directory, so that it can be tried again.
 
         Raises:
-            Error: it did not end within 10 seconds.
+            Error: what could not be done, the first such thing and a note of the others.
         """
-        pidfd = self.open_process()
-        if pidfd < 0:
+        from pyoci.removal import remove  # for the verbs that end a container
+
+        if signals is not None:
+            remove(self, signals)
             return
-        try:
-            lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
-            if self.state.cgroup and "freezer" in self.cgroup().paths():
-                self.cgroup().thaw()
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            if not poll.poll(END_SECONDS * 1000):
-                raise Error(f"process {self.state.pid} did not end within {END_SECONDS:.0f} s of SIGKILL")
-        finally:
-            posix.close(pidfd)
-
-    def _undo_cgroups(self) -> None:
-        """Remove the cgroups of a create that was cut off, and what still runs in them."""
-        from pyoci.cgroups import Cgroup
-        from pyoci.cgroups.files import undo
-
-        paths = [entry["cgroup"] for entry in self.directory.journal() if "cgroup" in entry]
-        for path in paths:
-            if not any(other.startswith(path + "/") for other in paths):
-                leaf = Cgroup({"": path} if "/freezer/" not in path else {"freezer": path}, explicit=True)
-                leaf.kill(SIGKILL)
-        undo(paths)
+        with Signals(f"delete {self.state.id}") as own:
+            remove(self, own)

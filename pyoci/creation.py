@@ -8,6 +8,7 @@ import posix
 
 from pyoci import codec, native
 from pyoci.bundle import load, open_rootfs
+from pyoci.cgroups import oom
 from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
 from pyoci.config.model import Resources
@@ -15,6 +16,7 @@ from pyoci.config.readers import did_you_mean, some_of
 from pyoci.config.source import Source, warn
 from pyoci.config.tables import CAPABILITIES
 from pyoci.config.versions import as_meant
+from pyoci.directory import Directory
 from pyoci.errors import Error, wrap
 from pyoci.host import console, hooks, idmap
 from pyoci.host.conversation import (
@@ -26,13 +28,15 @@ from pyoci.host.conversation import (
     step_words,
 )
 from pyoci.host.inputs import Inputs
-from pyoci.host.passwd import home_directory
 from pyoci.kernel import require_procfs, require_version
 from pyoci.options import check_id
-from pyoci.plan.builder import Facts, Request
+from pyoci.pidfile import remove_pid_file, write_pid_file
+from pyoci.plan.builder import Facts
 from pyoci.plan.namespaces import birth
 from pyoci.record import replace
-from pyoci.state import Directory, State, now, public_state, stat_fields, user_name, write_all, write_file
+from pyoci.request import listen_fds, make_request
+from pyoci.state import State, now, public_state, stat_fields, user_name
+from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +47,9 @@ if TYPE_CHECKING:
     from pyoci.config.model import Config, Process
     from pyoci.options import CreateOptions
     from pyoci.plan.steps import Plan
+    from pyoci.signals import Signals
 
+SIGKILL = 9
 CAP_SYS_ADMIN = 21
 
 
@@ -60,30 +66,43 @@ class Creation:
     """
 
     def __init__(
-        self, directory: Directory, bundle: "Bundle", options: "CreateOptions", container_id: str
+        self,
+        directory: Directory,
+        bundle: "Bundle",
+        options: "CreateOptions",
+        container_id: str,
+        signals: "Signals",
     ) -> None:
         """Prepare; nothing happens yet."""
+        self.signals = signals
         self.directory = directory
         self.bundle = bundle
         self.options = options
         self.id = container_id
-        self.inputs = Inputs(directory.path)
+        self.inputs = Inputs(f"/proc/self/fd/{directory.fd}")
         self.cgroup: Cgroup | None = None
         self.talk: Conversation | None = None
         self.state: State | None = None
         self.cgroup_directories: list[str] = []
+        self.killed_before = 0
         self.resources = as_meant(bundle.config.linux.resources, bundle.config.ociVersion)
 
     def run(self) -> State:
         """Create the container.
 
         Raises:
-            Error: and then nothing is left, but for the poststop hooks that have run.
+            Error: nothing is left then, but for the poststop hooks that have run, or what is left is noted with it.
         """
         try:
             return self._run()
-        except BaseException:
-            self.undo()
+        except (Error, OSError) as error:
+            cause = self.talk.explain(error) if self.talk is not None else None
+            self.undo(cause or error)
+            if cause is None:
+                raise
+            raise cause from error
+        except BaseException as error:
+            self.undo(error)
             raise
 
     def _run(self) -> State:
@@ -92,6 +111,7 @@ class Creation:
         warn_of_unknown_capabilities(bundle.config.process, bundle.source())
         layout = detect()
         self._make_cgroup(layout)
+        self.signals.check()
         # The device list of v1 is written rule by rule, and denies too much meanwhile.
         early = layout.mode != "v2" or limits_come_first(bundle.config)
         if early:
@@ -115,34 +135,37 @@ class Creation:
             write_pid_file(self.options.pid_file, talk.stage.pid)
         talk.stage.go()
         self.inputs.close()
+        if self.options.expendable:
+            directory.note_process("owner", 0)
+        directory.end_journal()
         return self.state
+
+    def let_go(self) -> None:
+        """Close what belongs to the talk; the stage goes its way."""
+        assert self.talk is not None
+        self.talk.close()
 
     # ---- before the stage ----
 
     def _record_config(self) -> None:
         """Keep the configuration as it is now: later edits must not touch the container (runtime.md#lifecycle)."""
-        path = self.directory.path
-        owner = stat_fields(posix.getpid())
-        self.directory.note(
-            bundle=self.bundle.path, owner=posix.getpid(), ownerStartTime=owner[1] if owner else 0
-        )
+        directory = self.directory
+        directory.note(bundle=self.bundle.path)
+        if self.options.expendable:
+            directory.note_process("owner", posix.getpid())
         try:
-            fd = posix.open(
-                f"{path}/config.json", posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600
-            )
-            try:
-                write_all(fd, self.bundle.text)
-            finally:
-                posix.close(fd)
-            posix.mkfifo(f"{path}/gate", 0o600)
-            posix.mkfifo(f"{path}/status", 0o600)
+            directory.write("config.json", self.bundle.text)
+            posix.mkfifo("gate", 0o600, dir_fd=directory.fd)
+            posix.mkfifo("status", 0o600, dir_fd=directory.fd)
         except OSError as error:
-            raise wrap(f"writing the state directory {path}", error) from error
+            raise wrap(f"writing the state directory {directory.path}", error) from error
 
     def _make_cgroup(self, layout: "Any") -> None:
         config = self.bundle.config
         self.cgroup = plan_cgroup(config.linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
         self.cgroup.create(self._note_cgroup, self.resources)
+        if self.cgroup.main not in self.cgroup_directories:
+            self.killed_before = oom.kills(self.cgroup.paths())
 
     def _limit(self) -> None:
         """Put the limits into force: before anything runs that the configuration names."""
@@ -188,8 +211,9 @@ class Creation:
             posix.fchdir(back)
             for fd in (rootfs, back, *([cgroup] if cgroup is not None else [])):
                 posix.close(fd)
-        self.talk = talk = Conversation(stage)
+        self.talk = talk = Conversation(stage, self.signals, "the container's init process")
         talk.source = self.bundle.source()
+        talk.lacked_memory = self._lacked_memory
         talk.on_child = self._note_process
         talk.on_listener = self._send_listener
         self._note_process(stage.pid)
@@ -197,8 +221,7 @@ class Creation:
         return talk
 
     def _note_process(self, pid: int) -> None:
-        found = stat_fields(pid)
-        self.directory.note(pid=pid, startTime=found[1] if found else 0)
+        self.directory.note_process("pid", pid)
         if self.talk is not None and self.inputs.fds:
             self._fill_hook_state(self.talk, "creating")
 
@@ -213,7 +236,7 @@ class Creation:
             elif barrier == BARRIER_HOOKS:
                 self._run_hooks(talk)
             else:
-                raise Error(talk.post_mortem())
+                raise talk.post_mortem()
             self._fill_hook_state(talk, "creating")
             talk.stage.go()
         self._fill_hook_state(talk, "created")
@@ -221,7 +244,10 @@ class Creation:
     def _run_hooks(self, talk: Conversation) -> None:
         state = self._hook_state("creating", talk.stage.pid)
         for name in ("prestart", "createRuntime"):
-            hooks.run(self.bundle.config, name, state)
+            hooks.run(self.bundle.config, name, state, self.signals, self._note_hook)
+
+    def _note_hook(self, pid: int) -> None:
+        self.directory.note_process("hook", pid)
 
     def _hook_state(self, status: str, pid: int) -> "dict[str, Any]":
         config = self.bundle.config
@@ -274,22 +300,43 @@ class Creation:
 
     # ---- failure ----
 
-    def undo(self) -> None:
-        """Take everything back, as far as it came."""
-        self.inputs.close()
+    def undo(self, error: BaseException) -> None:
+        """Take everything back, as far as it came, after *error*, which learns of what could not be.
+
+        What is left has a directory and a journal then: ``list`` shows it, and ``delete`` tries again.
+        """
+        undo = Undo()
+        undo.attempt("closing the inputs", self.inputs.close)
         pid = 0
+        if (killed := self.cgroup) is not None:
+            undo.attempt("killing what is in the cgroup", lambda: killed.kill(SIGKILL))
         if self.talk is not None:
             pid = self.talk.stage.pid
-            self.talk.kill()
-        if self.cgroup is not None:
-            self.cgroup.kill(9)
-            undo_cgroups(self.cgroup_directories)
-        self.directory.remove()
-        if pid:
-            for failure in hooks.failures(self.bundle.config, "poststop", self._hook_state("stopped", 0)):
-                warn(failure, self.bundle.source())
+            undo.attempt("ending the container's init process", self.talk.kill)
+        undo.attempt("removing the cgroup", lambda: undo_cgroups(self.cgroup_directories))
+        if not undo.failures:
+            undo.attempt("removing the state directory", self.directory.remove)
         if pid and self.options.pid_file:
             remove_pid_file(self.options.pid_file, pid)
+        if pid and not undo.failures:
+            undo.attempt("running the poststop hooks", self._poststop)
+        undo.tell(error)
+        self.directory.close()
+
+    def _poststop(self) -> None:
+        state = self._hook_state("stopped", 0)
+        for failure in hooks.failures(self.bundle.config, "poststop", state, self.signals):
+            warn(failure, self.bundle.source())
+
+    def _lacked_memory(self) -> "tuple[str, str]":
+        """Say for what limit somebody in the cgroup was killed, and which setting that is; "" when nobody was."""
+        assert self.cgroup is not None
+        if oom.kills(self.cgroup.paths()) <= self.killed_before:
+            return "", ""
+        memory = self.resources and self.resources.memory
+        if memory and memory.limit is not None and memory.limit >= 0:
+            return f"by its memory limit of {memory.limit} bytes", "/linux/resources/memory/limit"
+        return "for lack of memory, because of a limit above its cgroup or of the host", ""
 
 
 def admit(container_id: str, options: "CreateOptions", *, detach: bool) -> "Bundle":
@@ -316,7 +363,7 @@ def identified(state: State, talk: Conversation) -> State:
     """
     found = stat_fields(talk.stage.pid)
     if found is None:
-        raise Error(talk.post_mortem())
+        raise talk.post_mortem()
     return replace(state, pid=talk.stage.pid, startTime=found[1])
 
 
@@ -337,56 +384,3 @@ def warn_of_unknown_capabilities(process: "Process | None", source: Source) -> N
             kind = "capability" if len(unknown) == 1 else "capabilities"
             message = f"ignoring the unknown {kind} {some_of(unknown)}{did_you_mean(unknown[0], CAPABILITIES)}"
             warn(Error(message, f"/process/capabilities/{name}"), source)
-
-
-def make_request(
-    bundle: "Bundle", options: "CreateOptions", container_id: str, paths: "dict[str, str]"
-) -> Request:
-    """Collect what the plan needs to know of the command line, and of sockets that the caller passes on.
-
-    LISTEN_FDS counts only when LISTEN_PID says that it is meant for this process; sd_listen_fds(3).
-    """
-    passed = listen_fds()
-    environment = home_directory(bundle.config.process, bundle.rootfs) if bundle.config.process else []
-    if passed:
-        names = posix.environ.get(b"LISTEN_FDNAMES", b"").decode("utf-8", "surrogateescape")
-        environment += [
-            f"LISTEN_FDS={passed}",
-            "LISTEN_PID=1",
-            *([f"LISTEN_FDNAMES={names}"] if names else []),
-        ]
-    return Request(
-        id=container_id,
-        bundle=bundle.path,
-        rootfs=bundle.rootfs,
-        noPivot=options.no_pivot,
-        noNewKeyring=options.no_new_keyring,
-        preserveFds=options.preserve_fds + passed,
-        extraEnv=environment,
-        cgroupPaths=paths,
-    )
-
-
-def listen_fds() -> int:
-    """Give the number of sockets that service managers have put behind descriptor 2 for this process."""
-    count, pid = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID", b"")
-    return int(count) if count.isdigit() and len(count) < 5 and pid == b"%d" % posix.getpid() else 0
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write a pid file that is never seen half written: digits only, renamed into place."""
-    try:
-        write_file(path if "/" in path else f"./{path}", str(pid).encode(), 0o644)
-    except OSError as error:
-        raise wrap(f"writing the pid file {path}", error) from error
-
-
-def remove_pid_file(path: str, pid: int) -> None:
-    """Remove the pid file of a process that never came to be, if it is that one's."""
-    from pyoci.state import read_file
-
-    try:
-        if read_file(path) == str(pid).encode():
-            posix.unlink(path)
-    except OSError:
-        return

@@ -4,8 +4,10 @@
     ├── UsageError        the command line is wrong
     ├── ConfigError       config.json (or another document) is wrong; holds every Problem
     ├── StateError        the container is missing, or in the wrong status
+    │   └── NoContainerError
     ├── KernelError       a system call failed; holds errno
-    └── HookError         a hook failed or ran out of time; holds its output
+    ├── HookError         a hook failed or ran out of time; holds its output
+    └── Interrupted       a signal that ends programs has arrived; holds its number
 
 Only ``__main__`` prints them; nobody logs and re-raises.
 """
@@ -83,8 +85,26 @@ class StateError(Error):
     """The operation is not allowed for this container now, or there is no such container."""
 
 
+class NoContainerError(StateError):
+    """There is no such container; the words are those that callers look for."""
+
+    def __init__(self, container_id: str, root: str) -> None:
+        """Take what was asked for."""
+        super().__init__(f"container does not exist: {container_id} in {root}")
+
+
 class HookError(Error):
     """A hook failed; the message names it and ends with what it printed."""
+
+
+class Interrupted(Error):
+    """A signal has ended what was being done, and that has been taken back; the exit status is 128 + its number."""
+
+    def __init__(self, what: str, number: int, name: str) -> None:
+        """Take what was being done, and the signal."""
+        self.number = number
+        self.exit_status = 128 + number
+        super().__init__(f"{what}: interrupted by {name}")
 
 
 class Problem(Record):

@@ -3,6 +3,7 @@
 import posix
 
 from pyoci import codec, native
+from pyoci.cgroups import oom
 from pyoci.cgroups.layout import Layout
 from pyoci.config.check_parts import number_list
 from pyoci.config.model import Capabilities, ExecCPUAffinity, Process, User
@@ -10,17 +11,20 @@ from pyoci.config.parse import parse_process
 from pyoci.config.readers import did_you_mean
 from pyoci.config.source import Option, Parts, Source
 from pyoci.config.tables import CAPABILITIES
-from pyoci.creation import is_privileged, warn_of_unknown_capabilities, write_pid_file
+from pyoci.creation import is_privileged, warn_of_unknown_capabilities
 from pyoci.errors import Error, StateError, UsageError, wrap
 from pyoci.host import console
 from pyoci.host.conversation import BARRIER_READY, Conversation
 from pyoci.host.inputs import Inputs, differing_namespaces
 from pyoci.host.passwd import home_directory
 from pyoci.options import parse_user
+from pyoci.pidfile import write_pid_file
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
 from pyoci.record import replace
+from pyoci.signals import Signals
 from pyoci.state import read_given
+from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +44,7 @@ class Execution:
         """Prepare; nothing happens yet."""
         self.container = container
         self.options = options
-        self.inputs = Inputs(container.directory.path)
+        self.inputs = Inputs(f"/proc/self/fd/{container.directory.fd}")
         self.process_text = b""
         self.source = source_of(options, container.source(), lambda: self.process_text)
 
@@ -58,7 +62,25 @@ class Execution:
         config = self._config()
         assert config.process is not None
         console.check(config.process.terminal, options.console_socket, options.detach)
-        foreground = None if options.detach else console.Foreground()
+        with Signals(f"exec {state.id}", everything=not options.detach) as signals:
+            foreground = None if options.detach else console.Foreground()
+            try:
+                talk = self._lead(config, signals, foreground)
+            except BaseException:
+                if foreground is not None:
+                    foreground.end()
+                raise
+            try:
+                return 0 if foreground is None else foreground.wait(talk.stage.pidfd, talk.console)
+            finally:
+                talk.close()
+
+    def _lead(
+        self, config: "Config", signals: Signals, foreground: "console.Foreground | None"
+    ) -> Conversation:
+        """Plan, and lead a stage to its program."""
+        options, state = self.options, self.container.state
+        assert config.process is not None
         pidfd = self._init()
         try:
             self.inputs.given["container"] = pidfd
@@ -77,21 +99,13 @@ class Execution:
                 kinds,
             )
             stage = self._spawn(config.process.execCPUAffinity or ExecCPUAffinity())
-            talk = Conversation(stage)
+            talk = Conversation(stage, signals, "the process")
             talk.source = self.source
             self._start(talk, plan, foreground)
-        except BaseException:
-            if foreground is not None:
-                foreground.end()
-            raise
+            return talk
         finally:
             posix.close(pidfd)
             self.inputs.close()
-        self.container.directory.close()
-        if foreground is None:
-            talk.stage.close()
-            return 0
-        return foreground.wait(talk.stage.pidfd, talk.console)
 
     def _init(self) -> int:
         """Open the container's init process.
@@ -142,7 +156,8 @@ class Execution:
         Raises:
             Error: a step failed; the process has gone then.
         """
-        options = self.options
+        options, killed_before = self.options, oom.kills(self.container.cgroup().paths())
+        talk.lacked_memory = lambda: self._lacked_memory(killed_before)
         try:
             talk.send(plan, self.inputs.open(plan))
             talk.expect(BARRIER_READY)
@@ -159,9 +174,18 @@ class Execution:
                 raise Error("the stage waits where it should run the program")
             if options.pid_file:
                 write_pid_file(options.pid_file, talk.stage.pid)
-        except BaseException:
-            talk.kill()
-            raise
+        except BaseException as error:
+            cause = talk.explain(error) if isinstance(error, (Error, OSError)) else None
+            undo = Undo()
+            undo.attempt("ending the process", talk.kill)
+            undo.tell(cause or error)
+            if cause is None:
+                raise
+            raise cause from error
+
+    def _lacked_memory(self, killed_before: int) -> "tuple[str, str]":
+        killed = oom.kills(self.container.cgroup().paths()) > killed_before
+        return "for lack of memory, because of the container's limit or one above it" if killed else "", ""
 
     # ---- what is run ----
 

@@ -6,7 +6,6 @@ and wraps the few kernel calls that ``posix`` lacks.
 
 import posix
 import select
-import time
 from errno import errorcode
 
 from pyoci._native import ffi as ffi
@@ -25,7 +24,7 @@ EINTR = 4
 EBADMSG = 74
 ETIMEDOUT = 110
 SIGKILL = 9
-TAIL, OUTPUT_LIMIT = 4096, 16 << 20
+END_SECONDS = 10
 RESOLVE_IN_ROOT = 0x10  # openat2(2)
 
 
@@ -131,6 +130,7 @@ class Stage:
         self.pid = pid
         self.pidfd = pidfd
         self.channel = channel
+        self.status: int | None = None
 
     @classmethod
     def spawn(cls, clone_flags: int, cgroup: "int | None", preserve: int, ahead: int = 0) -> "Stage":
@@ -170,14 +170,29 @@ class Stage:
         check(lib.pyoci_go(self.channel), "answering the stage")
 
     def kill(self) -> None:
-        """End the process, wait until it has gone, and let go."""
-        lib.pyoci_pidfd_send_signal(self.pidfd, SIGKILL)
-        self.reap()
-        self.close()
+        """End the process, wait until it has gone, and let go.
+
+        Raises:
+            Error: it did not end within 10 seconds.
+        """
+        try:
+            lib.pyoci_pidfd_send_signal(self.pidfd, SIGKILL)
+            if not has_ended(self.pidfd, END_SECONDS * 1000):
+                raise Error(f"process {self.pid} did not end within {END_SECONDS} s of SIGKILL")
+            self.reap()
+        finally:
+            self.close()
 
     def reap(self) -> int:
         """Wait for the end of the process; its exit status, or minus the signal that killed it."""
-        return reap(self.pidfd)
+        if self.status is None:
+            self.status = reap(self.pidfd)
+        return self.status
+
+    def go_on_with(self, pid: int, pidfd: int) -> None:
+        """Be the successor that a stage has left behind."""
+        posix.close(self.pidfd)
+        self.pid, self.pidfd, self.status = pid, pidfd, None
 
     def close(self) -> None:
         """Let go of the descriptors; a stage that has not passed its last barrier ends by this."""
@@ -194,9 +209,16 @@ def reap(pidfd: int) -> int:
     return info.si_status if info.si_code == posix.CLD_EXITED else -info.si_status
 
 
+def has_ended(pidfd: int, milliseconds: int) -> bool:
+    """Tell whether a process has ended, or does within that time."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
 def memfd(name: str) -> int:
     """Make an empty memfd that can still be written."""
-    return check(lib.pyoci_memfd(_cstring(name), b"", 0, 0), "making a memfd")
+    return check(lib.pyoci_memfd(cstring(name), b"", 0, 0), "making a memfd")
 
 
 def run_steps(plan: "Plan", inputs: "list[int]") -> "list[int]":
@@ -269,7 +291,7 @@ def failure(report: Report, step: "tuple[str, str, str, dict[str, str]]") -> Err
         if report.detail == getattr(lib, name):
             hint = f"{text}{f': {hint}' if hint else ''}"
     if report.text:
-        hint = f"{hint}: {_one_line(report.text)}" if hint else _one_line(report.text)
+        hint = f"{hint}: {one_line(report.text)}" if hint else one_line(report.text)
     return KernelError(what, report.err, origin, hint)
 
 
@@ -296,108 +318,17 @@ def _hook_failure(report: Report, what: str, origin: str) -> HookError:
 
 def printed(text: str) -> str:
     """Say what a program printed, in one line; "" when it was nothing."""
-    line = _one_line(text)
+    line = one_line(text)
     return f"it printed: {line}" if line else ""
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Fold a text into one line that a terminal can show."""
     return " | ".join(
         "".join(c if c.isprintable() else " " for c in line).strip() for line in text.strip().splitlines()
     )
 
 
-class ProgramTimeout(Exception):
-    """A program of the host ran out of time and was killed; the text is what it printed."""
-
-
-def run_program(
-    path: str,
-    argv: "list[str]",
-    env: "list[str]",
-    text: bytes,
-    timeout: int | None,
-    *,
-    whole: bool = False,
-    bound: bool = False,
-) -> "tuple[int, str]":
-    """Run a program of the host to its end, with *text* on its standard input.
-
-    timeout is in seconds, None waits for ever; a bound program is killed when this process dies.  Gives the exit
-    status (negative: the signal that killed it) and the end of what it printed, as one line; with whole all of
-    it, as it is.
-
-    Raises:
-        OSError: it cannot be run.
-        ProgramTimeout: it was killed, with its process group.
-    """
-    memfd = check(lib.pyoci_memfd(b"pyoci-stdin", text, len(text), 0), "making a memfd")
-    output, write_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
-    pidfd = ffi.new("int *")
-    pid = -EINTR
-    try:
-        pid = lib.pyoci_execute(
-            _cstring(path), _packed(argv), len(argv), _packed(env), len(env), memfd, write_end, -1, bound, pidfd
-        )
-    finally:
-        posix.close(memfd)
-        posix.close(write_end)
-        if pid < 0:
-            posix.close(output)
-    if pid < 0:
-        raise OSError(-pid, posix.strerror(-pid))
-    try:
-        return _watch(pid, pidfd[0], output, timeout, whole)
-    finally:
-        posix.close(pidfd[0])
-        posix.close(output)
-
-
-def _watch(pid: int, pidfd: int, output: int, timeout: int | None, whole: bool) -> "tuple[int, str]":
-    """Collect output until the program ends; what its children print later is not waited for."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    poll = select.poll()
-    poll.register(output, select.POLLIN)
-    poll.register(pidfd, select.POLLIN)
-    tail, ended, killed = b"", False, False
-    while not ended:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        try:
-            events = dict(poll.poll(left))
-        except KeyboardInterrupt:
-            posix.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
-            raise
-        if not events:
-            posix.killpg(pid, SIGKILL)
-            killed, deadline = True, None
-        ended = pidfd in events
-        if output in events or ended:
-            tail = _drain(output, tail, poll, OUTPUT_LIMIT if whole else TAIL)
-    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
-    text = tail.decode("utf-8", "replace")
-    line = text if whole else _one_line(text)
-    if killed:
-        raise ProgramTimeout(printed(line))
-    return status, line
-
-
-def _drain(fd: int, tail: bytes, poll: "select.poll", limit: int) -> bytes:
-    """Read what is there, and keep the end of it."""
-    while True:
-        try:
-            chunk = posix.read(fd, 65536)
-        except BlockingIOError:
-            return tail
-        if not chunk:
-            poll.modify(fd, 0)
-            return tail
-        tail = (tail + chunk)[-limit:]
-
-
-def _cstring(text: str) -> bytes:
+def cstring(text: str) -> bytes:
+    """Return a text as the kernel takes it, without its NUL."""
     return text.encode("utf-8", "surrogateescape")
-
-
-def _packed(texts: "list[str]") -> bytes:
-    """Put strings one behind the other, each with its NUL."""
-    return b"".join(_cstring(text) + b"\0" for text in texts)

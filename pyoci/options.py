@@ -12,7 +12,11 @@ SUFFIXES = "kmgt"
 
 
 class CreateOptions(Record):
-    """Options of create and run; paths are absolute or relative to the current directory, "" is unset."""
+    """Options of create and run; paths are absolute or relative to the current directory, "" is unset.
+
+    expendable says that this process exists for this one call, as a command does: delete with force may kill it when
+    it hangs in the middle of making the container.
+    """
 
     bundle: str = ""
     config: str = ""
@@ -25,6 +29,7 @@ class CreateOptions(Record):
     cgroup_manager: str = "cgroupfs"
     detach: bool = False
     keep: bool = False
+    expendable: bool = False
 
 
 class ExecOptions(Record):

@@ -1,19 +1,20 @@
 """What a create that was killed has left behind, pieced together from its journal."""
 
-import fcntl
 import posix
 import select
 import time
 
 from pyoci import native
+from pyoci.directory import Directory
 from pyoci.errors import StateError
-from pyoci.state import Directory, State, is_alive, stat_fields
+from pyoci.state import State, is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 SIGKILL = 9
+PATIENCE = 1.0
 
 
 def half_made(directory: Directory, container_id: str) -> State:
@@ -25,7 +26,7 @@ def half_made(directory: Directory, container_id: str) -> State:
     names = posix.listdir(directory.fd)
     if names and "journal" not in names:
         raise StateError(f"{directory.path} was not made by pyoci")
-    known: dict[str, Any] = {"bundle": "", "pid": 0, "startTime": 0}
+    known: dict[str, Any] = {"bundle": "", "pid": 0, "pidStart": 0}
     for entry in directory.journal():
         known.update({key: value for key, value in entry.items() if key in known})
     return State(
@@ -36,46 +37,47 @@ def half_made(directory: Directory, container_id: str) -> State:
         created="1970-01-01T00:00:00Z",
         owner="",
         pid=known["pid"],
-        startTime=known["startTime"],
+        startTime=known["pidStart"],
         version=0,
     )
 
 
-def is_locked(directory: Directory) -> bool:
-    """Tell whether somebody else holds the lock; for readers, who take none."""
-    probe = posix.open(directory.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    try:
-        fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        posix.close(probe)
-    return False
-
-
 def break_lock(directory: Directory) -> None:
-    """Take the lock from a create that hangs in a hook: after a moment kill pyoci and the stage it started."""
-    deadline = time.monotonic() + 1.0
-    while is_locked(directory):
-        if time.monotonic() < deadline:
-            select.poll().poll(5)
-            continue
-        for entry in directory.journal():
-            for pid, start in (("owner", "ownerStartTime"), ("pid", "startTime")):
-                if pid in entry and is_alive(entry[pid], entry[start]):
-                    kill_exactly(entry[pid], entry[start])
-        return
+    """Take the lock from a verb that hangs.
+
+    After a second it is killed what the verb waits for, so that it fails and takes itself back: the hook, or the
+    process that is to be the container's init.  When that does not help, pyoci itself is, if it is a command that
+    exists for this one create; another program, which only uses pyoci, is never killed.
+
+    Raises:
+        StateError: the verb is of such a program, and does not end.
+    """
+    begin = time.monotonic()
+    while directory.is_locked():
+        passed = time.monotonic() - begin
+        last: dict[str, Any] = {}
+        for entry in directory.journal() if passed > PATIENCE else ():
+            last.update(entry)
+        for what in ("hook", "pid"):
+            kill_exactly(last.get(what, 0), last.get(f"{what}Start", 0))
+        is_command = passed > 2 * PATIENCE and kill_exactly(last.get("owner", 0), last.get("ownerStart", 0))
+        if passed > 10 * PATIENCE and not is_command:
+            raise StateError(f"{directory.path} is in use by another program, which does not let go")
+        select.poll().poll(5)
 
 
-def kill_exactly(pid: int, start_time: int) -> None:
-    """Kill a process if it is still the one that was recorded."""
+def kill_exactly(pid: int, start_time: int) -> bool:
+    """Kill a process if it is still the one that was recorded; tell whether it was."""
     try:
-        pidfd = posix.pidfd_open(pid, 0)
+        pidfd = posix.pidfd_open(pid, 0) if pid > 0 else -1
     except OSError:
-        return
+        return False
+    if pidfd < 0:
+        return False
     try:
-        found = stat_fields(pid)
-        if found and found[1] == start_time:
-            native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
+        if not is_alive(pid, start_time):
+            return False
+        native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
     finally:
         posix.close(pidfd)
+    return True

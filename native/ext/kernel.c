@@ -79,17 +79,42 @@ uint64_t pyoci_capabilities(void)
 
 /* ---- signals ---- */
 
-int pyoci_signalfd(void)
-{
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
-    sigset_t set;
+enum { SET_SIZE = sizeof(uint64_t), SIGNALS = 64 };
 
-    sigfillset(&set);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sigdelset(&set, faults[i]);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+int pyoci_signalfd(uint64_t set)
+{
+    return result_of(syscall(SYS_signalfd4, -1, &set, (size_t)SET_SIZE, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+/* A signal that is ignored stays pending while it is blocked, and would be read. */
+int pyoci_hold_signals(uint64_t hold, uint64_t watch, struct pyoci_held *held)
+{
+    int fd;
+
+    if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &hold, &held->before, (size_t)SET_SIZE) < 0)
         return -errno;
-    return result_of(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    watch &= ~held->before;
+    held->handled = 0;
+    for (int number = 1; number <= SIGNALS; number++) {
+        uint64_t bit = 1ULL << (number - 1);
+        struct sigaction action;
+
+        if (!(watch & bit) || sigaction(number, NULL, &action) < 0)
+            continue;
+        if (!(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN)
+            watch &= ~bit;
+        else if ((action.sa_flags & SA_SIGINFO) || action.sa_handler != SIG_DFL)
+            held->handled |= bit;
+    }
+    fd = pyoci_signalfd(watch);
+    if (fd < 0)
+        pyoci_release_signals(held);
+    return fd;
+}
+
+void pyoci_release_signals(const struct pyoci_held *held)
+{
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held->before, NULL, (size_t)SET_SIZE);
 }
 
 int pyoci_read_signal(int fd)

@@ -20,8 +20,17 @@ int pyoci_ns_type(int fd);
 /* The effective capabilities of this process, bit by bit. */
 uint64_t pyoci_capabilities(void);
 
-/* Block all signals but those of a fault of our own, and give a descriptor from which they are read. */
-int pyoci_signalfd(void);
+/* Sets of signals: bit n - 1 stands for signal n. */
+struct pyoci_held {
+    uint64_t before;            /* the mask as it was */
+    uint64_t handled;           /* those of the watched ones that the program has a handler for */
+};
+/* Block the signals of *hold*, and give a descriptor from which those of *watch* are read that were neither
+ * blocked nor ignored. */
+int pyoci_hold_signals(uint64_t hold, uint64_t watch, struct pyoci_held *held);
+void pyoci_release_signals(const struct pyoci_held *held);
+/* A descriptor from which blocked signals are read. */
+int pyoci_signalfd(uint64_t set);
 /* The number of the next signal; -EAGAIN when there is none. */
 int pyoci_read_signal(int fd);
 

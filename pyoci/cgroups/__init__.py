@@ -21,11 +21,11 @@ from pyoci.cgroups.files import (
     read,
     read_or,
     remove_tree,
-    undo,
     unprivileged,
     write,
 )
 from pyoci.errors import Error, KernelError, StateError, wrap
+from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.config.model import Resources
-
-__all__ = ["Cgroup", "from_state", "undo"]
 
 SIGKILL = 9
 FREEZE_SECONDS = 10.0
@@ -86,6 +84,11 @@ class Cgroup:
             if key in self._paths:
                 return self._paths[key]
         return ""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether create has made it, so that nobody was in it before."""
+        return not self._paths or self.main in self._made
 
     def _directories(self) -> "dict[str, str]":
         """Map each directory, once, to one of its controllers: joined controllers share a directory."""
@@ -340,9 +343,10 @@ class Cgroup:
         Raises:
             KernelError: somebody was still in the cgroup after *seconds* (EBUSY).
         """
-        deadline = Deadline(seconds)
-        for directory in self._made:
-            remove_tree(directory, deadline)
+        deadline, undo = Deadline(seconds), Undo()
+        for path in self._made:
+            undo.attempt(f"removing the cgroup {path}", lambda path=path: remove_tree(path, deadline))  # type: ignore[misc]
+        undo.finish()
 
 
 def from_state(saved: "Mapping[str, Any]") -> Cgroup:

@@ -10,6 +10,7 @@ import time
 
 from pyoci.errors import KernelError, wrap
 from pyoci.record import Record
+from pyoci.undo import Undo
 
 WHOLE_ID_MAP = ["0", "0", "4294967295"]
 
@@ -258,18 +259,19 @@ def _remove(path: str) -> OSError | None:
 def undo(journal: "Iterable[str]", seconds: float = 10.0) -> None:
     """Remove the directories that a journal names, last ones first.
 
-    A leaf goes with what is below it.  A parent stays when somebody else uses it by now.
+    A leaf goes with what is below it.  A parent stays when somebody else uses it by now.  All of them are tried.
 
     Raises:
-        KernelError: a process is still in a leaf after *seconds*.
+        KernelError: a leaf cannot be removed, or a process is still in it after *seconds*.
     """
     paths = list(dict.fromkeys(journal))
-    deadline = Deadline(seconds)
+    deadline, failed = Deadline(seconds), Undo()
     for path in reversed(paths):
         if any(other.startswith(path + "/") for other in paths):
             _remove(path)
         else:
-            remove_tree(path, deadline)
+            failed.attempt(f"removing the cgroup {path}", lambda path=path: remove_tree(path, deadline))  # type: ignore[misc]
+    failed.finish()
 
 
 class Deadline:

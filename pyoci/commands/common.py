@@ -2,10 +2,12 @@
 
 import posix
 
-from pyoci.errors import Error, UsageError, wrap
+from pyoci.directory import open_root
+from pyoci.errors import Error, Interrupted, UsageError, wrap
 from pyoci.log import error as error_line
 from pyoci.options import CreateOptions
 from pyoci.state import absolute, write_all
+from pyoci.undo import notes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def create_options(command: "Command") -> CreateOptions:
         cgroup_manager=cgroup_manager(command),
         detach=given["detach"],
         keep=bool(given.get("keep")),
+        expendable=True,
     )
 
 
@@ -83,10 +86,14 @@ def names_below(root: str) -> "list[str]":
     """List what a state root holds, in order; one that does not exist yet holds nothing.
 
     Raises:
-        KernelError: it cannot be read.
+        Error: it cannot be read, or somebody else could change it.
     """
     try:
-        return sorted(posix.listdir(root))
+        fd = open_root(root)
+        try:
+            return sorted(posix.listdir(fd))
+        finally:
+            posix.close(fd)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -103,14 +110,17 @@ def each(ids: "list[str]", act: "Callable[[str], None]") -> int:
 
     Raises:
         Error: what went wrong with the last one that failed; what went wrong with those before is shown.
+        Interrupted: a signal has arrived; the others are left as they are.
     """
     failure = None
     for container_id in ids:
         try:
             act(container_id)
+        except Interrupted:
+            raise
         except Error as error:
             if failure is not None:
-                error_line(str(failure))
+                error_line(f"{failure}{notes(failure)}")
             failure = error
     if failure is not None:
         raise failure

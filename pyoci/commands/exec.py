@@ -34,4 +34,4 @@ def run(command: "Command") -> int:
         cgroup=given["cgroup"],
         ignore_paused=given["ignore-paused"],
     )
-    return Container.load(state_root(command), command.words[0], lock=False).execute(options)
+    return Container.load(state_root(command), command.words[0]).execute(options)

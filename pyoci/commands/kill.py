@@ -21,7 +21,7 @@ def run(command: "Command") -> int:
     root, everyone = state_root(command), bool(command.options["all"])
 
     def kill(container_id: str) -> None:
-        container = Container.load(root, container_id, lock=False)
+        container = Container.load(root, container_id)
         signal = given[0] if given else parse_signal(container.state.annotations.get(STOP_SIGNAL, "TERM"))
         container.kill(signal, everyone=everyone)
 

@@ -6,7 +6,7 @@ import posix
 from pyoci import codec
 from pyoci.commands.common import names_below, show, state_root
 from pyoci.container import Container
-from pyoci.errors import Error, KernelError, StateError, UsageError, printable, wrap
+from pyoci.errors import Error, KernelError, UsageError, printable, wrap
 from pyoci.kernel import require_procfs
 
 TYPE_CHECKING = False
@@ -68,13 +68,12 @@ def listing(root: str) -> "list[dict[str, Any]]":
     found = []
     for name in names:
         try:
-            container = Container.load(root, name, lock=False)
-            if container.state.version:
-                found.append(container.describe())
-            container.directory.close()
-        except (StateError, FileNotFoundError, PermissionError):
-            continue
+            state = Container.load(root, name).describe()
+            if state["bundle"] or state["status"] == "creating":  # an empty directory may be anybody's
+                found.append(state)
         except KernelError as error:
             if error.number not in (errno.EACCES, errno.EPERM):
                 raise
+        except (Error, FileNotFoundError, PermissionError):
+            continue
     return found

@@ -6,10 +6,11 @@ from pyoci import bundle as bundles
 from pyoci import codec
 from pyoci.cgroups.layout import detect, plan_cgroup
 from pyoci.commands.common import create_options, show
-from pyoci.creation import is_privileged, make_request
+from pyoci.creation import is_privileged
 from pyoci.errors import printable
 from pyoci.plan import build
 from pyoci.plan.builder import Facts
+from pyoci.request import make_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

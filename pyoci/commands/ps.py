@@ -2,10 +2,11 @@
 
 import posix
 
-from pyoci import codec, native
+from pyoci import codec
 from pyoci.commands.common import show, state_root
 from pyoci.container import Container
 from pyoci.errors import Error, UsageError
+from pyoci.host import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def run(command: "Command") -> int:
     form = command.options["format"]
     if form not in ("", "table", "json"):
         raise UsageError(f'ps: the format is table or json, not "{form}"')
-    pids = Container.load(state_root(command), command.words[0], lock=False).pids()
+    pids = Container.load(state_root(command), command.words[0]).pids()
     if form == "json":
         return show(codec.dumps(pids) + "\n")
     return show(select_lines(run_ps(command.words[1:] or ["-ef"]), pids))
@@ -35,7 +36,7 @@ def run_ps(options: "list[str]") -> str:
     path = next((path for path in PROGRAMS if posix.access(path, posix.X_OK)), "")
     if not path:
         raise Error("ps is not installed; use --format json")
-    status, output = native.run_program(path, ["ps", *options], [], b"", SECONDS, whole=True)
+    status, output = programs.run_program(path, ["ps", *options], [], b"", SECONDS, whole=True)
     if status != 0:
         raise Error(f"ps {' '.join(options)} failed: {' '.join(output.split())}")
     return output

@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 def run(command: "Command") -> int:
     """Print the state object."""
-    container = Container.load(state_root(command), command.words[0], lock=False)
+    container = Container.load(state_root(command), command.words[0])
     return show(codec.dumps(container.describe(), indent="  ") + "\n")

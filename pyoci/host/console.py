@@ -6,6 +6,7 @@ import select
 
 from pyoci import native
 from pyoci.errors import Error
+from pyoci.signals import EVERYTHING
 from pyoci.state import write_all
 
 lib, ffi = native.lib, native.ffi
@@ -53,8 +54,8 @@ class Foreground:
     SIGCHLD, SIGWINCH, SIGPIPE, SIGURG = 17, 28, 13, 23
 
     def __init__(self) -> None:
-        """Hold all signals back from now on: they come as data."""
-        self.signals = native.check(lib.pyoci_signalfd(), "making a signal descriptor")
+        """Read signals as data from now on; they are held back already, see pyoci.signals."""
+        self.signals = native.check(lib.pyoci_signalfd(EVERYTHING), "making a signal descriptor")
         self.saved = ffi.new("struct pyoci_termios *")
         self.raw = False
 
@@ -80,10 +81,13 @@ class Foreground:
         posix.set_blocking(master, False)
 
     def end(self) -> None:
-        """Give our terminal back as it was."""
+        """Give our terminal back as it was, and read no more signals."""
         if self.raw:
             lib.pyoci_tty_restore(0, self.saved)
             self.raw = False
+        if self.signals >= 0:
+            posix.close(self.signals)
+            self.signals = -1
 
     def _loop(self, pidfd: int, master: int) -> None:
         poll = select.poll()

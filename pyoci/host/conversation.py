@@ -2,13 +2,12 @@
 
 import errno
 import posix
-import select
 
 from pyoci import native
 from pyoci.config.readers import did_you_mean
 from pyoci.config.source import warn
-from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS
-from pyoci.errors import Error
+from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS, SIGNALS
+from pyoci.errors import Error, KernelError
 from pyoci.state import read_file
 
 TYPE_CHECKING = False
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from pyoci.config.source import Source
     from pyoci.plan.steps import Plan, Step
+    from pyoci.signals import Signals
 
 lib = native.lib
 FILE_SYSTEMS = (
@@ -29,6 +29,9 @@ FILE_SYSTEM_OPTIONS = (
     *("hidepid", "subset", "lowerdir", "upperdir", "workdir", "context"),
 )
 ENDING_MILLISECONDS = 1000
+SIGKILL, SIGSYS = 9, 31
+# What the host side sees first of a stage that is just ending.
+ENDING = (errno.EPIPE, errno.ECONNRESET, errno.ESRCH)
 BARRIER_MAPS, BARRIER_HOOKS, BARRIER_READY = lib.BARRIER_MAPS, lib.BARRIER_HOOKS, lib.BARRIER_READY
 
 
@@ -66,17 +69,22 @@ class Conversation:
 
     console is the master of the terminal once it was made (the caller takes it over by setting it to -1).
     on_child is called with each new pid that carries the container on; on_listener with the number of the
-    seccomp listener in the stage; source is where the settings of the plan come from.
+    seccomp listener in the stage; source is where the settings of the plan come from; lacked_memory gives the words
+    and the setting when somebody in its cgroup was killed for lack of memory.
     """
 
-    def __init__(self, stage: native.Stage) -> None:
-        """Take the stage over: close() or kill() ends the talk."""
+    def __init__(self, stage: native.Stage, signals: "Signals", who: str) -> None:
+        """Take the stage over: close() or kill() ends the talk.  *who* is what it becomes, as errors name it."""
         self.stage = stage
+        self.signals = signals
+        self.who = who
         self.plan: Plan | None = None
         self.source: Source | None = None
         self.console = -1
+        self.explained = False
         self.on_child: Callable[[int], None] = ignore
         self.on_listener: Callable[[int], None] = ignore
+        self.lacked_memory: Callable[[], tuple[str, str]] = lambda: ("", "")
 
     def send(self, plan: "Plan", inputs: "list[int]") -> None:
         """Hand over the plan and the descriptors of its inputs."""
@@ -88,8 +96,9 @@ class Conversation:
 
         Raises:
             Error: a step failed, or the stage died.
+            Interrupted: a signal has arrived meanwhile.
         """
-        while report := self.stage.receive():
+        while report := self._listen():
             if report.kind == lib.REPORT_FAILED:
                 raise self._failure(report)
             if report.kind == lib.REPORT_BARRIER:
@@ -107,6 +116,7 @@ class Conversation:
 
     def _failure(self, report: native.Report) -> Error:
         """Explain a step that failed."""
+        self.explained = True
         failure = native.failure(report, step_words(self.plan, report.step))
         if self.plan is not None and report.step < len(self.plan.steps):
             failure.more += suggestion(report, self.plan.steps[report.step])
@@ -126,35 +136,73 @@ class Conversation:
             Error: as barrier(), or the stage died on the way.
         """
         if self.barrier() != barrier:
-            raise Error(self.post_mortem())
+            raise self.post_mortem()
+
+    def _listen(self) -> native.Report | None:
+        """Wait for the next report, for the stage's end and for our own signals at once; None at the end of the talk.
+
+        Somebody else may hold the channel open when the stage has gone, so its end of file is not waited for.
+        """
+        stage = self.stage
+        ready = self.signals.wait((stage.channel, stage.pidfd))
+        if stage.channel in ready or stage.channel in self.signals.wait((stage.channel,), 0):
+            return stage.receive()
+        return None
 
     def _follow(self, pidfd: int) -> None:
         """Go on with the child that the stage has left behind as its successor."""
+        self.signals.wait((self.stage.pidfd,))
         self.stage.reap()
-        posix.close(self.stage.pidfd)
-        self.stage.pidfd = pidfd
-        self.stage.pid = pid_of(pidfd)
+        self.stage.go_on_with(pid_of(pidfd), pidfd)
         self.on_child(self.stage.pid)
 
-    def post_mortem(self) -> str:
+    def explain(self, error: Error | OSError) -> Error | None:
+        """Return what an error comes from, when that is the end of the stage: in its own words if it has left some."""
+        number = error.number if isinstance(error, KernelError) else error.errno if isinstance(error, OSError) else 0
+        moment = ENDING_MILLISECONDS if number in ENDING else 0
+        if self.explained or not number or self.stage.pidfd < 0 or not native.has_ended(self.stage.pidfd, moment):
+            return None
+        try:
+            while report := self._listen():
+                if report.kind == lib.REPORT_FAILED:
+                    return self._failure(report)
+                if report.fd >= 0:
+                    posix.close(report.fd)
+        except Error:
+            return None
+        return self.post_mortem()
+
+    def post_mortem(self) -> Error:
         """Say how a stage ended that did not explain itself; it has a moment for it."""
-        poll = select.poll()
-        poll.register(self.stage.pidfd, select.POLLIN)
-        if not poll.poll(ENDING_MILLISECONDS):
-            return "the process that becomes the container does something else than it was told"
+        if not native.has_ended(self.stage.pidfd, ENDING_MILLISECONDS):
+            return Error(f"{self.who} does something else than it was told")
         status = self.stage.reap()
-        if status == -9:
-            return "the process was killed while the container was made; its memory limit may be too low"
-        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return f"the process ended while the container was made ({how})"
+        if status >= 0:
+            return Error(f"{self.who} ended with status {status} before it ran its program")
+        words, origin = self.lacked_memory() if status == -SIGKILL else ("", "")
+        name = {number: name for name, number in SIGNALS.items()}.get(-status, f"signal {-status}")
+        if status == -SIGSYS and self.plan and any(step.op == "OP_SECCOMP" for step in self.plan.steps):
+            words, origin = f"by its seccomp filter ({name})", "/linux/seccomp"
+        return Error(f"{self.who} was killed {words or f'by {name}'}", origin)
 
     def kill(self) -> None:
-        """End the stage and everything that hangs on the talk."""
+        """End the stage and everything that hangs on the talk.
+
+        Raises:
+            Error: it did not end.
+        """
+        try:
+            if self.stage.pidfd >= 0:
+                self.stage.kill()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the stage, which goes its way, and of its terminal."""
         if self.console >= 0:
             posix.close(self.console)
             self.console = -1
-        if self.stage.pidfd >= 0:
-            self.stage.kill()
+        self.stage.close()
 
 
 def pid_of(pidfd: int) -> int:

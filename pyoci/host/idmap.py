@@ -3,9 +3,9 @@
 import errno
 import posix
 
-from pyoci import native
 from pyoci.config.model import IDMapping
 from pyoci.errors import Error, wrap
+from pyoci.host import programs
 from pyoci.state import write_all
 
 TYPE_CHECKING = False
@@ -69,6 +69,6 @@ def _run_helper(name: str, pid: int, maps: "Sequence[IDMapping]", origin: str) -
     else:
         raise Error(f"mapping ids without privilege needs {name}, which is not installed", origin)
     numbers = [str(number) for m in maps for number in (m.containerID, m.hostID, m.size)]
-    status, output = native.run_program(path, [path, str(pid), *numbers], [], b"", timeout=30)
+    status, output = programs.run_program(path, [path, str(pid), *numbers], [], b"", timeout=30)
     if status != 0:
         raise Error(f"{name} refused the mapping: {output}", origin)

@@ -14,7 +14,7 @@ from tests.helpers_runtime import wait_until
 
 pytestmark = pytest.mark.requires("root")
 # What changes the machine, or lets the stage do so, and the end.
-CHANGING = {"mkdir", "mknodat", "write", "clone3", "sendmsg", "sendto", "recvmsg", "rename", "exit_group"}
+CHANGING = {"mkdirat", "mkdir", "mknodat", "write", "clone3", "sendmsg", "sendto", "recvmsg", "rename", "exit_group"}
 MOMENTS = 48
 BUDGET = 45.0
 
@@ -50,7 +50,7 @@ def spread(items, count):
 def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path):
     runtime.create(bundle.args("true"), "--pid-file", str(bundle.path / "pid")).delete().ok()  # byte code is written now
     assert create(runtime, bundle, tmp_path / "whole").status == 0
-    found = moments(tmp_path / "whole", f'mkdir("{runtime.root}/{bundle.id}"')
+    found = moments(tmp_path / "whole", f', "{bundle.id}", 0700')
     assert len(found) > 15 and found[-1][0] == "exit_group"
     runtime.call("delete", "--force", bundle.id).ok()
     others, end = set(descendants()), time.monotonic() + BUDGET
@@ -88,20 +88,20 @@ def in_a_hook(runtime, bundle, number, kind="createRuntime"):
 
 
 @pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_hook_of_create_dies_with_pyoci(runtime, bundle, number, kind):
-    _, container = in_a_hook(runtime, bundle, number, kind)
+def test_hook_of_create_dies_with_pyoci(runtime, bundle, kind):
+    _, container = in_a_hook(runtime, bundle, signal.SIGKILL, kind)
     wait_until(lambda: container.status == "stopped", "the stage has ended, too")
     container.call("start").failed("stopped")
     container.delete().ok()
     assert not cgroups(bundle.id)
 
 
-@pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
-def test_interrupted_create_takes_itself_back(runtime, bundle, kind):
-    call, _ = in_a_hook(runtime, bundle, signal.SIGINT, kind)
-    assert call.returncode == 130
-    assert (bundle.path / "err").read_text() == "pyoci: interrupted\n"
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_interrupted_create_takes_itself_back(runtime, bundle, number, kind):
+    call, _ = in_a_hook(runtime, bundle, number, kind)
+    assert call.returncode == 128 + number
+    assert (bundle.path / "err").read_text() == f"pyoci: create {bundle.id}: interrupted by {number.name}\n"
     assert (runtime.entries(), cgroups(bundle.id)) == ([], [])
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pyoci.directory import Directory
 from pyoci.errors import KernelError, StateError
 from pyoci.record import Members
-from pyoci.state import ALLOWED, Directory, State, is_alive, require, stat_fields, write_file
+from pyoci.state import ALLOWED, State, is_alive, require, stat_fields, write_file
 
 
 @pytest.fixture

@@ -1,0 +1,359 @@
+"""The directory of a container below the state root.
+
+    ROOT/ID/journal      one JSON line before each side effect; enough for ``delete --force``
+    ROOT/ID/state.json   the State, written when the container is created
+    ROOT/ID/config.json  the configuration as it was at create
+    ROOT/ID/deviceN      device nodes that the container's user namespace could not make
+    ROOT/ID/steps.json   what the steps behind the gate do, in words: read when a start fails
+    ROOT/ID/gate         FIFO that ``start`` writes to; the stage reads it
+    ROOT/ID/status       FIFO that the stage reports to once the gate is open
+
+The directory itself is the lock (flock(2)), which is held as long as a verb takes and no longer.  Root and directory
+are opened once, looked at by that descriptor, and what is in them is found by it: whoever could put a directory
+there could have any hook run by us.
+"""
+
+import fcntl
+import posix
+
+from pyoci import codec
+from pyoci.errors import Error, NoContainerError, StateError, wrap
+from pyoci.record import plain
+from pyoci.state import O_FILE, State, read_all, stat_fields, write_all, write_file
+from pyoci.undo import Undo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+O_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+S_IFMT, S_IFREG, S_ISVTX = 0o170000, 0o100000, 0o1000
+OTHERS_WRITE = 0o022
+# By these a directory that is half removed is still known as ours, and what is left of it can be taken back.
+LAST = ("config.json", "state.json", "journal")
+
+
+class Directory:
+    """The directory of one container, open; ``with directory:`` holds its lock."""
+
+    def __init__(self, root: int, path: str, name: str, fd: int) -> None:
+        """Take over the open directory, and the state root that has it as *name*."""
+        self.root = root
+        self.path = path
+        self.name = name
+        self.fd = fd
+        self.journal_fd = -1
+        self.depth = 0
+
+    @classmethod
+    def claim(cls, root: str, container_id: str) -> "Directory":
+        """Make the directory for a new container and lock it; its existence is what makes an id unique.
+
+        Raises:
+            StateError: there is such a container already.
+        """
+        make_root(root)
+        path = f"{root}/{container_id}"
+        root_fd = open_root(root)
+        try:
+            posix.mkdir(container_id, 0o700, dir_fd=root_fd)
+            try:
+                directory = cls.open(root, container_id)
+                directory.lock()
+            except NoContainerError:  # somebody's delete --force was quicker than our lock
+                raise StateError("the container was deleted while it was made") from None
+            except BaseException as error:
+                undo = Undo()
+                undo.attempt(f"removing {path}", lambda: posix.rmdir(container_id, dir_fd=root_fd))
+                undo.tell(error)
+                raise
+        except FileExistsError:
+            raise StateError(f"container with given ID already exists: {container_id} in {root}") from None
+        except OSError as error:
+            raise wrap(f"making the state directory {path}", error) from error
+        finally:
+            posix.close(root_fd)
+        return directory
+
+    @classmethod
+    def open(cls, root: str, container_id: str) -> "Directory":
+        """Open the directory of a container.
+
+        Raises:
+            NoContainerError: there is none.
+            Error: somebody else has made the directory, or the root, or could write to them.
+        """
+        path = f"{root}/{container_id}"
+        root_fd = fd = -1
+        try:
+            root_fd = open_root(root)
+            fd = posix.open(container_id, O_DIRECTORY | posix.O_NOFOLLOW, dir_fd=root_fd)
+            require_ours(posix.fstat(fd), f"the state directory {path}")
+        except BaseException as error:
+            for opened in (root_fd, fd):
+                if opened >= 0:
+                    posix.close(opened)
+            if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                raise NoContainerError(container_id, root) from None
+            if isinstance(error, OSError):
+                raise wrap(f"opening the state directory {path}", error) from error
+            raise
+        return cls(root_fd, path, container_id, fd)
+
+    # ---- the lock ----
+
+    def lock(self) -> None:
+        """Wait for the exclusive lock; the kernel drops it when its holder dies.
+
+        Raises:
+            NoContainerError: the container was deleted while we waited.
+        """
+        if not self.depth:
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            if not self.is_current():
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
+                raise NoContainerError(self.name, self.path[: -len(self.name) - 1])
+        self.depth += 1
+
+    def unlock(self) -> None:
+        """Let other verbs in, when whoever has locked first is done."""
+        self.depth -= 1
+        if self.depth or self.fd < 0:
+            return
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+        except OSError:  # then it ends with the descriptor; what the verb has done is no worse for that
+            return
+
+    def __enter__(self) -> None:
+        """Hold the lock; see lock()."""
+        self.lock()
+
+    def __exit__(self, *_: object) -> None:
+        """Let other verbs in."""
+        self.unlock()
+
+    def is_locked(self) -> bool:
+        """Tell whether somebody else holds the lock; for readers, who take none."""
+        if self.depth:
+            return False
+        probe = posix.open(".", O_DIRECTORY, dir_fd=self.fd)
+        try:
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            posix.close(probe)
+        return False
+
+    def is_current(self) -> bool:
+        """Tell whether the name still is this directory's: it may have been deleted while we waited."""
+        try:
+            here = posix.fstat(self.fd)
+            there = posix.stat(self.name, dir_fd=self.root, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+    # ---- what is in it ----
+
+    def read(self, name: str) -> bytes:
+        """Read one of our files; OSError when there is none.
+
+        Raises:
+            Error: it is something else, or somebody else's.
+        """
+        fd = posix.open(name, O_FILE, dir_fd=self.fd)
+        try:
+            found = posix.fstat(fd)
+            require_ours(found, f"{self.path}/{name}")
+            if found.st_mode & S_IFMT != S_IFREG:
+                raise Error(f"{self.path}/{name} is no regular file")
+        except BaseException:
+            posix.close(fd)
+            raise
+        return read_all(fd)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make a new file."""
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+        fd = posix.open(name, flags, 0o600, dir_fd=self.fd)
+        try:
+            write_all(fd, data)
+        finally:
+            posix.close(fd)
+
+    def note(self, **entry: "Any") -> None:
+        """Add one line to the journal; call it before the side effect that the line announces."""
+        try:
+            if self.journal_fd < 0:
+                flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
+                self.journal_fd = posix.open("journal", flags | posix.O_NOFOLLOW, 0o600, dir_fd=self.fd)
+            write_all(self.journal_fd, codec.dumps(entry).encode() + b"\n")
+        except OSError as error:
+            raise wrap(f"writing {self.path}/journal", error) from error
+
+    def note_process(self, what: str, pid: int) -> None:
+        """Note a process with its start time, by which it is known again; 0 when it is no longer there."""
+        found = stat_fields(pid) if pid else None
+        self.note(**{what: pid, f"{what}Start": found[1] if found else 0})
+
+    def journal(self) -> "list[dict[str, Any]]":
+        """Read the journal; a last line that was cut off is left out."""
+        try:
+            lines = self.read("journal").split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in lines:
+            try:
+                entries.append(plain(codec.loads(line, "journal").value))
+            except Error:
+                continue
+        return [entry for entry in entries if isinstance(entry, dict)]
+
+    def save(self, state: State) -> None:
+        """Write state.json."""
+        self._write("state.json", {name: getattr(state, name) for name in State._fields}, sync=True)
+
+    def save_steps(self, steps: "list[Any]") -> None:
+        """Write steps.json: [index, op, words, JSON pointer, hints] of each step."""
+        self._write("steps.json", steps)
+
+    def _write(self, name: str, value: "Any", *, sync: bool = False) -> None:
+        try:
+            write_file(name, codec.dumps(value).encode(), sync=sync, dir_fd=self.fd)
+        except OSError as error:
+            raise wrap(f"writing {self.path}/{name}", error) from error
+
+    def step(self, index: int) -> "tuple[str, str, str, dict[str, str]]":
+        """Look a step up in steps.json: its operation, words, JSON pointer and hints; or words for any."""
+        try:
+            steps = codec.loads(self.read("steps.json"), "steps.json").value
+        except (OSError, Error):
+            steps = []
+        found = [step for step in steps if step[0] == index]
+        op, what, origin, hints = plain(found[0][1:]) if found else ("", "starting the container", "", {})
+        return op, what, origin, hints
+
+    def load(self) -> "State | None":
+        """Read state.json; None when it is not there or not whole (a create that was cut off)."""
+        try:
+            text = self.read("state.json")
+        except FileNotFoundError:
+            return None
+        try:
+            values = codec.loads(text, "state.json").value
+            known = {name: value if name == "annotations" else plain(value) for name, value in values.items()}
+            return State(**{name: known[name] for name in State._fields})
+        except (Error, AttributeError, KeyError, TypeError):
+            return None
+
+    def remove(self) -> None:
+        """Remove the directory and the files in it, none of which is ever a directory or followed.
+
+        When one cannot be removed, those stay by which the rest can be taken back later.
+
+        Raises:
+            KernelError: what the kernel said of the first file that could not be removed.
+        """
+        undo = Undo()
+        try:
+            names = posix.listdir(self.fd)
+        except OSError as error:
+            raise wrap(f"reading the state directory {self.path}", error) from error
+        for name in sorted(names, key=lambda name: LAST.index(name) if name in LAST else -1):
+            if name in LAST and undo.failures:
+                break
+            undo.attempt(f"removing {self.path}/{name}", lambda name=name: self._unlink(name))  # type: ignore[misc]
+        if not undo.failures:
+            undo.attempt(f"removing the state directory {self.path}", self._rmdir)
+        undo.finish()
+
+    def _unlink(self, name: str) -> None:
+        try:
+            posix.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            return
+
+    def _rmdir(self) -> None:
+        try:
+            posix.rmdir(self.name, dir_fd=self.root)
+        except FileNotFoundError:
+            return
+
+    def end_journal(self) -> None:
+        """Write no more to the journal."""
+        if self.journal_fd >= 0:
+            posix.close(self.journal_fd)
+            self.journal_fd = -1
+
+    def close(self) -> None:
+        """Let go of the directory and with it of the lock."""
+        self.end_journal()
+        for fd in (self.root, self.fd):
+            if fd >= 0:
+                posix.close(fd)
+        self.root = self.fd = -1
+
+    def __del__(self) -> None:
+        """Let go of what nobody has closed."""
+        self.close()
+
+
+def require_ours(found: "Any", what: str, *, shared: bool = False) -> None:
+    """Demand of a stat result that it is of something that root or we have made and nobody else can change.
+
+    With shared others may write to a directory where they cannot remove or rename what is ours, as in /tmp.
+
+    Raises:
+        Error: it belongs to somebody else, or can be written by others.
+    """
+    if found.st_uid not in (0, posix.geteuid()):
+        raise Error(f"{what} belongs to user {found.st_uid}; pyoci believes only what root or its own user has made")
+    if found.st_mode & OTHERS_WRITE and not (shared and found.st_mode & S_ISVTX):
+        raise Error(f"{what} can be written by others (mode {found.st_mode & 0o7777:04o})")
+
+
+def open_root(root: str) -> int:
+    """Open the state root; OSError when there is none.
+
+    Raises:
+        Error: somebody else could change what is in it.
+    """
+    fd = posix.open(root, O_DIRECTORY)
+    try:
+        require_ours(posix.fstat(fd), f"the state root {root}", shared=True)
+    except BaseException:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def make_root(root: str) -> None:
+    """Make the state root and its missing parents, mode 0700."""
+    try:
+        posix.stat(root)
+    except FileNotFoundError:
+        parent = root.rpartition("/")[0]
+        if parent:
+            make_root_parents(parent)
+        try:
+            posix.mkdir(root, 0o1700)  # sticky: what prunes XDG_RUNTIME_DIR passes over it
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise wrap(f"making the state root {root}", error) from error
+
+
+def make_root_parents(path: str) -> None:
+    """Make the missing parents of the state root."""
+    try:
+        posix.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_root_parents(path.rpartition("/")[0])
+        posix.mkdir(path, 0o700)
+    except OSError as error:
+        raise wrap(f"making {path}", error) from error

@@ -1,0 +1,124 @@
+"""Programs of the host that are run to their end: hooks, newuidmap(1), ps(1)."""
+
+import posix
+import select
+import time
+
+from pyoci.native import check, cstring, ffi, lib, one_line, printed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyoci.signals import Signals
+
+EINTR = 4
+SIGKILL = 9
+TAIL, OUTPUT_LIMIT = 4096, 16 << 20
+
+
+class ProgramTimeout(Exception):
+    """A program of the host ran out of time and was killed; the text is what it printed."""
+
+
+def run_program(
+    path: str,
+    argv: "list[str]",
+    env: "list[str]",
+    text: bytes,
+    timeout: int | None,
+    *,
+    whole: bool = False,
+    bound: bool = False,
+    signals: "Signals | None" = None,
+    started: "Callable[[int], None] | None" = None,
+) -> "tuple[int, str]":
+    """Run a program of the host to its end, with *text* on its standard input.
+
+    timeout is in seconds, None waits for ever; a bound program is killed when this process dies.  Gives the exit
+    status (negative: the signal that killed it) and the end of what it printed, as one line; with whole all of
+    it, as it is.  started is called with its pid.
+
+    Raises:
+        OSError: it cannot be run.
+        ProgramTimeout: it was killed, with its process group.
+        Interrupted: one of *signals* has arrived; it was killed, too.
+    """
+    memfd = check(lib.pyoci_memfd(b"pyoci-stdin", text, len(text), 0), "making a memfd")
+    output, write_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+    pidfd = ffi.new("int *")
+    pid = -EINTR
+    try:
+        pid = lib.pyoci_execute(
+            cstring(path), _packed(argv), len(argv), _packed(env), len(env), memfd, write_end, -1, bound, pidfd
+        )
+    finally:
+        posix.close(memfd)
+        posix.close(write_end)
+        if pid < 0:
+            posix.close(output)
+    if pid < 0:
+        raise OSError(-pid, posix.strerror(-pid))
+    try:
+        if started is not None:
+            started(pid)
+        return _watch(pid, pidfd[0], output, timeout, whole, signals)
+    except BaseException:
+        _end_group(pid)
+        raise
+    finally:
+        posix.close(pidfd[0])
+        posix.close(output)
+
+
+def _end_group(pid: int) -> None:
+    """Kill what is left of a program's process group, and the program, unless that has been waited for."""
+    try:
+        if posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT) is None:
+            posix.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
+        posix.waitpid(pid, 0)
+    except OSError:
+        return
+
+
+def _watch(
+    pid: int, pidfd: int, output: int, timeout: int | None, whole: bool, signals: "Signals | None"
+) -> "tuple[int, str]":
+    """Collect output until the program ends; what its children print later is not waited for."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poll = select.poll()
+    for fd in (output, pidfd, *([signals.fd] if signals else [])):
+        poll.register(fd, select.POLLIN)
+    tail, ended = b"", False
+    while not ended:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        events = dict(poll.poll(left))
+        if signals and signals.fd in events:
+            signals.check()
+        ended = pidfd in events
+        if output in events or ended:
+            tail = _drain(output, tail, poll, OUTPUT_LIMIT if whole else TAIL)
+        if not events:
+            _end_group(pid)
+            raise ProgramTimeout(printed(one_line(_drain(output, tail, poll, TAIL).decode("utf-8", "replace"))))
+    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    text = tail.decode("utf-8", "replace")
+    return status, text if whole else one_line(text)
+
+
+def _drain(fd: int, tail: bytes, poll: "select.poll", limit: int) -> bytes:
+    """Read what is there, and keep the end of it."""
+    while True:
+        try:
+            chunk = posix.read(fd, 65536)
+        except BlockingIOError:
+            return tail
+        if not chunk:
+            poll.modify(fd, 0)
+            return tail
+        tail = (tail + chunk)[-limit:]
+
+
+def _packed(texts: "list[str]") -> bytes:
+    """Put strings one behind the other, each with its NUL."""
+    return b"".join(cstring(text) + b"\0" for text in texts)

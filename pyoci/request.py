@@ -1,0 +1,45 @@
+"""What the plan of a create needs to know of the command line, and of sockets that the caller passes on."""
+
+import posix
+
+from pyoci.host.passwd import home_directory
+from pyoci.plan.builder import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.bundle import Bundle
+    from pyoci.options import CreateOptions
+
+
+def make_request(
+    bundle: "Bundle", options: "CreateOptions", container_id: str, paths: "dict[str, str]"
+) -> Request:
+    """Collect what the plan needs to know of the command line, and of sockets that the caller passes on.
+
+    LISTEN_FDS counts only when LISTEN_PID says that it is meant for this process; sd_listen_fds(3).
+    """
+    passed = listen_fds()
+    environment = home_directory(bundle.config.process, bundle.rootfs) if bundle.config.process else []
+    if passed:
+        names = posix.environ.get(b"LISTEN_FDNAMES", b"").decode("utf-8", "surrogateescape")
+        environment += [
+            f"LISTEN_FDS={passed}",
+            "LISTEN_PID=1",
+            *([f"LISTEN_FDNAMES={names}"] if names else []),
+        ]
+    return Request(
+        id=container_id,
+        bundle=bundle.path,
+        rootfs=bundle.rootfs,
+        noPivot=options.no_pivot,
+        noNewKeyring=options.no_new_keyring,
+        preserveFds=options.preserve_fds + passed,
+        extraEnv=environment,
+        cgroupPaths=paths,
+    )
+
+
+def listen_fds() -> int:
+    """Give the number of sockets that service managers have put behind descriptor 2 for this process."""
+    count, pid = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID", b"")
+    return int(count) if count.isdigit() and len(count) < 5 and pid == b"%d" % posix.getpid() else 0

@@ -1,0 +1,94 @@
+"""Signals while something is half made: they are held back, and whoever waits looks for them.
+
+A program that embeds pyoci finds its signal mask and its handlers as they were: a signal for which it has a handler
+ends what is being done, too, and is handed to the handler when that has been taken back.
+"""
+
+import posix
+import select
+
+from pyoci import native
+from pyoci.errors import Interrupted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+lib, ffi = native.lib, native.ffi
+# What others send to end a program, by the action that it has unless it asks for another; signal(7).
+NAMES = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    10: "SIGUSR1",
+    12: "SIGUSR2",
+    14: "SIGALRM",
+    15: "SIGTERM",
+    24: "SIGXCPU",
+}
+# SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: a fault of our own.  32 and 33 are the C library's.
+NEVER_HELD = (4, 5, 6, 7, 8, 11, 31, 32, 33)
+
+
+def mask(numbers: "Iterable[int]") -> int:
+    """Return a set of signals as the kernel takes it."""
+    return sum(1 << number - 1 for number in numbers)
+
+
+ENDING = mask(NAMES)
+EVERYTHING = ((1 << 64) - 1) & ~mask(NEVER_HELD)
+
+
+class Signals:
+    """Signals that are held back between ``with`` and its end: those that end a program, or all of them.
+
+    A signal that the caller had ignored or blocked does not interrupt.
+    """
+
+    def __init__(self, what: str, *, everything: bool = False) -> None:
+        """*what* is being done, as an error names it."""
+        self.what = what
+        self.hold = EVERYTHING if everything else ENDING
+        self.held = ffi.new("struct pyoci_held *")
+        self.fd = -1
+        self.taken: list[int] = []
+
+    def __enter__(self) -> "Signals":
+        """Hold them back."""
+        result = lib.pyoci_hold_signals(self.hold, ENDING, self.held)
+        self.fd = native.check(result, "holding signals back")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give back the mask, and the signals that were taken to who has a handler for them."""
+        posix.close(self.fd)
+        lib.pyoci_release_signals(self.held)
+        for number in self.taken:
+            if self.held.handled >> number - 1 & 1:
+                posix.kill(posix.getpid(), number)
+
+    def check(self) -> None:
+        """Look whether one has arrived.
+
+        Raises:
+            Interrupted: it has.
+        """
+        number = lib.pyoci_read_signal(self.fd)
+        if number > 0:
+            self.taken.append(number)
+            raise Interrupted(self.what, number, NAMES[number])
+
+    def wait(self, fds: "Iterable[int]", milliseconds: "float | None" = None) -> "list[int]":
+        """Wait until one of the descriptors can be read (or has ended); none when the time is over.
+
+        Raises:
+            Interrupted: a signal has arrived meanwhile.
+        """
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        for fd in fds:
+            poll.register(fd, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(milliseconds)]
+        if self.fd in ready:
+            self.check()
+        return [fd for fd in ready if fd != self.fd]
