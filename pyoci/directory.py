@@ -244,7 +244,8 @@ class Directory:
             return None
         try:
             values = codec.loads(text, "state.json").value
-            known = {name: value if name == "annotations" else plain(value) for name, value in values.items()}
+            known = dict(values.items())
+            known["cgroup"] = plain(known["cgroup"])
             return State(**{name: known[name] for name in State._fields})
         except (Error, AttributeError, KeyError, TypeError):
             return None

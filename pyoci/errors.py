@@ -71,10 +71,14 @@ class Error(Exception):
         if self.origin and self.spot is None:
             (self.spot,) = source.find([self.origin])
 
+    def words(self) -> str:
+        """Give the sentence without the place."""
+        return self.message
+
     def __str__(self) -> str:
         """Give ``what failed [config.json:41:17: /mounts/3]; more``."""
         place = f" [{self.spot or Spot(pointer=self.origin)}]" if self.origin else ""
-        return f"{self.message}{place}{f'; {self.more}' if self.more else ''}"
+        return f"{self.words()}{place}{f'; {self.more}' if self.more else ''}"
 
 
 class UsageError(Error):
@@ -160,9 +164,12 @@ class KernelError(Error):
     """
 
     def __init__(self, what: str, number: int, origin: str = "", hint: str = "") -> None:
-        super().__init__(f"{what}: {errno_text(number)}", origin, hint)
-        self.what = what
+        super().__init__(what, origin, hint)
         self.number = number
+
+    def words(self) -> str:
+        """Give ``mounting proc on /proc: Operation not permitted (EPERM)``."""
+        return f"{self.message}: {errno_text(self.number)}"
 
 
 def errno_text(number: int) -> str:

@@ -114,5 +114,11 @@ class Members(tuple["Any", ...]):
 def plain(value: "Any") -> "Any":
     """Give what was read from JSON with dicts in place of Members; for documents whose names are pyoci's own."""
     if isinstance(value, Members):
-        return {name: plain(item) for name, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
+        made = dict(value.items())
+        for name, item in made.items():
+            if isinstance(item, (Members, list)):
+                made[name] = plain(item)
+        return made
+    if isinstance(value, list):
+        return [plain(item) if isinstance(item, (Members, list)) else item for item in value]
+    return value

@@ -265,7 +265,7 @@ static int differ(const char *text, const struct json_item *names, uint32_t coun
 /* Refuse the first of these names that was there before. */
 static int refuse_duplicate(struct reader *r, struct json_item *names, uint32_t count)
 {
-    enum { A_FEW = 8 };
+    enum { A_FEW = 16 };
     const char *text = r->tape->text;
     uint32_t found = UINT32_MAX;
 
