@@ -77,13 +77,13 @@ class Container:
         """Read the configuration as it was at create."""
         from pyoci.config.parse import parse_config  # most verbs need no configuration
 
-        return parse_config(codec.loads(self._config_text(), "config.json"))
+        return parse_config(codec.loads(self._config_text(), self.state.document))
 
     def source(self) -> "Source":
         """Give where the settings come from: the configuration as it was at create."""
         from pyoci.config.source import Source
 
-        return Source("config.json", self._config_text)
+        return Source(self.state.document, self._config_text)
 
     def _config_text(self) -> bytes:
         """Read the recorded configuration, once: it is gone when an error of the removal is told."""

@@ -163,7 +163,12 @@ class Creation:
     def _make_cgroup(self, layout: "Any") -> None:
         config = self.bundle.config
         self.cgroup = plan_cgroup(config.linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
-        self.cgroup.create(self._note_cgroup, self.resources)
+        try:
+            self.cgroup.create(self._note_cgroup, self.resources)
+        except Error as error:
+            if config.linux.cgroupsPath:
+                error.origin = error.origin or "/linux/cgroupsPath"
+            raise
         if self.cgroup.main not in self.cgroup_directories:
             self.killed_before = oom.kills(self.cgroup.paths())
 
@@ -277,6 +282,7 @@ class Creation:
         return State(
             id=self.id,
             ociVersion=config.ociVersion,
+            document=self.bundle.document,
             bundle=self.bundle.path,
             rootfs=self.bundle.rootfs,
             created=now(),

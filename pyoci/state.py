@@ -74,6 +74,7 @@ class State(Record):
     startTime: int = 0
     cgroup: "dict[str, Any]" = {}
     hooks: "list[str]" = []
+    document: str = "config.json"
     hasProcess: bool = True
     privatePid: bool = True
     version: int = STATE_VERSION

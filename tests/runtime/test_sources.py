@@ -94,6 +94,11 @@ def test_a_limit_that_the_kernel_refuses(runtime, bundle):
     runtime.refuses(bundle, in_config(bundle, "/linux/resources/cpu/cpus"))
 
 
+def test_a_cgroup_that_cannot_be(runtime, bundle):
+    bundle.linux["cgroupsPath"] = f"/{bundle.id}\nx"
+    runtime.refuses(bundle, in_config(bundle, "/linux/cgroupsPath"))
+
+
 def test_a_terminal_that_nobody_takes(runtime, bundle):
     bundle.process["terminal"] = True
     runtime.refuses(bundle, in_config(bundle, "/process/terminal"))
@@ -128,6 +133,13 @@ def test_another_configuration_file(runtime, bundle):
     (bundle.path / "config.json").rename(other)
     expected = place(other.read_bytes(), "/process/args/0", str(other))
     runtime.call("create", "--bundle", bundle.path, "--config", other, bundle.id).failed(expected)
+    bundle.process["args"] = [PROBE, "wait"]
+    bundle.config["hooks"] = {"poststart": [{"path": "/bin/false"}]}
+    (bundle.write() / "config.json").rename(other)
+    expected = place(other.read_bytes(), "/hooks/poststart/0", str(other))
+    runtime.call("create", "--bundle", bundle.path, "--config", other, bundle.id).ok()
+    other.write_text("")
+    runtime.call("start", bundle.id).failed(expected)
     other.write_text('{\n "ociVersion" 1}')
     line = runtime.call("create", "--bundle", bundle.path, "--config", other, bundle.id).failed(f"{other}:2:15: ")
     assert "line 2 column 15" in line
