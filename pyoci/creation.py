@@ -28,7 +28,7 @@ from pyoci.host.conversation import (
     step_words,
 )
 from pyoci.host.inputs import Inputs
-from pyoci.kernel import require_procfs, require_version
+from pyoci.kernel import require_procfs, require_selinux, require_version
 from pyoci.options import check_id
 from pyoci.pidfile import remove_pid_file, write_pid_file
 from pyoci.plan.builder import Facts
@@ -358,6 +358,8 @@ def admit(container_id: str, options: "CreateOptions", *, detach: bool) -> "Bund
     process = bundle.config.process
     with bundle.source():
         console.check(bool(process and process.terminal), options.console_socket, detach)
+        require_selinux(process.selinuxLabel if process else "", "/process/selinuxLabel")
+        require_selinux(bundle.config.linux.mountLabel, "/linux/mountLabel")
     return bundle
 
 

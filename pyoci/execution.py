@@ -17,6 +17,7 @@ from pyoci.host import console
 from pyoci.host.conversation import BARRIER_READY, Conversation
 from pyoci.host.inputs import Inputs, differing_namespaces
 from pyoci.host.passwd import home_directory
+from pyoci.kernel import require_selinux
 from pyoci.options import parse_user
 from pyoci.pidfile import write_pid_file
 from pyoci.plan import build
@@ -62,6 +63,7 @@ class Execution:
         config = self._config()
         assert config.process is not None
         console.check(config.process.terminal, options.console_socket, options.detach)
+        require_selinux(config.process.selinuxLabel, "/process/selinuxLabel")
         with Signals(f"exec {state.id}", everything=not options.detach) as signals:
             foreground = None if options.detach else console.Foreground()
             try:

@@ -2,7 +2,7 @@
 
 import posix
 
-from pyoci.errors import Error
+from pyoci.errors import Error, wrap
 
 # What the stage does its mounts by, and can rely on: it has no older calls to fall back on.
 FLOOR = (5, 14)
@@ -41,3 +41,23 @@ def require_procfs() -> None:
     if shown != str(posix.getpid()):
         what = "shows another PID namespace" if shown.isdigit() else "is missing"
         raise Error(f"/proc {what}; pyoci needs the proc file system of its own PID namespace there")
+
+
+def require_selinux(label: str | None, origin: str) -> None:
+    """Refuse an SELinux label where SELinux is not enabled; the kernel would say EINVAL.
+
+    Raises:
+        Error: it is not enabled.
+    """
+    if not label:
+        return
+    try:
+        fd = posix.open("/proc/filesystems", posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            enabled = b"selinuxfs" in posix.read(fd, 65536)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise wrap("reading /proc/filesystems", error) from error
+    if not enabled:
+        raise Error(f"the SELinux label {label} cannot be given: SELinux is not enabled on this host", origin)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ECHILD = 10
 EINTR = 4
 EBADMSG = 74
+ENOEXEC = 8
 ETIMEDOUT = 110
 SIGKILL = 9
 END_SECONDS = 10
@@ -147,6 +148,8 @@ class Stage:
         )
         if pid == -EBADMSG:
             raise Error("the executable is damaged: the stage in it is not the one that was built")
+        if pid == -ENOEXEC:
+            raise Error("vm.memfd_noexec is 2 here, so that pyoci cannot start its stage without CAP_SYS_ADMIN")
         check(pid, "starting the stage in its namespaces")
         return cls(pid, pidfd[0], channel[0])
 

@@ -7,26 +7,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../checksum.h"
 #include "../stage/stage.h"
 #include "child.h"
+#include "memory.h"
 #include "spawn.h"
-
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U
-#endif
-
-/* The stage's ELF file, provided by the build. */
-extern const unsigned char pyoci_stage_elf[];
-extern const size_t pyoci_stage_size;
-extern const uint64_t pyoci_stage_sum;
 
 enum { RIGHTS_MAX = 253 };              /* SCM_MAX_FD of the kernel */
 
@@ -35,55 +25,6 @@ static int close_failed(int fd, int err)
 {
     close(fd);
     return err;
-}
-
-static int fill(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t done = write(fd, data, size);
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return -errno;
-        data += done;
-        size -= (size_t)done;
-    }
-    return lseek(fd, 0, SEEK_SET) < 0 ? -errno : 0;
-}
-
-static int memfd_with(const char *name, unsigned flags, const void *data, size_t size, int sealed)
-{
-    const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-    int fd = memfd_create(name, flags | MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    int err;
-
-    if (fd < 0)
-        return -errno;
-    err = fill(fd, data, size);
-    if (err < 0)
-        return close_failed(fd, err);
-    if (sealed && fcntl(fd, F_ADD_SEALS, seals) < 0)
-        return close_failed(fd, -errno);
-    return fd;
-}
-
-int pyoci_memfd(const char *name, const void *data, size_t size, int sealed)
-{
-    return memfd_with(name, 0, data, size, sealed);
-}
-
-/* A container can open /proc/self/exe of the stage: what it finds is a copy that nobody can write to.  EBADMSG: it is
- * not what was built. */
-static int stage_memfd(void)
-{
-    int fd = -EBADMSG;
-
-    if (checksum(pyoci_stage_elf, pyoci_stage_size) != pyoci_stage_sum)
-        return fd;
-    fd = memfd_with("pyoci-stage", MFD_EXEC, pyoci_stage_elf, pyoci_stage_size, 1);
-
-    return fd == -EINVAL ? memfd_with("pyoci-stage", 0, pyoci_stage_elf, pyoci_stage_size, 1) : fd;
 }
 
 /* Run child_start with all signals blocked (the raw call: also those that libc keeps for itself).  A child
@@ -162,7 +103,7 @@ int pyoci_spawn(uint64_t clone_flags, uint32_t ahead_flags, int cgroup_fd, int p
                 int *channel)
 {
     const struct birth birth = {clone_flags, ahead_flags, cgroup_fd, preserve};
-    int ours = -1, theirs = -1, pid, program = stage_memfd();
+    int ours = -1, theirs = -1, pid, program = stage_file();
 
     if (program < 0)
         return program;

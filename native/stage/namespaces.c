@@ -291,7 +291,7 @@ int op_loopback_up(struct stage *stage, const struct step *step)
 /* The permissions of a key are the fourth field of its description, in hexadecimal. */
 static int key_permissions(int serial, uint32_t *permissions)
 {
-    char text[256];
+    char text[512];             /* an id may have 255 characters; the kernel gives all or nothing */
     int length = sys(syscall(SYS_keyctl, KEYCTL_DESCRIBE, serial, text, sizeof text)), field = 0;
 
     if (length < 0)

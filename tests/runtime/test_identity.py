@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.helpers_bundle import CAPABILITIES
+from tests.helpers_host import missing
 from tests.helpers_identity import bits, capability_sets
 
 pytestmark = pytest.mark.requires("root")
@@ -138,3 +139,14 @@ def test_warning_of_a_capability_names_it(runtime, bundle, tmp_path, where, name
 def test_no_new_privileges(runtime, bundle, wanted):
     bundle.process["noNewPrivileges"] = wanted
     assert runtime.report(bundle)["noNewPrivs"] == int(wanted)
+
+
+@pytest.mark.parametrize("option", [(), ("--no-new-keyring",)])
+def test_selinux_label_without_selinux(runtime, bundle, option):
+    if not missing("selinux"):
+        pytest.skip("SELinux is enabled")
+    container = runtime.waiting(bundle)
+    container.exec("true", options=("--process-label", "a:b:c:d")).failed("SELinux is not enabled", "--process-label", status=255)
+    container.delete("--force").ok()
+    bundle.process["selinuxLabel"] = "system_u:system_r:container_t:s0:c1,c2"
+    runtime.refuses(bundle, "/process/selinuxLabel", "SELinux is not enabled", options=option)

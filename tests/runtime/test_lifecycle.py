@@ -12,7 +12,7 @@ from tests.helpers_leaks import alive, cgroups
 from tests.helpers_runtime import wait_exit, wait_until
 
 pytestmark = pytest.mark.requires("root")
-IDS = ["a", "A-b_c+d.e", "0", "_", "..a", "a" * 128]
+IDS = ["a", "A-b_c+d.e", "0", "_", "..a", "a" * 128, "a" * 255]
 BAD_IDS = ["", ".", "..", "a/b", "../a", "a b", "a\nb", "ä", "a*", "a:b", "a" * 256, "a@b"]
 
 
@@ -162,8 +162,9 @@ def test_duplicate_id_of_stopped(runtime, bundle):
 @pytest.mark.parametrize("name", IDS)
 def test_valid_id(runtime, bundle, name):
     bundle.id = name
-    container = runtime.create(bundle)
+    container = runtime.waiting(bundle)
     assert container.state()["id"] == name
+    container.exec("true").ok()
 
 
 @pytest.mark.parametrize("name", BAD_IDS, ids=ascii)

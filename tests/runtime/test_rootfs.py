@@ -211,7 +211,7 @@ def test_mount_label_without_selinux(runtime, bundle):
     if not missing("selinux"):
         pytest.skip("SELinux is enabled")
     bundle.linux["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
-    runtime.refuses(bundle, "/mounts/1", "context")
+    runtime.refuses(bundle, "/linux/mountLabel", "SELinux is not enabled")
 
 
 def test_same_device_may_be_there_already(runtime, bundle):
