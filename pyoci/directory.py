@@ -158,12 +158,18 @@ class Directory:
     # ---- what is in it ----
 
     def read(self, name: str) -> bytes:
-        """Read one of our files; OSError when there is none.
+        """Read one of our files.
 
         Raises:
+            FileNotFoundError: there is none.
             Error: it is something else, or somebody else's.
         """
-        fd = posix.open(name, O_FILE, dir_fd=self.fd)
+        try:
+            fd = posix.open(name, O_FILE, dir_fd=self.fd)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise wrap(f"reading {self.path}/{name}", error) from error
         try:
             found = posix.fstat(fd)
             require_ours(found, f"{self.path}/{name}")
