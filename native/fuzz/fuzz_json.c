@@ -45,8 +45,26 @@ static void check_patch(const struct json_tape *tape, uint32_t index)
     }
 }
 
+/* The text of a slot. */
+static const char *text_of(const struct json_tape *tape, uint32_t slot)
+{
+    const char *text = tape->text;
+
+    while (slot--)
+        text += strlen(text) + 1;
+    return text;
+}
+
+static void check_names(const struct json_tape *tape, const struct json_patch *object)
+{
+    for (uint32_t i = object->first; i < object->end; i += 2)
+        for (uint32_t j = object->first; j < i; j += 2)
+            require(strcmp(text_of(tape, i), text_of(tape, j)) != 0, "a name twice");
+}
+
 static void check_tape(const struct json_tape *tape, size_t size)
 {
+    enum { SOON = 400 };
     uint32_t ends = 0;
 
     require(tape->nplaces > 0 && tape->ntext > 0 && tape->text[tape->ntext - 1] == '\0', "empty");
@@ -55,8 +73,11 @@ static void check_tape(const struct json_tape *tape, size_t size)
     require(ends == tape->nplaces, "one NUL for each slot");
     for (uint32_t i = 0; i < tape->nplaces; i++)
         require(tape->places[i] < size, "place");
-    for (uint32_t i = 0; i < tape->npatches; i++)
+    for (uint32_t i = 0; i < tape->npatches; i++) {
         check_patch(tape, i);
+        if (tape->patches[i].kind == JSON_OBJECT && tape->nplaces < SOON)
+            check_names(tape, &tape->patches[i]);
+    }
 }
 
 /* A copy with no byte to spare, so that reading too far is seen. */
@@ -82,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     int error = json_read(document, size, &tape);
 
-    require(error >= JSON_OK && error <= JSON_BAD_STRING, "error");
+    require(error >= JSON_OK && error <= JSON_BAD_DUPLICATE, "error");
     if (error == JSON_OK)
         check_tape(&tape, size);
     else

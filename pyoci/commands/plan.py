@@ -23,9 +23,9 @@ def run(command: "Command") -> int:
     bundle = bundles.load(options.bundle, options.config)
     container_id = command.words[0] if command.words else "ID"
     layout = detect()
-    cgroup = plan_cgroup(bundle.config.linux.cgroupsPath, container_id, layout, options.cgroup_manager)
-    request = make_request(bundle, options, container_id, cgroup.paths())
     with bundle.source():
+        cgroup = plan_cgroup(bundle.config.linux.cgroupsPath, container_id, layout, options.cgroup_manager)
+        request = make_request(bundle, options, container_id, cgroup.paths())
         plan = build.create(
             bundle.config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout)
         )
