@@ -4,7 +4,7 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from pyoci.config.readers import did_you_mean, escaped
+from pyoci.config.readers import HINTS_MAX, did_you_mean, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +40,21 @@ def localised(value: Any) -> Any:
 
 
 def unknown_members(value: Any, schema: dict[str, Any]) -> "Iterator[tuple[str, str]]":
-    """Give pointer and message of each member that the specification does not have; create ignores those."""
-    return walk(value, schema, schema["$defs"], "")
+    """Give pointer and message of each member that the specification does not have; create ignores those.
+
+    The first few are compared with those that it has.
+    """
+    for number, (pointer, name, known) in enumerate(walk(value, schema, schema["$defs"], "")):
+        yield f"{pointer}/{escaped(name)}", ignored(name, known if number < HINTS_MAX else {}, pointer)
 
 
-def walk(value: Any, rule: dict[str, Any], definitions: dict[str, Any], pointer: str) -> "Iterator[tuple[str, str]]":
-    """Do so for what stands at *pointer*; a value of another type than the rule's has no known member to look for."""
+def walk(
+    value: Any, rule: dict[str, Any], definitions: dict[str, Any], pointer: str
+) -> "Iterator[tuple[str, str, dict[str, Any]]]":
+    """Give each with its object's pointer and known members, below *pointer*.
+
+    A value of another type than the rule's has no known member to look for.
+    """
     while "$ref" in rule:
         rule = definitions[rule["$ref"].removeprefix("#/$defs/")]
     if isinstance(value, list):
@@ -55,12 +64,11 @@ def walk(value: Any, rule: dict[str, Any], definitions: dict[str, Any], pointer:
         return
     known = rule.get("properties", {})
     for name, item in value.items():
-        place = f"{pointer}/{escaped(name)}"
         below = known.get(name, rule.get("additionalProperties"))
         if below is None:
-            yield place, ignored(name, known, pointer)
+            yield pointer, name, known
         else:
-            yield from walk(item, below, definitions, place)
+            yield from walk(item, below, definitions, f"{pointer}/{escaped(name)}")
 
 
 def ignored(name: str, known: dict[str, Any], pointer: str) -> str:

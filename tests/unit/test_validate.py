@@ -162,3 +162,10 @@ def test_only_directories_that_nobody_else_can_change_are_searched(tmp_path):
     tmp_path.chmod(0o775)
     assert not opinion.is_trusted(str(tmp_path))
     assert not opinion.is_trusted(str(tmp_path / "nothing"))
+
+
+def test_only_the_first_unknown_members_are_compared(monkeypatch):
+    compared = []
+    monkeypatch.setattr(schema, "did_you_mean", lambda name, known: compared.append(name) if known else "")
+    found = list(schema.unknown_members({f"unknown{number}": 1 for number in range(1000)}, schema.load()))
+    assert len(found) == 1000 and len(compared) == 20
