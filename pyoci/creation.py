@@ -11,6 +11,7 @@ from pyoci.bundle import load, open_rootfs
 from pyoci.cgroups import oom
 from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
+from pyoci.config.check import namespace_of
 from pyoci.config.model import Resources
 from pyoci.config.readers import did_you_mean, some_of
 from pyoci.config.source import Source, warn
@@ -359,7 +360,8 @@ def admit(container_id: str, options: "CreateOptions", *, detach: bool) -> "Bund
     with bundle.source():
         console.check(bool(process and process.terminal), options.console_socket, detach)
         require_selinux(process.selinuxLabel if process else "", "/process/selinuxLabel")
-        require_selinux(bundle.config.linux.mountLabel, "/linux/mountLabel")
+        if namespace_of(bundle.config.linux, "mount"):  # else the plan refuses a label of mounts
+            require_selinux(bundle.config.linux.mountLabel, "/linux/mountLabel")
     return bundle
 
 
