@@ -299,11 +299,11 @@ class Creation:
         """Give the caller what it waits for: the terminal, the pidfd."""
         options = self.options
         if options.console_socket and talk.console >= 0:
-            console.send_fd(options.console_socket, talk.console, b"/dev/ptmx")
+            console.send_fd("--console-socket", options.console_socket, talk.console, b"/dev/ptmx")
             posix.close(talk.console)
             talk.console = -1
         if options.pidfd_socket:
-            console.send_fd(options.pidfd_socket, talk.stage.pidfd, b"pidfd")
+            console.send_fd("--pidfd-socket", options.pidfd_socket, talk.stage.pidfd, b"pidfd")
 
     # ---- failure ----
 

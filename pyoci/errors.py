@@ -77,7 +77,7 @@ class Error(Exception):
 
     def __str__(self) -> str:
         """Give ``what failed [config.json:41:17: /mounts/3]; more``."""
-        place = f" [{self.spot or Spot(pointer=self.origin)}]" if self.origin else ""
+        place = f" [{self.spot or Spot(pointer=self.origin)}]" if self.spot or self.origin else ""
         return f"{self.words()}{place}{f'; {self.more}' if self.more else ''}"
 
 

@@ -164,11 +164,11 @@ class Execution:
             talk.send(plan, self.inputs.open(plan))
             talk.expect(BARRIER_READY)
             if options.console_socket and talk.console >= 0:
-                console.send_fd(options.console_socket, talk.console, b"/dev/ptmx")
+                console.send_fd("--console-socket", options.console_socket, talk.console, b"/dev/ptmx")
                 posix.close(talk.console)
                 talk.console = -1
             if options.pidfd_socket:
-                console.send_fd(options.pidfd_socket, talk.stage.pidfd, b"pidfd")
+                console.send_fd("--pidfd-socket", options.pidfd_socket, talk.stage.pidfd, b"pidfd")
             if foreground is not None:
                 foreground.begin(talk.console)
             talk.stage.go()
@@ -209,7 +209,8 @@ class Execution:
         try:
             self.process_text = text = read_given(file)
         except OSError as error:
-            raise wrap(f"reading {file}", error) from error
+            with Option("--process"):
+                raise wrap(f"reading {file}", error) from error
         process = parse_process(codec.loads(text, file))
         warn_of_unknown_capabilities(process, self.source)
         return process

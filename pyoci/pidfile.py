@@ -2,6 +2,7 @@
 
 import posix
 
+from pyoci.config.source import Option
 from pyoci.errors import wrap
 from pyoci.state import read_file, write_file
 
@@ -11,7 +12,8 @@ def write_pid_file(path: str, pid: int) -> None:
     try:
         write_file(path if "/" in path else f"./{path}", str(pid).encode(), 0o644)
     except OSError as error:
-        raise wrap(f"writing the pid file {path}", error) from error
+        with Option("--pid-file"):
+            raise wrap(f"writing the pid file {path}", error) from error
 
 
 def remove_pid_file(path: str, pid: int) -> None:

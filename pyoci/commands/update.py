@@ -117,4 +117,5 @@ def read(file: str) -> bytes:
     try:
         return read_given(file) if file != "-" else read_all(posix.dup(0))
     except OSError as error:
-        raise wrap(f"reading {file}", error) from error
+        with Option("--resources"):
+            raise wrap(f"reading {file}", error) from error

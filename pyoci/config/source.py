@@ -43,7 +43,7 @@ class Source:
 
 
 class Option(Source):
-    """An option, or another part of a command line, that stands for a setting."""
+    """An option, or another part of a command line, that stands for a setting, or is all that an error is about."""
 
     def __init__(self, name: str) -> None:
         """Take what messages call it."""
@@ -52,6 +52,11 @@ class Option(Source):
     def find(self, pointers: "list[str]") -> "list[Spot]":
         """Name the option, whatever the pointers."""
         return [Spot(source=self.name)] * len(pointers)
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        """Tell the error that leaves whose it is."""
+        if isinstance(error, Error) and error.spot is None:
+            error.spot = Spot(source=self.name)
 
 
 class Parts(Source):

@@ -5,6 +5,7 @@ import posix
 import select
 
 from pyoci import native
+from pyoci.config.source import Option
 from pyoci.errors import Error
 from pyoci.signals import EVERYTHING
 from pyoci.state import write_all
@@ -13,19 +14,20 @@ lib, ffi = native.lib, native.ffi
 CHUNK = 65536
 
 
-def send_fd(path: str, fd: int, text: bytes) -> None:
-    """Connect to a Unix socket and send one descriptor with some ordinary data; unix(7), SCM_RIGHTS.
+def send_fd(option: str, path: str, fd: int, text: bytes) -> None:
+    """Connect to the Unix socket of an option and send one descriptor with some ordinary data; unix(7), SCM_RIGHTS.
 
     Raises:
         Error: nobody listens there.
     """
-    sock = native.check(lib.pyoci_connect_unix(path.encode()), f"connecting to the socket {path}")
-    try:
-        native.check(
-            lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), f"sending to {path}"
-        )
-    finally:
-        posix.close(sock)
+    with Option(option):
+        sock = native.check(lib.pyoci_connect_unix(path.encode()), f"connecting to the socket {path}")
+        try:
+            native.check(
+                lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), f"sending to {path}"
+            )
+        finally:
+            posix.close(sock)
 
 
 def check(terminal: bool, socket: str, detach: bool) -> None:

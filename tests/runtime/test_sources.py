@@ -145,6 +145,19 @@ def test_another_configuration_file(runtime, bundle):
     assert "line 2 column 15" in line
 
 
+@pytest.mark.parametrize("name", ["--console-socket", "--pidfd-socket", "--pid-file"])
+def test_what_only_an_option_is_about(runtime, bundle, name):
+    bundle.process["terminal"] = name == "--console-socket"
+    line = runtime.refuses(bundle, "/no/such/place", f"[{name}]", options=(name, "/no/such/place"))
+    assert "config.json" not in line
+
+
+def test_the_file_of_an_option_is_not_there(runtime, bundle):
+    container = runtime.waiting(bundle)
+    runtime.call("exec", "--process", "/no/such/file", container.id).failed("/no/such/file", "[--process]", status=255)
+    runtime.call("update", "--resources", "/no/such/file", container.id).failed("/no/such/file", "[--resources]")
+
+
 # ---- exec
 
 
@@ -223,7 +236,7 @@ def test_an_unknown_capability_of_a_process_file(container):
 @pytest.mark.requires("cpuset")
 @pytest.mark.parametrize("value", ["4000", "x"])
 def test_update_by_an_option(container, value):
-    line = container.call("update", "--cpuset-cpus", value, options=()).failed("--cpuset-cpus")
+    line = container.runtime.call("update", "--cpuset-cpus", value, container.id).failed("--cpuset-cpus")
     assert "config.json" not in line and "options:" not in line
 
 
