@@ -160,7 +160,8 @@ def _play(listed: "Sequence[Rule]") -> "tuple[bool, dict[Key, int]]":
 
 def _take_back(exceptions: "dict[Key, int]", key: "Key", access: int, index: int) -> None:
     """Remove *access* from every exception that *key* covers."""
-    for other, mask in list(exceptions.items()):
+    for other in _near(exceptions, key):
+        mask = exceptions[other]
         if not mask & access or not _overlap(key, other):
             continue
         if not _covers(key, other):
@@ -173,6 +174,15 @@ def _take_back(exceptions: "dict[Key, int]", key: "Key", access: int, index: int
             exceptions[other] = mask & ~access
         else:
             del exceptions[other]
+
+
+def _near(exceptions: "dict[Key, int]", key: "Key") -> "list[Key]":
+    """Give the exceptions that may overlap with *key*: of one device few, however many there are."""
+    kind, major, minor = key
+    if major is None or minor is None:
+        return list(exceptions)
+    wider = ((kind, major, minor), (kind, major, None), (kind, None, minor), (kind, None, None))
+    return [other for other in wider if other in exceptions]
 
 
 def _overlap(one: "Key", other: "Key") -> bool:

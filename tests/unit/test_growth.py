@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from pyoci import codec, native
+from pyoci.cgroups import devices
 from pyoci.cgroups.layout import Layout
+from pyoci.config.model import DeviceCgroup
 from pyoci.config.parse import parse_config
 from pyoci.config.source import Option
 from pyoci.config.versions import minor
@@ -103,6 +105,16 @@ def planned(value: Any) -> None:
 @pytest.mark.parametrize("right", RIGHT.values(), ids=RIGHT)
 def test_a_large_configuration(right: Callable[[int], Any]) -> None:
     few, many = (bytecodes(lambda count=count: planned(right(count))) for count in (MANY, 2 * MANY))
+    assert many < MOST * few
+
+
+def played(count: int) -> None:
+    rules = [DeviceCgroup(allow=allow, type="c", major=number, minor=1) for allow in (True, False) for number in range(count)]
+    devices.v1_lines(devices.rules(rules))
+
+
+def test_many_device_rules() -> None:
+    few, many = (bytecodes(lambda count=count: played(count)) for count in (MANY, 2 * MANY))
     assert many < MOST * few
 
 
