@@ -114,6 +114,18 @@ def test_what_start_finds(runtime, bundle):
     container.call("start").failed(expected)
 
 
+def test_a_program_that_cannot_be_run(runtime, bundle):
+    program = bundle.rootfs / "bin/no-program"
+    program.write_text("no program")
+    program.chmod(0o755)
+    bundle.process["args"] = ["/bin/no-program"]
+    expected = in_config(bundle, "/process/args")
+    container = runtime.create(bundle)
+    container.call("start").failed(expected)
+    container.delete("--force").ok()
+    runtime.run(bundle).failed(expected)
+
+
 def test_what_poststart_finds(runtime, bundle):
     bundle.config["hooks"] = {"poststart": [{"path": "/bin/false"}]}
     expected = in_config(bundle, "/hooks/poststart/0")
