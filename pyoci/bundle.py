@@ -28,7 +28,7 @@ class Bundle(Record):
     document: str
 
     def source(self) -> Source:
-        """Give where the settings come from."""
+        """Return where the settings come from."""
         return Source(self.document, lambda: self.text)
 
 

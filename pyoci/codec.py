@@ -121,11 +121,11 @@ class Document:
         return self.places([pointer])[0]
 
     def places(self, pointers: "Sequence[str]") -> "list[tuple[int, int]]":
-        """Give line and column of the values at many pointers, as where does, in one walk through the text."""
+        """Return line and column of the values at many pointers, as where does, in one walk through the text."""
         return _positions(self._text, [self._places[self._slot(pointer)] for pointer in pointers])
 
     def _slot(self, pointer: str) -> int:
-        """Give the slot of the value at a pointer, or of the last one on its way."""
+        """Return the slot of the value at a pointer, or of the last one on its way."""
         patches = self._patches
         if not self._containers:
             self._containers = {patches[i + 1]: i for i in range(0, len(patches), 4) if patches[i] in (ARRAY, OBJECT)}
@@ -147,7 +147,7 @@ class Document:
         return slot
 
     def _member(self, container: int, slots: range, name: str) -> int:
-        """Give the slot of the member of this name, -1 where the object, whose names have these slots, has none.
+        """Return the slot of the member of this name, -1 where the object, whose names have these slots, has none.
 
         It is searched among sorted names: many pointers may lead into one object, whose names somebody has chosen.
         """
@@ -175,7 +175,7 @@ def loads(text: bytes, document: str) -> Document:
 
 
 def _positions(text: bytes, offsets: "list[int]") -> "list[tuple[int, int]]":
-    """Give line and column of each offset; all text before them is valid UTF-8."""
+    """Return line and column of each offset; all text before them is valid UTF-8."""
     found = [(1, 1)] * len(offsets)
     at, line, column = 0, 1, 1
     for offset, index in sorted(zip(offsets, range(len(offsets)), strict=True)):
@@ -199,7 +199,7 @@ def _found(text: bytes, offset: int) -> str:
 
 
 def _string_at(text: bytes, offset: int) -> str:
-    """Give the string that begins at an offset; it has been read before."""
+    """Return the string that begins at an offset; it has been read before."""
     end = offset + 1
     while text[end] != ord('"'):
         end += 2 if text[end] == ord("\\") else 1

@@ -80,7 +80,7 @@ class Container:
         return parse_config(codec.loads(self._config_text(), self.state.document))
 
     def source(self) -> "Source":
-        """Give where the settings come from: the configuration as it was at create."""
+        """Return where the settings come from: the configuration as it was at create."""
         from pyoci.config.source import Source
 
         return Source(self.state.document, self._config_text)

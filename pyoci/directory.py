@@ -134,7 +134,7 @@ class Directory:
         self.unlock()
 
     def is_locked(self) -> bool:
-        """Tell whether somebody else holds the lock; for readers, who take none."""
+        """Return whether somebody else holds the lock; for readers, who take none."""
         if self.depth:
             return False
         probe = posix.open(".", O_DIRECTORY, dir_fd=self.fd)
@@ -147,7 +147,7 @@ class Directory:
         return False
 
     def is_current(self) -> bool:
-        """Tell whether the name still is this directory's: it may have been deleted while we waited."""
+        """Return whether the name still is this directory's: it may have been deleted while we waited."""
         try:
             here = posix.fstat(self.fd)
             there = posix.stat(self.name, dir_fd=self.root, follow_symlinks=False)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         """What is needed of pyoci.config.source.Source."""
 
         def find(self, pointers: "list[str]") -> "list[Spot]":
-            """Tell where the values at JSON pointers stand."""
+            """Return where the values at JSON pointers stand."""
 
 
 def printable(text: str) -> str:
@@ -44,7 +44,7 @@ class Spot(Record):
     pointer: str = ""
 
     def __str__(self) -> str:
-        """Give ``config.json:41:17: /mounts/3``, ``process.json: /cwd`` or ``--cwd``."""
+        """Return ``config.json:41:17: /mounts/3``, ``process.json: /cwd`` or ``--cwd``."""
         place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
         return f"{place}: {self.pointer}" if self.pointer else place
 
@@ -72,11 +72,11 @@ class Error(Exception):
             (self.spot,) = source.find([self.origin])
 
     def words(self) -> str:
-        """Give the sentence without the place."""
+        """Return the sentence without the place."""
         return self.message
 
     def __str__(self) -> str:
-        """Give ``what failed [config.json:41:17: /mounts/3]; more``."""
+        """Return ``what failed [config.json:41:17: /mounts/3]; more``."""
         place = f" [{self.spot or Spot(pointer=self.origin)}]" if self.spot or self.origin else ""
         return f"{self.words()}{place}{f'; {self.more}' if self.more else ''}"
 
@@ -168,7 +168,7 @@ class KernelError(Error):
         self.number = number
 
     def words(self) -> str:
-        """Give ``mounting proc on /proc: Operation not permitted (EPERM)``."""
+        """Return ``mounting proc on /proc: Operation not permitted (EPERM)``."""
         return f"{self.message}: {errno_text(self.number)}"
 
 

@@ -271,7 +271,7 @@ class Execution:
 
 
 def source_of(options: "ExecOptions", config: Source, process_text: "Callable[[], bytes]") -> Source:
-    """Give where the settings of the process come from: a file, or options and else the container's configuration."""
+    """Return where the settings of the process come from: a file, or options and else the container's configuration."""
     given = (
         ("/process/terminal", options.tty and "--tty"),
         ("/process/args", f"exec {options.argv[0]}" if options.argv else ""),

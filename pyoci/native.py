@@ -213,7 +213,7 @@ def reap(pidfd: int) -> int:
 
 
 def has_ended(pidfd: int, milliseconds: int) -> bool:
-    """Tell whether a process has ended, or does within that time."""
+    """Return whether a process has ended, or does within that time."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(milliseconds))

@@ -83,12 +83,12 @@ class Members(tuple["Any", ...]):
     __slots__ = ()
 
     def items(self) -> "Iterator[tuple[str, Any]]":
-        """Give each name with its value."""
+        """Return each name with its value."""
         flat = tuple.__iter__(self)
         return zip(flat, flat, strict=True)
 
     def __iter__(self) -> "Iterator[str]":
-        """Give the names."""
+        """Return the names."""
         return (name for name, _ in self.items())
 
     def __len__(self) -> int:
@@ -96,11 +96,11 @@ class Members(tuple["Any", ...]):
         return tuple.__len__(self) // 2
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether there is a member of this name."""
+        """Return whether there is a member of this name."""
         return any(name == other for other in self)
 
     def get(self, name: str, default: "Any" = None) -> "Any":
-        """Give the value of a member, or *default*."""
+        """Return the value of a member, or *default*."""
         for other, value in self.items():
             if other == name:
                 return value
@@ -112,7 +112,7 @@ class Members(tuple["Any", ...]):
 
 
 def plain(value: "Any") -> "Any":
-    """Give what was read from JSON with dicts in place of Members; for documents whose names are pyoci's own."""
+    """Return what was read from JSON with dicts in place of Members; for documents whose names are pyoci's own."""
     if isinstance(value, Members):
         made = dict(value.items())
         for name, item in made.items():

@@ -177,7 +177,7 @@ def _take_back(exceptions: "dict[Key, int]", key: "Key", access: int, index: int
 
 
 def _near(exceptions: "dict[Key, int]", key: "Key") -> "list[Key]":
-    """Give the exceptions that may overlap with *key*: of one device few, however many there are."""
+    """Return the exceptions that may overlap with *key*: of one device few, however many there are."""
     kind, major, minor = key
     if major is None or minor is None:
         return list(exceptions)

@@ -40,7 +40,7 @@ def row(state: "dict[str, Any]") -> "tuple[str, ...]":
 
 
 def is_there(path: str) -> bool:
-    """Tell whether there is something at *path*."""
+    """Return whether there is something at *path*."""
     try:
         posix.stat(path)
     except FileNotFoundError:

@@ -86,7 +86,7 @@ class Given(codec.Document):
     """What options stand for: it has no lines."""
 
     def places(self, pointers: "Sequence[str]") -> "list[tuple[int, int]]":
-        """Give no place, so that it is looked for among the options."""
+        """Return no place, so that it is looked for among the options."""
         return [(0, 0)] * len(pointers)
 
 

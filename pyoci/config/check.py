@@ -207,7 +207,7 @@ def net_devices_have_place(config: "Config") -> "Found":
 
 
 def repeated(names: "list[str]") -> "list[int]":
-    """Give the index of each name that was there before; sorted, not by a set: the configuration chooses the names."""
+    """Return the index of each name that was there before; by sorting, as the configuration chooses the names."""
     order = sorted(zip(names, range(len(names)), strict=True))
     return [later for (name, _), (other, later) in zip(order, order[1:], strict=False) if name == other]
 

@@ -150,7 +150,7 @@ def number_list(text: str) -> "list[range] | None":
 
 
 def is_small_number(text: str) -> bool:
-    """Tell whether *text* is a decimal number that is soon read."""
+    """Return whether *text* is a decimal number that is soon read."""
     return text.isascii() and text.isdigit() and len(text) < 20
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def leniences(document: "Any") -> "Iterator[tuple[str, str]]":
-    """Give pointer and message of each such place in the value of config.json."""
+    """Return pointer and message of each such place in the value of config.json."""
     yield from nulls(document, "")
     process = document.get("process") if isinstance(document, Members) else None
     if not isinstance(process, Members):
@@ -27,7 +27,7 @@ def leniences(document: "Any") -> "Iterator[tuple[str, str]]":
 
 
 def nulls(value: "Any", at: str) -> "Iterator[tuple[str, str]]":
-    """Give every member below *at* that is null."""
+    """Return every member below *at* that is null."""
     if isinstance(value, Members):
         for name, item in value.items():
             if item is None:
@@ -40,7 +40,7 @@ def nulls(value: "Any", at: str) -> "Iterator[tuple[str, str]]":
 
 
 def as_read(document: "Any") -> "Any":
-    """Give the value of config.json in the words of the specification, with dicts in place of Members."""
+    """Return the value of config.json in the words of the specification, with dicts in place of Members."""
     value = without_nulls(document)
     process = value.get("process") if isinstance(value, dict) else None
     user = process.get("user") if isinstance(process, dict) else None
@@ -50,7 +50,7 @@ def as_read(document: "Any") -> "Any":
 
 
 def without_nulls(value: "Any") -> "Any":
-    """Give a copy without the members that are null."""
+    """Return a copy without the members that are null."""
     if isinstance(value, (dict, Members)):
         return {name: without_nulls(item) for name, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value

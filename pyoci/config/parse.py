@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         value: Any
 
         def places(self, pointers: Sequence[str]) -> list[tuple[int, int]]:
-            """Give line and column of the values at *pointers*, from 1."""
+            """Return line and column of the values at *pointers*, from 1."""
 
 
 # ---- readers of one member each ----

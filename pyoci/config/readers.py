@@ -173,13 +173,13 @@ def quote(text: str) -> str:
 
 
 def some_of(names: "Sequence[str]") -> str:
-    """Give names for a message: the first few, and how many more there are."""
+    """Return names for a message: the first few, and how many more there are."""
     shown = ", ".join(printable(name[:80]) for name in names[:NAMES_SHOWN])
     return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
 
 
 def did_you_mean(word: str, words: "Iterable[str]") -> str:
-    """Give ``; did you mean "rslave"?`` when one of *words* is near, else "".
+    """Return ``; did you mean "rslave"?`` when one of *words* is near, else "".
 
     Near is what takes few changes, is only written in other letters (``cap_chown``), lacks what all of *words* begin
     with (``SYS_ADMIN``), or is an abbreviation (``net``).
@@ -199,7 +199,7 @@ def did_you_mean(word: str, words: "Iterable[str]") -> str:
 
 
 def common_head(words: "list[str]") -> str:
-    """Give what all words begin with, up to a low line: ``CAP_``."""
+    """Return what all words begin with, up to a low line: ``CAP_``."""
     if len(words) < 2:
         return ""
     first, last = min(words), max(words)
@@ -210,7 +210,7 @@ def common_head(words: "list[str]") -> str:
 
 
 def abbreviates(short: str, word: str) -> bool:
-    """Tell whether *word* begins with the first letter of *short*, and has its others in their order."""
+    """Return whether *word* begins with the first letter of *short*, and has its others in their order."""
     rest = iter(word)
     return len(short) > 2 and short[0] == word[:1] and all(letter in rest for letter in short)
 

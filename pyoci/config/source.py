@@ -22,7 +22,7 @@ class Source:
         self.top = top
 
     def find(self, pointers: "list[str]") -> "list[Spot]":
-        """Tell where the values at JSON pointers stand; without line and column when the text cannot be read again."""
+        """Return where the values at JSON pointers stand; without line and column if the text cannot be read again."""
         shown = [pointer.removeprefix(self.top) for pointer in pointers]
         try:
             places = codec.loads(self.read(), self.name).places(shown)

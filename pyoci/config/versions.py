@@ -23,5 +23,5 @@ def as_meant(resources: "Resources | None", version: str) -> "Resources | None":
 
 
 def minor(version: str) -> int:
-    """Give the second number of a version; of one with many digits some: it is above all that are known."""
+    """Return the second number of a version; of one with many digits some: it is above all that are known."""
     return int(version.split(".")[1][:9])

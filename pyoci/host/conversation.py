@@ -53,7 +53,7 @@ def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[st
 
 
 def suggestion(report: native.Report, step: "Step") -> str:
-    """Give what was meant by a file system, or an option of one, that the kernel does not know."""
+    """Return what was meant by a file system, or an option of one, that the kernel does not know."""
     if step.op != "OP_FSMOUNT":
         return ""
     word, words = "", FILE_SYSTEM_OPTIONS

@@ -14,7 +14,7 @@ S_IFMT, S_IFREG = 0o170000, 0o100000
 
 
 def home_directory(process: "Process", rootfs: str) -> "list[str]":
-    """Give the environment entry for HOME, or nothing when the configuration sets it, to more than nothing.
+    """Return the environment entry for HOME, or nothing when the configuration sets it, to more than nothing.
 
     Every caller and every image expects HOME; the peers set it from passwd(5), with / for an unknown user.
     """

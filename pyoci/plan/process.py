@@ -227,7 +227,7 @@ def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
 
 
 def once_each(entries: "list[str]") -> "list[str]":
-    """Give NAME=value once for each name, the last one said, where the first one stood: programs would see that.
+    """Return NAME=value once for each name, the last one said, where the first one stood: programs would see that.
 
     Sorted, not by a dict: the configuration chooses the names.
     """

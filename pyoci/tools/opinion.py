@@ -29,7 +29,7 @@ def violations(value: Any, schema: dict[str, Any]) -> "Iterator[tuple[str, str]]
 
 
 def pointer_of(error: Any) -> str:
-    """Give the place of an error of jsonschema; that of a wrong name, or of a missing member, is the member's."""
+    """Return the place of an error of jsonschema; that of a wrong name, or of a missing member, is the member's."""
     parts = [*error.absolute_path, *([error.instance] if "propertyNames" in error.absolute_schema_path else [])]
     if getattr(error, "validator", "") == "required":
         parts += [name for name in error.validator_value if error.message.startswith(f"{name!r} ")]

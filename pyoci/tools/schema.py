@@ -40,7 +40,7 @@ def localised(value: Any) -> Any:
 
 
 def unknown_members(value: Any, schema: dict[str, Any]) -> "Iterator[tuple[str, str]]":
-    """Give pointer and message of each member that the specification does not have; create ignores those.
+    """Return pointer and message of each member that the specification does not have; create ignores those.
 
     The first few are compared with those that it has.
     """
@@ -51,7 +51,7 @@ def unknown_members(value: Any, schema: dict[str, Any]) -> "Iterator[tuple[str, 
 def walk(
     value: Any, rule: dict[str, Any], definitions: dict[str, Any], pointer: str
 ) -> "Iterator[tuple[str, str, dict[str, Any]]]":
-    """Give each with its object's pointer and known members, below *pointer*.
+    """Return each with its object's pointer and known members, below *pointer*.
 
     A value of another type than the rule's has no known member to look for.
     """
