@@ -35,8 +35,11 @@ def main(argv: "list[str]") -> int:
         error(f"{failure}{notes(failure)}")
         return EXEC_FAILURE if verb == "exec" else failure.exit_status
     except KeyboardInterrupt as failure:  # conmon waits for a word of whoever fails
-        context = failure.__context__
-        error(f"{context}{notes(context)}" if isinstance(context, Interrupted) else "interrupted")
+        first = failure.__context__
+        if isinstance(first, Interrupted):  # by the same signal, which its handler gets when all is taken back
+            error(f"{first}{notes(first)}")
+            return first.exit_status
+        error("interrupted")
         return INTERRUPTED
     except (OSError, MemoryError) as failure:  # where nobody knew better what was being done
         error(f"{f'{verb}: ' if verb else ''}{refusal(failure)}{notes(failure)}")

@@ -288,6 +288,10 @@ class Directory:
             posix.rmdir(self.name, dir_fd=self.root)
         except FileNotFoundError:
             return
+        except OSError:
+            self.end_journal()
+            self.note(left=True)  # else it would look like anybody's empty directory
+            raise
 
     def end_journal(self) -> None:
         """Write no more to the journal."""

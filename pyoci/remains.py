@@ -1,5 +1,6 @@
 """What a create that was killed has left behind, pieced together from its journal."""
 
+import errno
 import posix
 import select
 import time
@@ -58,16 +59,16 @@ def break_lock(directory: Directory) -> None:
         last: dict[str, Any] = {}
         for entry in directory.journal() if passed > PATIENCE else ():
             last.update(entry)
-        for what in ("hook", "pid"):
-            kill_exactly(last.get(what, 0), last.get(f"{what}Start", 0))
+        kill_exactly(last.get("hook", 0), last.get("hookStart", 0), group=True)
+        kill_exactly(last.get("pid", 0), last.get("pidStart", 0))
         is_command = passed > 2 * PATIENCE and kill_exactly(last.get("owner", 0), last.get("ownerStart", 0))
         if passed > 10 * PATIENCE and not is_command:
             raise StateError(f"{directory.path} is in use by another program, which does not let go")
         select.poll().poll(5)
 
 
-def kill_exactly(pid: int, start_time: int) -> bool:
-    """Kill a process if it is still the one that was recorded; tell whether it was."""
+def kill_exactly(pid: int, start_time: int, *, group: bool = False) -> bool:
+    """Kill a process, or the group that it leads, if it is still the one that was recorded; tell whether it was."""
     try:
         pidfd = posix.pidfd_open(pid, 0) if pid > 0 else -1
     except OSError:
@@ -77,7 +78,12 @@ def kill_exactly(pid: int, start_time: int) -> bool:
     try:
         if not is_alive(pid, start_time):
             return False
-        native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
+        if not group:
+            native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
+        elif native.lib.pyoci_pidfd_signal_group(pidfd, SIGKILL) == -errno.EINVAL:  # before Linux 6.9
+            posix.killpg(pid, SIGKILL)
+    except ProcessLookupError:
+        return False
     finally:
         posix.close(pidfd)
     return True

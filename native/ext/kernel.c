@@ -52,6 +52,13 @@ int pyoci_pidfd_send_signal(int pidfd, int signal)
     return result_of(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
 }
 
+int pyoci_pidfd_signal_group(int pidfd, int signal)
+{
+    const unsigned process_group = 4;       /* PIDFD_SIGNAL_PROCESS_GROUP */
+
+    return result_of(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, process_group));
+}
+
 int pyoci_pidfd_getfd(int pidfd, int fd)
 {
     return result_of(syscall(SYS_pidfd_getfd, pidfd, fd, 0));

@@ -11,6 +11,8 @@ int pyoci_openat2(int directory, const char *path, uint64_t flags, uint64_t mode
 int pyoci_close_range(unsigned int first, unsigned int last, int cloexec_only);
 
 int pyoci_pidfd_send_signal(int pidfd, int signal);
+/* The same for all processes of the group that the process leads.  -EINVAL before Linux 6.9. */
+int pyoci_pidfd_signal_group(int pidfd, int signal);
 /* A copy of another process's descriptor; pidfd_getfd(2). */
 int pyoci_pidfd_getfd(int pidfd, int fd);
 /* Orphaned descendants become this process's children; PR_SET_CHILD_SUBREAPER. */

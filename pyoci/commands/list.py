@@ -68,8 +68,10 @@ def listing(root: str) -> "list[dict[str, Any]]":
     found = []
     for name in names:
         try:
-            state = Container.load(root, name).describe()
-            if state["bundle"] or state["status"] == "creating":  # an empty directory may be anybody's
+            container = Container.load(root, name)
+            state = container.describe()
+            # An empty directory may be anybody's.
+            if state["status"] != "stopped" or posix.listdir(container.directory.fd):
                 found.append(state)
         except KernelError as error:
             if error.number not in (errno.EACCES, errno.EPERM):

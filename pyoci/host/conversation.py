@@ -180,7 +180,7 @@ class Conversation:
         if status >= 0:
             return Error(f"{self.who} ended with status {status} before it ran its program")
         words, origin = self.lacked_memory() if status == -SIGKILL else ("", "")
-        name = {number: name for name, number in SIGNALS.items()}.get(-status, f"signal {-status}")
+        name = next((name for name, number in SIGNALS.items() if number == -status), f"signal {-status}")
         if status == -SIGSYS and self.plan and any(step.op == "OP_SECCOMP" for step in self.plan.steps):
             words, origin = f"by its seccomp filter ({name})", "/linux/seccomp"
         return Error(f"{self.who} was killed {words or f'by {name}'}", origin)
@@ -198,7 +198,9 @@ class Conversation:
             self.close()
 
     def close(self) -> None:
-        """Let go of the stage, which goes its way, and of its terminal."""
+        """Let go of the stage, which goes its way, of its terminal, and of who listens."""
+        self.on_child = self.on_listener = ignore
+        self.lacked_memory = lambda: ("", "")
         if self.console >= 0:
             posix.close(self.console)
             self.console = -1
