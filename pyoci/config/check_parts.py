@@ -64,6 +64,13 @@ def scheduler_fits_policy(process: "Process", at: str) -> "Found":
             yield f"{at}/{field}", f"{policy} takes no {field}"
 
 
+def io_priority_is_complete(process: "Process", at: str) -> "Found":
+    """Require a priority of the classes that have levels (ioprio_set(2))."""
+    wish = process.ioPriority
+    if wish and wish.priority is None and wish.class_ != "IOPRIO_CLASS_IDLE":
+        yield f"{at}/ioPriority/priority", f'"priority" is missing: {wish.class_} needs one'
+
+
 def exec_affinity_is_a_list(process: "Process", at: str) -> "Found":
     """Require lists of CPUs (config.md#linux-process)."""
     affinity = process.execCPUAffinity
@@ -114,6 +121,7 @@ PROCESS_CHECKS: "tuple[Callable[[Process, str], Found], ...]" = (
     console_size_fits,
     rlimits_are_sound,
     scheduler_fits_policy,
+    io_priority_is_complete,
     exec_affinity_is_a_list,
 )
 

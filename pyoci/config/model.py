@@ -64,10 +64,13 @@ class Scheduler(Record):
 
 
 class IOPriority(Record):
-    """I/O priority of the process group, ioprio_set(2): 0 (highest) to 7.  class_ is the member ``class``."""
+    """I/O priority of the process group, ioprio_set(2): 0 (highest) to 7.  class_ is the member ``class``.
+
+    Only IOPRIO_CLASS_IDLE may be without a priority: it has no levels.
+    """
 
     class_: str
-    priority: int
+    priority: int | None = None
 
 
 class ExecCPUAffinity(Record):

@@ -219,6 +219,11 @@ BROKEN = {
         "/process/scheduler/nice",
         "-20 to 19",
     ),
+    "I/O priority without a level": (
+        process(ioPriority={"class": "IOPRIO_CLASS_RT"}),
+        "/process/ioPriority/priority",
+        '"priority" is missing',
+    ),
     "realtime without priority": (
         process(scheduler={"policy": "SCHED_RR"}),
         "/process/scheduler/priority",
