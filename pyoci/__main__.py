@@ -27,7 +27,7 @@ def main(argv: "list[str]") -> int:
         return find(command.verb)(command)
     except UsageError as failure:
         error(str(failure))
-        return failure.exit_status
+        return EXEC_FAILURE if verb == "exec" else failure.exit_status
     except Interrupted as failure:
         error(f"{failure}{notes(failure)}")
         return failure.exit_status

@@ -24,7 +24,7 @@ from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
 from pyoci.record import replace
 from pyoci.signals import Signals
-from pyoci.state import read_given
+from pyoci.state import public_state, read_given
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
@@ -160,6 +160,7 @@ class Execution:
         """
         options, killed_before = self.options, oom.kills(self.container.cgroup().paths())
         talk.lacked_memory = lambda: self._lacked_memory(killed_before)
+        talk.on_listener = lambda number: self._send_listener(talk.stage, number)
         try:
             talk.send(plan, self.inputs.open(plan))
             talk.expect(BARRIER_READY)
@@ -184,6 +185,16 @@ class Execution:
             if cause is None:
                 raise
             raise cause from error
+
+    def _send_listener(self, stage: native.Stage, number: int) -> None:
+        """Hand the listener of this process to the agent: its filter is another than that of the container's init."""
+        from pyoci.host import seccomp_agent  # only filters with SCMP_ACT_NOTIFY need it
+
+        config, state = self.container.config(), self.container.state
+        public = public_state(
+            state.ociVersion, state.id, "running", state.pid, state.bundle, state.annotations
+        )
+        seccomp_agent.send(config, public, stage, number)
 
     def _lacked_memory(self, killed_before: int) -> "tuple[str, str]":
         killed = oom.kills(self.container.cgroup().paths()) > killed_before
@@ -257,13 +268,17 @@ class Execution:
         return User(uid=uid, gid=base.gid if gid is None else gid, umask=base.umask, additionalGids=gids)
 
     def _capabilities(self, base: Capabilities | None) -> Capabilities | None:
-        """Add capabilities to the sets that let the process use them, never to the inheritable one (CVE-2022-29162)."""
+        """Add capabilities to the sets that let the process use them, never to the inheritable one (CVE-2022-29162).
+
+        To the ambient set go those that the process has inheritable already: the kernel raises no others there.
+        """
         added = tuple(self.options.capabilities)
         if not added:
             return base
         base = base or Capabilities()
         return replace(
             base,
+            ambient=base.ambient + tuple(name for name in added if name in base.inheritable),
             bounding=base.bounding + added,
             effective=base.effective + added,
             permitted=base.permitted + added,

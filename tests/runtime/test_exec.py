@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.helpers_bundle import CAPABILITIES, PROBE
+from tests.helpers_identity import bits, capability_sets
 from tests.helpers_runtime import wait_exit
 
 pytestmark = pytest.mark.requires("root")
@@ -101,13 +102,40 @@ def test_user(container, text, expected):
 def test_bad_user_is_never_root(container, text):
     """CVE-2026-30892: what is not a number must be an error, not uid 0."""
     result = container.exec("report", options=("--user", text))
-    result.failed()
+    result.failed(status=255)
     assert result.out == ""
 
 
 def test_capabilities(container):
     report = container.exec_report("--cap", "CAP_SYS_CHROOT", "-c", "CAP_CHOWN")
     assert bounding(report) & (1 << 18 | 1) == 1 << 18 | 1
+
+
+@pytest.mark.parametrize("user", ["0", "1000"])
+@pytest.mark.parametrize("inheritable", [[], ["CAP_KILL"]])
+def test_added_capabilities_become_ambient_only_where_they_are_inheritable(runtime, bundle, inheritable, user):
+    """CVE-2022-29162: none becomes inheritable by being added."""
+    bundle.process["capabilities"]["inheritable"] = inheritable
+    container = runtime.waiting(bundle)
+    report = container.exec_report("--user", user, "--cap", "CAP_KILL", "--cap", "CAP_SETUID")
+    before, added, kept = bits(*CAPABILITIES), bits("CAP_KILL", "CAP_SETUID"), bits(*inheritable)
+    usable = before | added if user == "0" else kept
+    assert capability_sets(report) == {"Bnd": before | added, "Prm": usable, "Eff": usable, "Inh": kept, "Amb": kept}
+
+
+@pytest.mark.parametrize("how", ["options", "file"])
+def test_the_working_directory_may_be_private_of_somebody_else(runtime, bundle, how):
+    """Root goes there while it still may; the user could not."""
+    private = bundle.rootfs / "private"
+    private.mkdir(mode=0o700)
+    os.chown(private, 2000, 2000)
+    container = runtime.waiting(bundle)
+    if how == "options":
+        report = container.exec_report("--user", "1000:1000", "--cwd", "/private")
+    else:
+        process = {**bundle.process, "args": [PROBE, "report"], "cwd": "/private", "user": {"uid": 1000, "gid": 1000}}
+        report = container.exec_process(process).ok().lines[-1]
+    assert (report["cwd"], report["uids"]) == ("/private", [1000] * 3)
 
 
 def test_capabilities_unchanged_without_the_option(container):
@@ -223,12 +251,12 @@ def test_failure(container, program, word):
     ("option", "value"), [("--cwd", "tmp"), ("--env", "NAME"), ("--env", "=x"), ("--cap", "CAP_SYS_AMIN"), ("--additional-gids", "x")],
 )  # fmt: skip
 def test_wrong_option(container, option, value):
-    container.exec("true", options=(option, value)).failed(value)
+    container.exec("true", options=(option, value)).failed(value, status=255)
 
 
 def test_wrong_command_line_is_no_exit_status_of_a_program(container):
-    container.call("exec").failed("command")
-    container.runtime.call("exec", "--nonsense", container.id, "true").failed("--nonsense")
+    container.call("exec").failed("command", status=255)
+    container.runtime.call("exec", "--nonsense", container.id, "true").failed("--nonsense", status=255)
 
 
 def test_console_socket_needs_detach(container):
