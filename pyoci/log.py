@@ -48,9 +48,13 @@ class Log:
             raise UsageError(f'the log level is error, warning, info or debug, not "{level}"')
         self.level = 3 if debug else LEVELS.index(level or ("error" if self.fd >= 0 else "warning"))
 
+    def wants(self, level: str) -> bool:
+        """Tell whether records of this level are kept."""
+        return self.fd >= 0 and LEVELS.index(level) <= self.level
+
     def record(self, level: str, message: str) -> None:
         """Add one record to the file, if there is one and the level is wanted."""
-        if self.fd < 0 or LEVELS.index(level) > self.level:
+        if not self.wants(level):
             return
         when = f"{utc(int(time.time()))}Z"
         if self.json:
@@ -79,6 +83,11 @@ def warning(message: str) -> None:
     log.record("warning", message)
     if log.level >= 1 and log.fd < 0:
         write_quietly(2, f"pyoci: warning: {message}\n")
+
+
+def info(message: str) -> None:
+    """Note what is as it should be, for whoever wants to know."""
+    log.record("info", one_line(message))
 
 
 def debug(message: str) -> None:

@@ -79,8 +79,8 @@ class Parts(Source):
         return self.rest
 
 
-def warn(problem: Error, source: "Source | None") -> None:
-    """Note what does not alter the flow, with the place of the setting that it is about."""
+def warn(problem: Error, source: "Source | None", note: "Callable[[str], None]" = warning) -> None:
+    """Note what does not alter the flow, with the place of the setting that it is about; *note* is of pyoci.log."""
     if source is not None:
         problem.locate(source)
-    warning(str(problem))
+    note(str(problem))

@@ -8,6 +8,7 @@ from pyoci.config.readers import did_you_mean
 from pyoci.config.source import warn
 from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS, SIGNALS
 from pyoci.errors import Error, KernelError
+from pyoci.log import info, warning
 from pyoci.state import read_file
 
 TYPE_CHECKING = False
@@ -120,14 +121,21 @@ class Conversation:
         failure = native.failure(report, step_words(self.plan, report.step))
         if self.plan is not None and report.step < len(self.plan.steps):
             failure.more += suggestion(report, self.plan.steps[report.step])
+            if any(step.op == "OP_SECCOMP" for step in self.plan.steps[: report.step]):
+                failure.more += f"{'; ' if failure.more else ''}the seccomp filter is in force by then"
         return failure
 
     def _warn(self, report: native.Report) -> None:
-        """Note the capabilities that cannot be granted, which is no error (config.md#linux-process)."""
+        """Note the capabilities that cannot be granted, which is no error (config.md#linux-process).
+
+        Builders of images ask for ambient ones that are not inheritable, each time: the program gets what the other
+        sets say, so that is no warning.
+        """
         _, what, origin, _ = step_words(self.plan, report.step)
         missing = int(report.text, 16)
         names = [name for name, number in CAPABILITIES.items() if missing >> number & 1]
-        warn(Error(f"{what}: {', '.join(names)} cannot be granted", origin), self.source)
+        note = info if report.detail == lib.DETAIL_AMBIENT else warning
+        warn(Error(f"{what}: {', '.join(names)} cannot be granted", origin), self.source, note)
 
     def expect(self, barrier: int) -> None:
         """Listen until the stage waits at this barrier.

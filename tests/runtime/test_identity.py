@@ -118,13 +118,24 @@ def test_unknown_capability_is_a_warning(runtime, bundle):
     assert capability_sets(container.lines[-1])["Bnd"] == bits("CAP_KILL")
 
 
-def test_ungrantable_ambient_capability_is_a_warning(runtime, bundle):
+def test_ungrantable_ambient_capability_is_no_error(runtime, bundle):
     bundle.process["capabilities"]["ambient"] = ["CAP_SYS_ADMIN"]
     container = runtime.container(bundle)
     assert container.create().status == 0
 
 
-@pytest.mark.parametrize(("where", "name"), [("bounding", "CAP_TO_FLY"), ("ambient", "CAP_SYS_ADMIN")])
+def test_ambient_capabilities_that_are_not_inheritable_are_told_as_information(runtime, bundle, tmp_path):
+    """Builders of images ask for them each time: the program has what the other sets say."""
+    bundle.process["capabilities"]["ambient"] = CAPABILITIES
+    options = ("--log", str(tmp_path / "log"), "--log-level", "info")
+    runtime.container(bundle)
+    assert runtime.call("run", "--bundle", bundle.write(), bundle.id).ok().err == ""
+    runtime.call("run", "--bundle", bundle.write(), bundle.id, options=options).ok()
+    (line,) = [line for line in (tmp_path / "log").read_text().splitlines() if "CAP_KILL" in line]
+    assert "level=info" in line
+
+
+@pytest.mark.parametrize(("where", "name"), [("bounding", "CAP_TO_FLY"), ("ambient", "CAP_TO_FLY")])
 def test_warning_of_a_capability_names_it(runtime, bundle, tmp_path, where, name):
     bundle.process["capabilities"].setdefault(where, []).append(name)
     assert runtime.container(bundle).create().err.startswith("pyoci: warning: ")
