@@ -125,7 +125,7 @@ enum op {
     OP_STDIO,           /* descriptors 0-2: /dev/null of the host is reopened inside; pipes and files are given to uid a */
     OP_UMASK,           /* n */
     OP_CHDIR,           /* a: path as the new process sees it.  flags: CHDIR_CREATE, CHDIR_RETRY (EACCES is left to a later
-                           OP_CHDIR without this flag).  The raw getcwd must begin with "/". */
+                           OP_CHDIR without this flag, which does nothing where this one has succeeded).  The raw getcwd must begin with "/". */
     OP_BOUNDING,        /* n: capabilities to keep in the bounding set */
     OP_GROUPS,          /* a,b: blob of uint32 gids and their number; flags: GROUPS_KEEP leaves them */
     OP_IDS,             /* a: uid; b: gid.  Capabilities are kept across the change. */

@@ -64,12 +64,19 @@ static long arrange_fds(const struct child *child)
     return child->channel < 0 ? 0 : syscall(SYS_fcntl, child->channel, F_SETFD, 0);
 }
 
+/* The trap is for an outer seccomp filter that refuses exit_group(2): there is nothing to return to. */
+static _Noreturn void end(void)
+{
+    syscall(SYS_exit_group, EXEC_FAILED);
+    __builtin_trap();
+}
+
 /* Die with the parent.  One that died before this call is no longer our parent. */
 static void bind(const struct child *child)
 {
     syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (syscall(SYS_getppid) != child->bound_to)
-        syscall(SYS_exit_group, EXEC_FAILED);
+        end();
 }
 
 static void child_main(struct child *child)
@@ -80,7 +87,7 @@ static void child_main(struct child *child)
         syscall(SYS_setsid);
     if (arrange_fds(child) < 0 || (child->directory_fd >= 0 && syscall(SYS_fchdir, child->directory_fd) < 0)) {
         child->error = errno;
-        syscall(SYS_exit_group, EXEC_FAILED);
+        end();
     }
     if (child->keep_rights)
         keep_rights();
@@ -91,7 +98,7 @@ static void child_main(struct child *child)
     else
         syscall(SYS_execve, child->path, child->argv, child->env);
     child->error = errno;
-    syscall(SYS_exit_group, EXEC_FAILED);
+    end();
 }
 
 #if defined(__x86_64__)

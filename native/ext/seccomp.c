@@ -203,6 +203,86 @@ int pyoci_seccomp_compile(uint32_t default_action, const uint32_t *archs, uint32
     return result;
 }
 
+/* ---- what a program answers ---- */
+
+/* What is in the accumulator, as bits: the number, the architecture, something else. */
+enum held { HOLDS_NUMBER = 1, HOLDS_ARCH = 2, HOLDS_OTHER = 4 };
+
+/* The accumulator after an instruction that goes on to the next one. */
+static unsigned held_after(const struct sock_filter *op, unsigned held)
+{
+    if (op->code == (BPF_LD | BPF_W | BPF_ABS) && op->k == offsetof(struct seccomp_data, nr))
+        return HOLDS_NUMBER;
+    if (op->code == (BPF_LD | BPF_W | BPF_ABS) && op->k == offsetof(struct seccomp_data, arch))
+        return HOLDS_ARCH;
+    return BPF_CLASS(op->code) == BPF_LD || BPF_CLASS(op->code) == BPF_ALU || BPF_CLASS(op->code) == BPF_MISC
+               ? HOLDS_OTHER : held;
+}
+
+static int jumps(const struct sock_filter *op, uint32_t value)
+{
+    switch (BPF_OP(op->code)) {
+    case BPF_JEQ:
+        return value == op->k;
+    case BPF_JGT:
+        return value > op->k;
+    case BPF_JGE:
+        return value >= op->k;
+    default:
+        return (value & op->k) != 0;
+    }
+}
+
+static int answer_of(const struct sock_filter *op)
+{
+    switch (BPF_RVAL(op->code) == BPF_K ? op->k & SECCOMP_RET_ACTION_FULL : SECCOMP_RET_ALLOW) {
+    case SECCOMP_RET_ALLOW:
+    case SECCOMP_RET_LOG:
+    case SECCOMP_RET_TRACE:
+        return PYOCI_SECCOMP_PASSES;
+    case SECCOMP_RET_USER_NOTIF:
+        return PYOCI_SECCOMP_ASKS;
+    default:
+        return PYOCI_SECCOMP_REFUSES;
+    }
+}
+
+/* Jumps only go forward, so one pass sees every instruction after all that lead to it. */
+int pyoci_seccomp_answers(const char *program, uint32_t length, const char *name)
+{
+    const int number = seccomp_syscall_resolve_name(name);
+    unsigned char reached[BPF_MAXINSNS + 1] = {HOLDS_OTHER};
+    int answers = 0;
+
+    if (number < 0 || length > BPF_MAXINSNS)
+        return 0;
+    for (uint32_t i = 0; i < length; i++) {
+        struct sock_filter op;
+
+        memcpy(&op, program + i * sizeof op, sizeof op);
+        for (unsigned held = HOLDS_NUMBER; held <= HOLDS_OTHER; held <<= 1) {
+            uint32_t value = held == HOLDS_NUMBER ? (uint32_t)number : seccomp_arch_native();
+            int unknown = held == HOLDS_OTHER || BPF_SRC(op.code) == BPF_X;
+
+            if (!(reached[i] & held))
+                continue;
+            if (BPF_CLASS(op.code) == BPF_RET)
+                answers |= answer_of(&op);
+            else if (BPF_CLASS(op.code) != BPF_JMP)
+                reached[i + 1] |= (unsigned char)held_after(&op, held);
+            else if (BPF_OP(op.code) == BPF_JA && op.k < length - i)
+                reached[i + 1 + op.k] |= (unsigned char)held;
+            else if (BPF_OP(op.code) != BPF_JA) {
+                if ((unknown || jumps(&op, value)) && i + 1U + op.jt <= length)
+                    reached[i + 1 + op.jt] |= (unsigned char)held;
+                if ((unknown || !jumps(&op, value)) && i + 1U + op.jf <= length)
+                    reached[i + 1 + op.jf] |= (unsigned char)held;
+            }
+        }
+    }
+    return answers;
+}
+
 /* ---- facts ---- */
 
 int pyoci_seccomp_known(const char *name)

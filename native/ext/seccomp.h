@@ -28,6 +28,17 @@ int pyoci_seccomp_compile(uint32_t default_action, const uint32_t *archs, uint32
                           const struct pyoci_seccomp_rule *rules, uint32_t nrules,
                           const struct pyoci_seccomp_arg *args, const char *names, uint32_t *failed_rule);
 
+/* What a program can answer to a system call of the machine's own architecture, its arguments being unknown. */
+enum pyoci_seccomp_answer {
+    PYOCI_SECCOMP_PASSES = 1,   /* it is made; SECCOMP_RET_TRACE counts as that */
+    PYOCI_SECCOMP_ASKS = 2,     /* SECCOMP_RET_USER_NOTIF */
+    PYOCI_SECCOMP_REFUSES = 4
+};
+
+/* Returns the answers that are possible, together; 0 when there is no such system call here, or its answer
+ * cannot be told. */
+int pyoci_seccomp_answers(const char *program, uint32_t length, const char *name);
+
 /* Does libseccomp know a system call of this name, on any architecture? */
 int pyoci_seccomp_known(const char *name);
 /* Does the kernel take this SECCOMP_FILTER_FLAG_*?  Does it know this action?  seccomp(2) */

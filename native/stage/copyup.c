@@ -46,9 +46,9 @@ static int copy_mode(int fd, const struct stat *status)
 
 static int copy_bytes(int from, int to)
 {
-    for (;;) {
+    for (unsigned tries = 0;;) {
         int sent = sys(sendfile(to, from, NULL, CHUNK));
-        if (sent == -EINTR)
+        if (interrupted(sent, &tries))
             continue;
         if (sent <= 0)
             return sent;

@@ -28,17 +28,17 @@ static struct stage stage;
 static _Noreturn void die(int err)
 {
     stage_report(&stage, REPORT_FAILED, err, stage.detail, -1);
-    _exit(1);
+    stage_end(1);
 }
 
 static int number(const char *text)
 {
     int value = 0;
     if (*text == '\0')
-        _exit(1);
+        stage_end(1);
     for (; *text != '\0'; text++) {
         if (*text < '0' || *text > '9' || value > 200000000)
-            _exit(1);
+            stage_end(1);
         value = value * 10 + (*text - '0');
     }
     return value;
@@ -65,11 +65,12 @@ static unsigned receive(struct delivery *delivery, int fds[MAX_FDS])
     message.msg_control = &control;
     message.msg_controllen = sizeof control;
     int got;
+    unsigned tries = 0;
     do
         got = sys(recvmsg(stage.channel, &message, MSG_CMSG_CLOEXEC));
-    while (got == -EINTR);
+    while (interrupted(got, &tries));
     if (got == 0)
-        _exit(1);
+        stage_end(1);
     if (got != (int)sizeof *delivery || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)))
         die(got < 0 ? got : -EPROTO);
     struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
@@ -129,12 +130,12 @@ int main(int argc, char **argv)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     reset_signals();
     if (argc != 4)
-        _exit(1);
+        stage_end(1);
     stage_init(&stage);
     stage.channel = number(argv[1]);
     stage.preserve = number(argv[2]);
     if (fcntl(stage.channel, F_SETFD, FD_CLOEXEC) < 0)
-        _exit(1);
+        stage_end(1);
     stage.ahead = (uint64_t)number(argv[3]);
     if (stage.ahead != 0)
         stage.ahead_error = sys(syscall(SYS_unshare, (unsigned long)stage.ahead));
@@ -143,5 +144,5 @@ int main(int argc, char **argv)
     int result = stage_run(&stage, plan);
     if (result < 0)
         die(result);
-    _exit(0);
+    stage_end(0);
 }

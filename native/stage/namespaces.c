@@ -171,13 +171,14 @@ static int fork_child(struct stage *stage, const int pair[2])
 {
     char byte;
     int got;
+    unsigned tries = 0;
 
     close(pair[1]);
     do
         got = sys(read(pair[0], &byte, 1));
-    while (got == -EINTR);
+    while (interrupted(got, &tries));
     if (got != 1)
-        _exit(1);
+        stage_end(1);
     close(pair[0]);
     return die_with_parent(stage);
 }
@@ -196,8 +197,8 @@ int op_fork(struct stage *stage, const struct step *step)
         return fork_child(stage, pair);
     if (err > 0) {
         if (stage_report(stage, REPORT_CHILD, 0, (uint32_t)err, pidfd) < 0 || write(pair[1], "", 1) != 1)
-            _exit(1);
-        _exit(0);
+            stage_end(1);
+        stage_end(0);
     }
     close(pair[0]);
     close(pair[1]);

@@ -85,6 +85,7 @@ static int hide(const char *path)
 static int read_mountinfo(struct stage *stage, char **text)
 {
     size_t size = 0;
+    unsigned tries = 0;
     int got;
     *text = bump(PLAN_MAX_BYTES);   /* untouched pages cost nothing */
     if (*text == NULL)
@@ -95,7 +96,7 @@ static int read_mountinfo(struct stage *stage, char **text)
     do {
         got = sys(read(fd, *text + size, PLAN_MAX_BYTES - 1 - size));
         size += got > 0 ? (size_t)got : 0;
-    } while (got > 0 || got == -EINTR);
+    } while (got > 0 || interrupted(got, &tries));
     close(fd);
     return got;
 }

@@ -54,7 +54,7 @@ int op_barrier(struct stage *stage, const struct step *step)
 
 static void leave(int signal)
 {
-    _exit(128 + signal);
+    stage_end(128 + signal);
 }
 
 /* Process 1 of a PID namespace is spared signals with default action, so `kill` before `start` needs
@@ -78,13 +78,14 @@ int gate_signals(void)
 int op_gate(struct stage *stage, const struct step *step)
 {
     int gate = stage->slots[step->slot], got, err = step_before(stage, OP_SECCOMP) ? 0 : gate_signals();
+    unsigned tries = 0;
     char byte;
 
     if (err < 0)
         return err;
     do
         got = sys(read(gate, &byte, 1));
-    while (got == -EINTR);
+    while (interrupted(got, &tries));
     if (got != 1)
         return got < 0 ? got : -EPIPE;
     stage->status = stage->slots[step->a];
@@ -232,8 +233,8 @@ static _Noreturn void hook_child(const struct hook *hook)
         execve(hook->path, hook->argv, hook->env);
     err = errno;
     if (write(hook->failure[1], &err, sizeof err) < 0)
-        _exit(126);
-    _exit(127);
+        stage_end(126);
+    stage_end(127);
 }
 
 /* Keep the end of what the hook prints.  0 when there is nothing more for now, -1 at the end of file. */
@@ -249,7 +250,7 @@ static int keep_output(struct stage *stage, int fd)
         if (got == 0)
             return -1;
         if (got < 0)
-            return got == -EAGAIN || got == -EINTR ? 0 : -1;
+            return got == -EAGAIN ? 0 : -1;
         over = stage->length + (uint32_t)got;
         over = over > REPORT_MAX_TEXT ? over - REPORT_MAX_TEXT : 0;
         memmove(stage->text, stage->text + over, stage->length - over);
@@ -273,6 +274,7 @@ static int watch_hook(struct stage *stage, const struct hook *hook)
 {
     struct pollfd waits[2] = {{hook->pidfd, POLLIN, 0}, {hook->output[0], POLLIN, 0}};
     int64_t end = now_ms() + hook->timeout * 1000;
+    unsigned tries = 0;
 
     for (;;) {
         int64_t left = end - now_ms();
@@ -281,7 +283,7 @@ static int watch_hook(struct stage *stage, const struct hook *hook)
         if (hook->timeout > 0 && left <= 0)
             return -ETIMEDOUT;
         ready = sys(poll(waits, 2, hook->timeout == 0 ? -1 : left > 60000 ? 60000 : (int)left));
-        if (ready < 0 && ready != -EINTR)
+        if (ready < 0 && !interrupted(ready, &tries))
             return ready;
         if (ready > 0 && waits[1].revents && keep_output(stage, waits[1].fd) < 0)
             waits[1].fd = -1;
@@ -296,12 +298,14 @@ static int watch_hook(struct stage *stage, const struct hook *hook)
 static int wait_hook(struct stage *stage, const struct hook *hook, int pid)
 {
     int err = watch_hook(stage, hook), status = 0, exec_error, waited;
+    unsigned tries = 0;
 
-    if (err < 0 && kill(-pid, SIGKILL) < 0)     /* its group; or itself, when it has not made one yet */
-        kill(pid, SIGKILL);
+    /* Its group; or itself, when it has not made one yet.  Where a filter forbids both it dies with us. */
+    if (err < 0 && kill(-pid, SIGKILL) < 0 && kill(pid, SIGKILL) < 0)
+        return err;
     do
         waited = sys(waitpid(pid, &status, 0));
-    while (waited == -EINTR);
+    while (interrupted(waited, &tries));
     if (err == 0 && read(hook->failure[0], &exec_error, sizeof exec_error) == sizeof exec_error)
         return -exec_error;
     if (err < 0 || waited < 0)

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+enum { RETRIES_MAX = 1024 };
+
 step_fn *const step_table[OP_COUNT] = {
     [OP_BARRIER] = op_barrier,
     [OP_GATE] = op_gate,
@@ -73,6 +75,18 @@ int fail(struct stage *stage, uint32_t detail, int err)
 {
     stage->detail = detail;
     return err < 0 ? err : -err;
+}
+
+int interrupted(long result, unsigned *tries)
+{
+    return result == -EINTR && ++*tries < RETRIES_MAX;
+}
+
+void stage_end(int status)
+{
+    syscall(SYS_exit_group, status);
+    syscall(SYS_exit, status);
+    __builtin_trap();
 }
 
 void *bump(size_t size)
@@ -163,10 +177,11 @@ static int send_with_fd(int channel, const void *data, size_t size, int fd)
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    unsigned tries = 0;
     int sent;
     do
         sent = sys(sendmsg(channel, &message, MSG_NOSIGNAL));
-    while (sent == -EINTR);
+    while (interrupted(sent, &tries));
     return sent;
 }
 
@@ -187,10 +202,11 @@ int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, i
         int sent = send_with_fd(target, message.bytes, size, fd);
         return sent < 0 ? sent : 0;
     }
+    unsigned tries = 0;
     int written;
     do
         written = sys(write(target, message.bytes, size));
-    while (written == -EINTR);
+    while (interrupted(written, &tries));
     return written < 0 ? written : 0;
 }
 
@@ -198,12 +214,11 @@ int stage_wait_go(struct stage *stage)
 {
     char go;
     int got;
+    unsigned tries = 0;
     if (stage->channel < 0)
         return 0;
     do
         got = sys(read(stage->channel, &go, 1));
-    while (got == -EINTR);
-    if (got != 1)
-        _exit(1);
-    return 0;
+    while (interrupted(got, &tries));
+    return got == 1 ? 0 : got < 0 ? got : -EPIPE;
 }

@@ -38,6 +38,7 @@ struct stage {
     uint64_t ahead;                 /* CLONE_NEW* flags that were unshared before the plan came; 0 once told */
     int ahead_error;                /* how that went */
     unsigned given_away;            /* of the mounts that hide masked paths: 1 the file, 2 the directory */
+    int directory_changed;          /* the working directory is the one that the plan wants, and inside the root */
     uint32_t current;               /* index of the step that runs */
     uint32_t detail;                /* enum detail of the failure that is being returned */
     const char *exec_path;          /* what OP_RESOLVE_EXEC found */
@@ -58,7 +59,7 @@ void stage_init(struct stage *stage);
 int stage_run(struct stage *stage, const void *memory);
 /* Send one report, with stage->text when it has length, and a descriptor if fd >= 0. */
 int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, int fd);
-/* Wait for the parent's go; does not return when the parent is gone. */
+/* Wait for the parent's go; -EPIPE when the parent is gone. */
 int stage_wait_go(struct stage *stage);
 const char *string_at(const struct stage *stage, uint32_t offset);
 /* Fill argv (from the bump allocator) with the count strings of a list and a NULL. NULL when out of memory. */
@@ -71,6 +72,11 @@ int slot_fill(struct stage *stage, int32_t slot, int fd);
 int fail(struct stage *stage, uint32_t detail, int err);
 /* -errno when result < 0, else result: int fd = sys(open(…)) */
 int sys(long result);
+
+/* End, whatever a seccomp filter says to exit_group(2): behind it stands a trap, which is no system call. */
+_Noreturn void stage_end(int status);
+/* Is a system call to be made again?  A filter may answer EINTR for ever, so there is an end to it. */
+int interrupted(long result, unsigned *tries);
 
 extern step_fn *const step_table[OP_COUNT];
 

@@ -26,7 +26,7 @@ def become(builder: Builder, process: "Process", *, make_cwd: int = CHDIR_CREATE
 
     make_cwd is CHDIR_CREATE for a new container, 0 for exec: that is no occasion to make directories.
     Without noNewPrivileges loading a filter needs CAP_SYS_ADMIN, so it goes before the capabilities
-    are dropped; with it, as late as can be, so that the filter need not allow what pyoci itself does.
+    are dropped; with it, as late as can be.  So the filter need not allow what pyoci itself does before.
     """
     _limits(builder, process)
     _scheduling(builder, process)
@@ -36,9 +36,7 @@ def become(builder: Builder, process: "Process", *, make_cwd: int = CHDIR_CREATE
     working_directory(builder, process, make_cwd | CHDIR_RETRY)
     builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": builder.request.preserveFds})
     late = bool(process.noNewPrivileges)
-    if not late:
-        _seccomp(builder)
-    _identity(builder, process)
+    _user(builder, process)
     working_directory(builder, process, 0)
     if process.user.umask is not None:
         builder.add(
@@ -47,6 +45,9 @@ def become(builder: Builder, process: "Process", *, make_cwd: int = CHDIR_CREATE
             "/process/user/umask",
             numbers={"n": process.user.umask},
         )
+    if not late:
+        _seccomp(builder, late=False)
+    _capabilities(builder, process)
     builder.add(
         "OP_RESOLVE_EXEC",
         f"finding the program {process.args[0]}",
@@ -56,7 +57,7 @@ def become(builder: Builder, process: "Process", *, make_cwd: int = CHDIR_CREATE
     )
     if late:
         builder.add("OP_NO_NEW_PRIVS", "setting no_new_privs", "/process/noNewPrivileges")
-        _seccomp(builder)
+        _seccomp(builder, late=True)
 
 
 def _limits(builder: Builder, process: "Process") -> None:
@@ -129,12 +130,12 @@ def _scheduling(builder: Builder, process: "Process") -> None:
             "OP_IO_PRIORITY",
             f"setting the I/O priority {process.ioPriority.class_}",
             "/process/ioPriority",
-            numbers={"n": kind << 13 | process.ioPriority.priority},
+            numbers={"n": kind << 13 | (process.ioPriority.priority or 0)},
         )
 
 
-def _identity(builder: Builder, process: "Process") -> None:
-    """Bounding set, groups, ids, capabilities, in the order that the rights to change them last."""
+def _user(builder: Builder, process: "Process") -> None:
+    """Bounding set, groups and ids, in the order that the rights to change them last; capabilities are kept."""
     user = process.user
     sets = process.capabilities
     bounding = mask(sets.bounding if sets else ())
@@ -159,6 +160,10 @@ def _identity(builder: Builder, process: "Process") -> None:
         numbers={"a": user.uid, "b": user.gid},
         hints={22: "the id is not mapped in the container's user namespace"},
     )
+
+
+def _capabilities(builder: Builder, process: "Process") -> None:
+    sets = process.capabilities
     inheritable, ambient = mask(sets.inheritable if sets else ()), mask(sets.ambient if sets else ())
     builder.add(
         "OP_CAPABILITIES",
@@ -202,14 +207,14 @@ def candidates(process: "Process") -> "list[str]":
     return [f"{part or '.'}/{name}" for part in path.split(":")]
 
 
-def _seccomp(builder: Builder) -> None:
+def _seccomp(builder: Builder, *, late: bool) -> None:
     linux = builder.config.linux
     if linux.seccomp:
         from pyoci.plan import (
             seccomp,  # loaded only where a filter is asked for: it costs libseccomp's work too
         )
 
-        seccomp.load(builder, linux.seccomp)
+        seccomp.load(builder, linux.seccomp, late=late)
 
 
 def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
@@ -222,8 +227,14 @@ def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
         f"running {process.args[0]}",
         "/process/args",
         subject=process.args[0],
-        strings={"a": list(process.args), "c": once_each([*process.env, *builder.request.extraEnv])},
+        strings={"a": list(process.args), "c": environment(builder)},
     )
+
+
+def environment(builder: Builder) -> "list[str]":
+    """Return what the container's program finds in its environment."""
+    process = builder.config.process
+    return once_each([*process.env, *builder.request.extraEnv]) if process else []
 
 
 def once_each(entries: "list[str]") -> "list[str]":
@@ -269,11 +280,14 @@ def hooks(builder: Builder, name: str) -> None:
     for index, hook in enumerate(listed):
         if "hook state" not in builder.kinds:
             builder.give("hook state", "memfd")
+        env = list(hook.env or ())
+        if hook.env is None and name == "startContainer":
+            env = environment(builder)
         builder.add(
             "OP_HOOK",
             f"the {name} hook {hook.path}",
             f"/hooks/{name}/{index}",
             slot="hook state",
-            strings={"a": hook.path, "b": list(hook.args or [hook.path]), "d": list(hook.env or ())},
-            numbers={"n": (hook.timeout or 0) << 32 | len(hook.env or ())},
+            strings={"a": hook.path, "b": list(hook.args or [hook.path]), "d": env},
+            numbers={"n": (hook.timeout or 0) << 32 | len(env)},
         )

@@ -3,6 +3,7 @@
 import posix
 
 from pyoci import native
+from pyoci.config.readers import some_of
 from pyoci.config.tables import (
     SECCOMP_ACTIONS,
     SECCOMP_ARCHITECTURES,
@@ -10,7 +11,8 @@ from pyoci.config.tables import (
     SECCOMP_FLAGS,
     SECCOMP_OPERATORS,
 )
-from pyoci.errors import KernelError
+from pyoci.errors import Error, KernelError
+from pyoci.log import info, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,20 +24,30 @@ EPERM = 1
 SOCK_FILTER_SIZE = 8
 NEW_LISTENER = 8
 NOTIFY = "SCMP_ACT_NOTIFY"
+PASSING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+# What the stage calls under the filter: a report, the answer to it or the start, and the program; without
+# noNewPrivileges it has its capabilities to drop, too.
+NEEDED = ("write", "read", "execve")
+NEEDED_EARLY = (*NEEDED, "capget", "capset", "prctl")
 
 
-def load(builder: "Builder", seccomp: "Seccomp") -> None:
-    """Plan for the filter to be loaded.
+def load(builder: "Builder", seccomp: "Seccomp", *, late: bool) -> None:
+    """Plan for the filter to be loaded; *late* is after the capabilities have been dropped.
 
     Raises:
         KernelError: libseccomp refuses a rule.
+        Error: under the filter the stage could not get as far as the program.
     """
     flags = filter_flags(seccomp)
+    if log.wants("info"):
+        tell_unknown(seccomp)
+    program = compile_filter(seccomp)
+    check_needs(program, seccomp, NEEDED if late else NEEDED_EARLY)
     builder.add(
         "OP_SECCOMP",
         "loading the seccomp filter",
         "/linux/seccomp",
-        strings={"a": compile_filter(seccomp)},
+        strings={"a": program},
         numbers={"n": flags},
         blob_item=SOCK_FILTER_SIZE,
         hints={22: "the kernel does not support a flag or an action of the filter"},
@@ -51,6 +63,42 @@ def filter_flags(seccomp: "Seccomp") -> int:
     if NOTIFY in (seccomp.defaultAction, *(rule.action for rule in seccomp.syscalls)):
         flags |= NEW_LISTENER
     return flags
+
+
+def tell_unknown(seccomp: "Seccomp") -> None:
+    """Log the names that are left out, as the specification of rules for many versions of libseccomp needs it."""
+    names = [name for rule in seccomp.syscalls for name in rule.names]
+    unknown = [name for name in names if not lib.pyoci_seccomp_known(name.encode())]
+    if unknown:
+        info(f"the seccomp filter leaves out names that libseccomp does not know: {some_of(unknown)}")
+
+
+def check_needs(program: bytes, seccomp: "Seccomp", needed: "tuple[str, ...]") -> None:
+    """Find out before the filter is loaded whether the stage can go on under it.
+
+    The agent can answer for what is needed, but only once it has the listener, which a write(2) announces.
+
+    Raises:
+        Error: the filter refuses what is needed, whatever its arguments.
+    """
+    for name in needed:
+        answers = lib.pyoci_seccomp_answers(program, len(program) // SOCK_FILTER_SIZE, name.encode())
+        if name == "write" and answers & lib.PYOCI_SECCOMP_ASKS:
+            words = f"asks its agent about {name}, which pyoci needs to hand the listener over to the agent"
+        elif answers == lib.PYOCI_SECCOMP_REFUSES:
+            words = f"refuses {name}, which pyoci itself needs between loading the filter and running the program"
+        else:
+            continue
+        more = "" if name in NEEDED else "with noNewPrivileges the filter is loaded after that"
+        raise Error(f"the seccomp filter {words}", deciding_rule(seccomp, name), more)
+
+
+def deciding_rule(seccomp: "Seccomp", name: str) -> str:
+    """Return the JSON pointer of the rule that is about a system call, or of the default action."""
+    for index, rule in enumerate(seccomp.syscalls):
+        if name in rule.names and rule.action not in PASSING:
+            return f"/linux/seccomp/syscalls/{index}"
+    return "/linux/seccomp/defaultAction"
 
 
 def action(name: str, errno: int | None) -> int:

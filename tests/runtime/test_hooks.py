@@ -92,6 +92,23 @@ def test_namespaces(runtime, bundle, log):
     assert found == {kind: outer if kind in HOST_SIDE else inner for kind in KINDS}
 
 
+@pytest.mark.parametrize(("env", "expected"), [(None, "container"), ([], []), (["A=1"], ["A=1"])])
+def test_start_container_hook_without_env_has_the_containers(runtime, bundle, env, expected):
+    bundle.process["env"] = ["PATH=/bin", "ONE=1", "ONE=2"]
+    bundle.hook("startContainer", "hook", "/hook.log", **({} if env is None else {"env": env}))
+    inside = runtime.report(bundle)["env"]
+    (report,) = seen(bundle.rootfs / "hook.log")
+    assert "ONE=2" in inside
+    assert report["env"] == (inside if expected == "container" else expected)
+
+
+def test_other_hooks_without_env_have_none(runtime, bundle, log):
+    bundle.hook("createRuntime", "hook", str(log))
+    bundle.hook("createContainer", "hook", str(log))
+    runtime.create(bundle)
+    assert [report["env"] for report in seen(log)] == [[], []]
+
+
 def test_arguments_and_environment_are_the_hooks_own(runtime, bundle, log):
     bundle.hook("createRuntime", "hook", str(log), env=["ONLY=this", "A=b=c"])
     runtime.create(bundle)

@@ -231,6 +231,24 @@ def test_io_priority(runtime, bundle, name, number):
     assert runtime.report(bundle)["ioprio"] == number << 13 | 6
 
 
+def test_io_priority_idle_has_no_levels(runtime, bundle):
+    bundle.process["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE"}
+    assert runtime.report(bundle)["ioprio"] == 3 << 13
+    bundle.process["ioPriority"] = {"class": "IOPRIO_CLASS_BE"}
+    runtime.refuses(bundle, "/process/ioPriority/priority")
+
+
+@pytest.mark.parametrize("caps", [["CAP_DAC_OVERRIDE"], []])
+def test_the_working_directory_may_be_private_of_somebody_else(runtime, bundle, caps):
+    """Root goes there while it still may, whatever the program may."""
+    private = bundle.rootfs / "private"
+    private.mkdir(mode=0o700)
+    os.chown(private, 2000, 2000)
+    bundle.capabilities(*caps)
+    bundle.process.update(cwd="/private", user={"uid": 1000 if caps else 0, "gid": 1000})
+    assert runtime.report(bundle)["cwd"] == "/private"
+
+
 def test_personality(runtime, bundle):
     if os.uname().machine != "x86_64":
         pytest.skip("a machine with a 32-bit persona is needed")

@@ -88,6 +88,15 @@ def test_unknown_names_are_passed_over(runtime, bundle):
     assert errnos(runtime.probe(seccomp(bundle, rule), ["call", CALLS["getppid"]])) == [errno.EPERM]
 
 
+def test_unknown_names_are_logged(runtime, bundle, tmp_path):
+    rule = {"names": ["no_such_call", "getppid"], "action": "SCMP_ACT_ERRNO"}
+    options = ("--log", str(tmp_path / "log"), "--log-level", "info")
+    runtime.container(seccomp(bundle, rule))
+    runtime.call("run", "--bundle", bundle.write(), bundle.id, options=options).ok()
+    (line,) = [line for line in (tmp_path / "log").read_text().splitlines() if "no_such_call" in line]
+    assert "getppid" not in line
+
+
 def test_architectures(runtime, bundle):
     rule = {"names": ["getppid"], "action": "SCMP_ACT_ERRNO"}
     bundle = seccomp(bundle, rule, architectures=[ARCHITECTURE])
@@ -179,6 +188,34 @@ def test_notify(runtime, bundle, unprivileged):
     assert state["fds"] == ["seccompFd"] and len(descriptors) == 1 and "seccomp" in target
     assert (state["metadata"], state["state"]["id"], state["pid"]) == ("some words", bundle.id, pid)
     assert state["ociVersion"]
+
+
+@pytest.mark.parametrize("unprivileged", [False, True])
+def test_notify_by_exec(runtime, bundle, unprivileged):
+    """Each process has a listener of its own, which comes with its pid and the state of the container."""
+    agent = Agent(bundle.path / "agent")
+    bundle.process["noNewPrivileges"] = unprivileged
+    rule = {"names": ["getppid"], "action": "SCMP_ACT_NOTIFY"}
+    seccomp(bundle, rule, listenerPath=str(bundle.path / "agent"), listenerMetadata="some words")
+    try:
+        container = runtime.create(bundle.args("wait"))
+        created, listeners = agent.receive()
+        container.start()
+        container.until_ready()
+        pid_file = bundle.path / "pid"
+        words = ("exec", "--pid-file", pid_file, bundle.id, "/bin/probe", "call", CALLS["getppid"])
+        call = runtime.spawn(*words, stdout=container.stdout.fd)
+        state, descriptors = agent.receive()
+    finally:
+        agent.close()
+    wait_until(lambda: pid_file.exists() and pid_file.read_text(), "it runs")
+    assert state["pid"] == int(pid_file.read_text()) != container.init
+    assert state["state"]["pid"] == container.init == created["pid"]
+    assert (state["state"]["status"], state["state"]["id"], state["metadata"]) == ("running", bundle.id, "some words")
+    for descriptor in (*descriptors, *listeners):
+        os.close(descriptor)
+    assert call.wait(DEADLINE) == 0
+    assert container.lines[-1]["errno"] == errno.ENOSYS
 
 
 def test_listener_is_ignored_without_notify(runtime, bundle):
