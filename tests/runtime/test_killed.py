@@ -57,6 +57,9 @@ def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path):
     for name, number in spread(found, MOMENTS):
         result = create(runtime, bundle, tmp_path / "cut", "-e", f"inject={name}:signal=KILL:when={number}")
         assert result.status in (-signal.SIGKILL, 0), f"{name} {number}: {result}"
+        known = [entry for entry in runtime.entries() if os.listdir(runtime.root / entry)]
+        shown = json.loads(runtime.call("list", "--format", "json").ok().out) if known else []
+        assert [entry["id"] for entry in shown] == known, f"{name} {number}"
         runtime.call("delete", "--force", bundle.id, meanwhile=reap).ok()
         reap()
         wait_until(lambda: not [pid for pid in descendants() if pid not in others and alive(pid)], f"no process: {name} {number}")

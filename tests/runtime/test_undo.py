@@ -48,12 +48,13 @@ def test_stage_that_is_killed(runtime, bundle, verb, number):
 
 @pytest.mark.parametrize("verb", ["create", "run"])
 def test_stage_that_is_killed_by_its_filter(runtime, bundle, verb):
-    """The filter forbids what comes after it, not what the stage must still be able to say."""
+    """By a rule that depends on an argument: a profile that refuses such a call always is refused beforehand."""
     names = ["execve", "faccessat2", "faccessat", "close_range"]
+    args = [{"index": 0, "value": 0, "op": "SCMP_CMP_NE"}]
     bundle.process["noNewPrivileges"] = False
     bundle.linux["seccomp"] = {
         "defaultAction": "SCMP_ACT_ALLOW",
-        "syscalls": [{"names": names, "action": "SCMP_ACT_KILL_PROCESS"}],
+        "syscalls": [{"names": names, "action": "SCMP_ACT_KILL_PROCESS", "args": args}],
     }
     runtime.container(bundle)
     line = runtime.call(verb, "--bundle", bundle.write(), bundle.id, meanwhile=reap).failed("SIGSYS", "/linux/seccomp")
@@ -211,4 +212,34 @@ def test_each_call_of_an_undo_that_fails(runtime, bundle, tmp_path):
             shown = json.loads(runtime.call("list", "--format", "json").ok().out)
             assert [each["id"] for each in shown] == [bundle.id], where
         runtime.call("delete", "--force", bundle.id, meanwhile=reap).ok()
+        clean(runtime, bundle)
+
+
+def calls_of_the_stage(trace):
+    """Give what the stage calls before the program runs, and pyoci never does, as name and number of that name."""
+    calls = {}
+    for line in trace.read_text(errors="replace").splitlines():
+        pid, _, call = line.partition(" ")
+        name, parenthesis, _ = call.strip().partition("(")
+        if parenthesis and name.isidentifier():
+            calls.setdefault(pid, []).append(name)
+    ours = next(iter(calls.values()))
+    (stage,) = [names for names in calls.values() if "execveat" in names and "pivot_root" in names]
+    stage = stage[: stage.index("execve")]
+    return [(name, number + 1) for name in dict.fromkeys(stage) if name not in ours for number in range(stage.count(name))]
+
+
+@pytest.mark.requires("strace")
+def test_stage_that_is_killed_at_any_call(runtime, bundle, tmp_path):
+    """Whatever it was about to do: its death is told, not what the host side saw of it, and nothing is left."""
+    words = ("run", "--bundle", bundle.args("true").write(), bundle.id)
+    runtime.container(bundle)
+    assert traced(runtime, words, tmp_path / "whole", "-f", "-q").status == 0
+    found = calls_of_the_stage(tmp_path / "whole")
+    assert len(found) > 20
+    for name, number in found[:: max(1, len(found) // 30)]:
+        result = traced(runtime, words, tmp_path / "cut", "-f", "-q", "-e", f"inject={name}:signal=KILL:when={number}")
+        where = f"{name} {number}: {result}"
+        assert result.status == 1 and result.err.count("\n") == 1, where
+        assert result.err.startswith("pyoci: the container's init process was killed"), where
         clean(runtime, bundle)
