@@ -187,9 +187,12 @@ class Stage:
             self.close()
 
     def reap(self) -> int:
-        """Wait for the end of the process; its exit status, or minus the signal that killed it."""
+        """Wait for the end of the process; its exit status (0 if it was lost), or minus the signal that killed it."""
         if self.status is None:
-            self.status = reap(self.pidfd)
+            try:
+                self.status = reap(self.pidfd)
+            except Error:
+                self.status = 0
         return self.status
 
     def go_on_with(self, pid: int, pidfd: int) -> None:
@@ -206,8 +209,15 @@ class Stage:
 
 
 def reap(pidfd: int) -> int:
-    """Wait for a child by pidfd; its exit status, or minus the signal that killed it."""
-    info = posix.waitid(posix.P_PIDFD, pidfd, posix.WEXITED)
+    """Wait for a child by pidfd; its exit status, or minus the signal that killed it.
+
+    Raises:
+        Error: the program that uses pyoci lets the kernel, or a thread of its own, collect its children.
+    """
+    try:
+        info = posix.waitid(posix.P_PIDFD, pidfd, posix.WEXITED)
+    except ChildProcessError:
+        raise Error("how a process ended is lost: SIGCHLD is ignored, or all children are waited for") from None
     assert info is not None
     return info.si_status if info.si_code == posix.CLD_EXITED else -info.si_status
 

@@ -142,6 +142,8 @@ static void set_signals(void)
 
     sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGXFSZ, &action, NULL);
+    action.sa_handler = SIG_DFL;        /* where a caller had it ignored, the kernel would forget how children end */
+    sigaction(SIGCHLD, &action, NULL);
     action.sa_handler = on_interrupt;
     action.sa_flags = (int)SA_RESETHAND;
     if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler == SIG_DFL)

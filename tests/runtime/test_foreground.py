@@ -58,3 +58,13 @@ def test_run_forwards_signals(runtime, bundle):
         container.until(lambda number=number: number in container.signals(), "the signal arrives")
     call.send_signal(signal.SIGTERM)
     assert call.wait(20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.usefixtures("one_file")
+@pytest.mark.parametrize("kind", ["", "createRuntime"])
+def test_run_where_the_caller_ignores_the_end_of_its_children(runtime, bundle, kind):
+    """The kernel would collect ours then, and forget how they ended."""
+    if kind:
+        bundle.hook(kind, "true")
+    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)}
+    assert runtime.run(bundle.args(["exit", 42]), **ignore).status == 42
