@@ -136,7 +136,8 @@ enum op {
     OP_SECCOMP,         /* a,b: blob of struct sock_filter and their number; n: SECCOMP_FILTER_FLAG_*.  With the listener
                            flag, REPORT_LISTENER carries the descriptor's number in detail and waits for go. */
     OP_RESOLVE_EXEC,    /* a,b: list of candidate files.  The first that this process may execute is the one that
-                           OP_EXEC runs.  detail: DETAIL_NOT_EXECUTABLE or DETAIL_NOT_FOUND */
+                           OP_EXEC runs.  detail: DETAIL_NOT_EXECUTABLE or DETAIL_NOT_FOUND; text: why,
+                           as reason.c tells it, and so of OP_EXEC */
     OP_CLOSE,           /* n: number of descriptors behind 2 that stay open (--preserve-fds); all others close on exec */
     OP_COUNT
 };

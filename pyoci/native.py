@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ECHILD = 10
 EINTR = 4
 EBADMSG = 74
+ENOENT = 2
 ENOEXEC = 8
 ETIMEDOUT = 110
 SIGKILL = 9
@@ -298,7 +299,7 @@ def failure(report: Report, step: "tuple[str, str, str, dict[str, str]]") -> Err
     if op == "OP_HOOK":
         return _hook_failure(report, what, origin)
     if op in ("OP_RESOLVE_EXEC", "OP_EXEC"):
-        return Error(_exec_failure(report, what), origin)
+        return Error(_exec_failure(report, what), origin, _why_not_run(report, what))
     hint = hints.get(str(report.err), "")
     for name, text in DETAILS.items():
         if report.detail == getattr(lib, name):
@@ -314,6 +315,39 @@ def _exec_failure(report: Report, name: str) -> str:
         return f'exec: "{name}": executable file not found in $PATH: {errno_text(report.err)}'
     words = posix.strerror(report.err).lower()
     return f'exec: "{name}": {words} ({errorcode.get(report.err, report.err)})'
+
+
+REASONS = {
+    "directory": "it is a directory",
+    "special": "it is not a regular file",
+    "dangling": "it is a symbolic link to a file that does not exist",
+    "mode": "the file has no execute permission for anybody",
+    "user": "the file's mode does not let this user execute it",
+    "noexec": "its file system is mounted noexec",
+    "empty": "the file is empty",
+    "format": "the file is neither a script that begins with #! nor an ELF program",
+    "carriage": "its first line, #!{}, ends with a carriage return, as files written on Windows do",
+    "interpreter": "its first line names the interpreter {}, which cannot be found in the container",
+    "script": "it is run by {}, which could not be started",
+    "loader": "it needs the dynamic loader {}, which cannot be found in the container",
+}
+# e_machine of elf(5), and how the architectures of images are called.
+MACHINES = {3: "386", 8: "mips", 21: "ppc64", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
+
+
+def _why_not_run(report: Report, name: str) -> str:
+    """Say what the stage has found in the file, or what is odd about its name; "" when that is nothing."""
+    word, _, about = report.text.partition(" ")
+    if word == "machine" and about.isdecimal():
+        machine = MACHINES.get(int(about), f"machine {int(about)}")
+        return f"it is a program for another architecture, {machine}, or damaged"
+    if word in REASONS:
+        return REASONS[word].replace("{}", one_line(about))
+    if not name:
+        return "the name of the program is empty"
+    if " " in name.strip() and report.err == ENOENT:
+        return "the name has spaces in it: each argument is a string of its own"
+    return ""
 
 
 def _hook_failure(report: Report, what: str, origin: str) -> HookError:

@@ -112,7 +112,7 @@ static int executable(const char *path)
 /* As execvp(3) searches PATH: what may not be executed is remembered, and the search goes on. */
 int op_resolve_exec(struct stage *stage, const struct step *step)
 {
-    const char *path = string_at(stage, step->a);
+    const char *path = string_at(stage, step->a), *worst_path = path;
     int worst = -ENOENT;
 
     for (uint32_t i = 0; i < step->b; i++, path += strlen(path) + 1) {
@@ -122,9 +122,13 @@ int op_resolve_exec(struct stage *stage, const struct step *step)
             stage->exec_path = path;
             return 0;
         }
-        if (err != -ENOENT && err != -ENOTDIR)
+        if (err != -ENOENT && err != -ENOTDIR) {
             worst = err;
+            worst_path = path;
+        }
     }
+    if (step->b > 0)
+        tell_why_not_run(stage, worst_path, worst);
     return fail(stage, worst == -ENOENT ? DETAIL_NOT_FOUND : DETAIL_NOT_EXECUTABLE, worst);
 }
 
@@ -139,7 +143,11 @@ int op_exec(struct stage *stage, const struct step *step)
         return fail(stage, DETAIL_NOT_FOUND, ENOENT);
     if (stage->status >= 0)
         err = stage_report(stage, REPORT_EXECUTING, 0, 0, -1);
-    return err < 0 ? err : sys(execve(stage->exec_path, argv, env));
+    if (err < 0)
+        return err;
+    err = sys(execve(stage->exec_path, argv, env));
+    tell_why_not_run(stage, stage->exec_path, err);
+    return err;
 }
 
 /* Is fd needed by what is still to come? */

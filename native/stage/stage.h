@@ -88,6 +88,10 @@ int step_after(const struct stage *stage, enum op op);
 /* TERM, INT and HUP end the stage from now on. */
 int gate_signals(void);
 
+/* After err, for which the file at path did not run or may not: set the text of the failure to a word and what it is
+ * about, as native.py reads it.  Nothing is set when there is nothing to tell, or a filter forbids looking. */
+void tell_why_not_run(struct stage *stage, const char *path, int err);              /* reason.c */
+
 /* Undumpable again, and tied to the parent's life again: a change of credentials takes both away. */
 int rearm(const struct stage *stage);
 /* As fork(2), with clone3(2)'s flags: the child's pid, 0 in the child. */

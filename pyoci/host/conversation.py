@@ -31,6 +31,10 @@ FILE_SYSTEM_OPTIONS = (
 )
 ENDING_MILLISECONDS = 1000
 SIGKILL, SIGSYS = 9, 31
+# Steps that errors name by the program alone, whose name can be empty.
+PROGRAMS = ("OP_RESOLVE_EXEC", "OP_EXEC")
+# What a program's file is the reason for, not a filter.
+MISSING = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
 # What the host side sees first of a stage that is just ending.
 ENDING = (errno.EPIPE, errno.ECONNRESET, errno.ESRCH)
 BARRIER_MAPS, BARRIER_HOOKS, BARRIER_READY = lib.BARRIER_MAPS, lib.BARRIER_HOOKS, lib.BARRIER_READY
@@ -47,7 +51,7 @@ def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[st
     step = plan.steps[index]
     return (
         step.op,
-        step.subject or step.what,
+        step.subject if step.op in PROGRAMS else step.subject or step.what,
         step.origin,
         {str(number): hint for number, hint in step.hints.items()},
     )
@@ -121,7 +125,8 @@ class Conversation:
         failure = native.failure(report, step_words(self.plan, report.step))
         if self.plan is not None and report.step < len(self.plan.steps):
             failure.more += suggestion(report, self.plan.steps[report.step])
-            if any(step.op == "OP_SECCOMP" for step in self.plan.steps[: report.step]):
+            filtered = any(step.op == "OP_SECCOMP" for step in self.plan.steps[: report.step])
+            if filtered and report.err not in MISSING:
                 failure.more += f"{'; ' if failure.more else ''}the seccomp filter is in force by then"
         return failure
 

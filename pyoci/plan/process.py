@@ -198,6 +198,8 @@ def mask(names: "list[str] | tuple[str, ...]") -> int:
 def candidates(process: "Process") -> "list[str]":
     """List the files that execvp(3) would try for args[0]: with a slash only itself, else one for each part of PATH."""
     name = process.args[0]
+    if not name:
+        return []
     if "/" in name:
         return [name]
     path = DEFAULT_PATH
