@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.cgroups import Cgroup, from_state, undo
+from pyoci.cgroups import Cgroup, from_state
+from pyoci.cgroups.files import undo
 from pyoci.config.model import DeviceCgroup, Pids, Resources
 from pyoci.errors import KernelError, StateError
 from pyoci.native import lib
