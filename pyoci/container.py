@@ -179,9 +179,10 @@ class Container:
 
         assert creation.talk is not None
         stage, master = creation.talk.stage, creation.talk.console
-        foreground = None if options.detach else Foreground()
+        foreground: Foreground | None = None
         try:
-            if foreground is not None:
+            if not options.detach:
+                foreground = Foreground()
                 foreground.begin(master)
             self._start(signals)
             self.directory.unlock()
