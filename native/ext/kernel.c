@@ -16,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@
 
 _Static_assert(sizeof(struct termios) <= sizeof(struct pyoci_termios), "room for the terminal's settings");
 
-enum { FDS_MAX = 253, PATHNAME_MAX = 4096 };
+enum { FDS_MAX = 253, PATHNAME_MAX = 4096, CONNECT_SECONDS = 5 };
 
 static int result_of(long result)
 {
@@ -153,8 +154,10 @@ static int short_name(const char *path, struct sockaddr_un *address)
     return fd;
 }
 
+/* Somebody who listens and accepts nobody must not hold us up for ever: signals are held back meanwhile. */
 int pyoci_connect_unix(const char *path)
 {
+    const struct timeval patience = {.tv_sec = CONNECT_SECONDS};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), file = -1, err = 0;
 
@@ -164,8 +167,10 @@ int pyoci_connect_unix(const char *path)
         memcpy(address.sun_path, path, strlen(path) + 1);
     else
         err = file = short_name(path, &address);
-    if (err >= 0 && connect(sock, (struct sockaddr *)&address, sizeof address) < 0)
+    if (err >= 0 && setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0)
         err = -errno;
+    if (err >= 0 && connect(sock, (struct sockaddr *)&address, sizeof address) < 0)
+        err = errno == EAGAIN ? -ETIMEDOUT : -errno;
     if (file >= 0)
         close(file);
     if (err >= 0)

@@ -36,7 +36,7 @@ int pyoci_signalfd(uint64_t set);
 /* The number of the next signal; -EAGAIN when there is none. */
 int pyoci_read_signal(int fd);
 
-/* Connect a stream socket to a path of any length below 4096; unix(7). */
+/* Connect a stream socket to a path of any length below 4096; unix(7).  -ETIMEDOUT: nobody accepts. */
 int pyoci_connect_unix(const char *path);
 /* Send size (at least 1) bytes with count (at most 253) descriptors in one message. */
 int pyoci_send_fds(int socket, const void *data, size_t size, const int *fds, uint32_t count);

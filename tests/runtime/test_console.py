@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import termios
 
 import pytest
@@ -237,3 +238,14 @@ def test_exec_with_a_console_socket(runtime, bundle):
     listener.close()
     assert all(report["tty"])
     wait_until(lambda: {pid for pid in descendants() if alive(pid)} <= before, "the program has ended")
+
+
+def test_a_socket_where_nobody_accepts(runtime, bundle):
+    """It is given up after some seconds: a caller that hangs must not make pyoci hang."""
+    bundle.process["terminal"] = True
+    path = str(bundle.path / "full")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(path)
+        listener.listen(0)
+        first.connect(path)
+        runtime.refuses(bundle, path, "ETIMEDOUT", options=("--console-socket", path))
