@@ -134,7 +134,8 @@ enum op {
     OP_APPARMOR,        /* a: profile */
     OP_SELINUX,         /* a: label for exec */
     OP_SECCOMP,         /* a,b: blob of struct sock_filter and their number; n: SECCOMP_FILTER_FLAG_*.  With the listener
-                           flag, REPORT_LISTENER carries the descriptor's number in detail and waits for go. */
+                           flag, REPORT_LISTENER carries the descriptor's number in detail and waits for go.  flags:
+                           SECCOMP_READV, the filter refuses read(2) but not readv(2) */
     OP_RESOLVE_EXEC,    /* a,b: list of candidate files.  The first that this process may execute is the one that
                            OP_EXEC runs.  detail: DETAIL_NOT_EXECUTABLE or DETAIL_NOT_FOUND; text: why,
                            as reason.c tells it, and so of OP_EXEC */
@@ -156,6 +157,7 @@ enum symlink_flag { SYMLINK_IF_SOURCE = 1, SYMLINK_REPLACE = 2 };
 enum console_flag { CONSOLE_BIND = 1 };
 enum pivot_flag { PIVOT_MOVE = 1, PIVOT_CHROOT = 2 };
 enum chdir_flag { CHDIR_CREATE = 1, CHDIR_RETRY = 2 };
+enum seccomp_flag { SECCOMP_READV = 1 };
 enum groups_flag { GROUPS_KEEP = 1 };
 
 /* Points at which the parent must do something before the stage may go on. */

@@ -60,7 +60,7 @@ static const struct shape {
     [OP_GROUPS] = { AB_U32, GROUPS_KEEP },
     [OP_APPARMOR] = { A, 0 },
     [OP_SELINUX] = { A, 0 },
-    [OP_SECCOMP] = { AB_U64, 0 },
+    [OP_SECCOMP] = { AB_U64, SECCOMP_READV },
     [OP_RESOLVE_EXEC] = { AB_LIST, 0 },
 };
 

@@ -78,14 +78,10 @@ int gate_signals(void)
 int op_gate(struct stage *stage, const struct step *step)
 {
     int gate = stage->slots[step->slot], got, err = step_before(stage, OP_SECCOMP) ? 0 : gate_signals();
-    unsigned tries = 0;
-    char byte;
 
     if (err < 0)
         return err;
-    do
-        got = sys(read(gate, &byte, 1));
-    while (interrupted(got, &tries));
+    got = read_byte(stage, gate);
     if (got != 1)
         return got < 0 ? got : -EPIPE;
     stage->status = stage->slots[step->a];

@@ -97,7 +97,7 @@ static int hand_over_listener(struct stage *stage, int listener)
     if (err == 0)
         err = stage_wait_go(stage);
     /* A filter may ask about close and exit_group, too, and nobody but ourselves could answer. */
-    if (err == -EPIPE)
+    if (err == -EPIPE || err == -ECONNRESET)        /* the latter when the report was not read */
         __builtin_trap();
     close(listener);
     return err;
@@ -126,6 +126,7 @@ int op_seccomp(struct stage *stage, const struct step *step)
     result = sys(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned)step->n, &program));
     if (result < 0)
         return result;
+    stage->by_readv = step->flags & SECCOMP_READV;
     if (step->n & SECCOMP_FILTER_FLAG_NEW_LISTENER)
         return hand_over_listener(stage, result);
     return result == 0 ? 0 : -ESRCH;                    /* a thread that could not be synchronised */

@@ -210,15 +210,22 @@ int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, i
     return written < 0 ? written : 0;
 }
 
+int read_byte(const struct stage *stage, int fd)
+{
+    char byte;
+    struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+    unsigned tries = 0;
+    int got;
+    do
+        got = sys(stage->by_readv ? syscall(SYS_readv, fd, &part, 1) : read(fd, &byte, 1));
+    while (interrupted(got, &tries));
+    return got;
+}
+
 int stage_wait_go(struct stage *stage)
 {
-    char go;
-    int got;
-    unsigned tries = 0;
     if (stage->channel < 0)
         return 0;
-    do
-        got = sys(read(stage->channel, &go, 1));
-    while (interrupted(got, &tries));
+    int got = read_byte(stage, stage->channel);
     return got == 1 ? 0 : got < 0 ? got : -EPIPE;
 }

@@ -38,6 +38,7 @@ struct stage {
     uint64_t ahead;                 /* CLONE_NEW* flags that were unshared before the plan came; 0 once told */
     int ahead_error;                /* how that went */
     unsigned given_away;            /* of the mounts that hide masked paths: 1 the file, 2 the directory */
+    int by_readv;                   /* the filter wants read_byte() to use readv(2) */
     int directory_changed;          /* the working directory is the one that the plan wants, and inside the root */
     uint32_t current;               /* index of the step that runs */
     uint32_t detail;                /* enum detail of the failure that is being returned */
@@ -57,6 +58,8 @@ int plan_check(const void *memory, size_t size);
 void stage_init(struct stage *stage);
 /* Run all steps of a checked plan.  0, or the failing step's negative errno; stage->current names the step. */
 int stage_run(struct stage *stage, const void *memory);
+/* Wait for one byte, by a call that the filter lets through.  1, 0 at end of file, or a negative errno. */
+int read_byte(const struct stage *stage, int fd);
 /* Send one report, with stage->text when it has length, and a descriptor if fd >= 0. */
 int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, int fd);
 /* Wait for the parent's go; -EPIPE when the parent is gone. */

@@ -25,10 +25,13 @@ SOCK_FILTER_SIZE = 8
 NEW_LISTENER = 8
 NOTIFY = "SCMP_ACT_NOTIFY"
 PASSING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
-# What the stage calls under the filter: a report, the answer to it or the start, and the program; without
-# noNewPrivileges it has its capabilities to drop, too.
-NEEDED = ("write", "read", "execve")
-NEEDED_EARLY = (*NEEDED, "capget", "capset", "prctl")
+REFUSES = lib.PYOCI_SECCOMP_REFUSES
+SECCOMP_READV = lib.SECCOMP_READV
+# What the stage calls under the filter, besides read(2) or readv(2) for the answer to its report and for the start: the
+# report, and the program; without noNewPrivileges it has its capabilities to drop, too.
+NEEDED = ("write", "execve")
+FOR_RIGHTS = ("capget", "capset", "prctl")
+NEEDED_EARLY = (*NEEDED, *FOR_RIGHTS)
 
 
 def load(builder: "Builder", seccomp: "Seccomp", *, late: bool) -> None:
@@ -42,13 +45,15 @@ def load(builder: "Builder", seccomp: "Seccomp", *, late: bool) -> None:
     if log.wants("info"):
         tell_unknown(seccomp)
     program = compile_filter(seccomp)
-    check_needs(program, seccomp, NEEDED if late else NEEDED_EARLY)
+    reading = "readv" if answers(program, "read") == REFUSES and answers(program, "readv") != REFUSES else "read"
+    check_needs(program, seccomp, (reading, *(NEEDED if late else NEEDED_EARLY)))
     builder.add(
         "OP_SECCOMP",
         "loading the seccomp filter",
         "/linux/seccomp",
         strings={"a": program},
         numbers={"n": flags},
+        flags=SECCOMP_READV if reading == "readv" else 0,
         blob_item=SOCK_FILTER_SIZE,
         hints={22: "the kernel does not support a flag or an action of the filter"},
     )
@@ -73,6 +78,11 @@ def tell_unknown(seccomp: "Seccomp") -> None:
         info(f"the seccomp filter leaves out names that libseccomp does not know: {some_of(unknown)}")
 
 
+def answers(program: bytes, name: str) -> int:
+    """Return what a filter can answer to a system call: PYOCI_SECCOMP_* together, 0 where that cannot be told."""
+    return int(lib.pyoci_seccomp_answers(program, len(program) // SOCK_FILTER_SIZE, name.encode()))
+
+
 def check_needs(program: bytes, seccomp: "Seccomp", needed: "tuple[str, ...]") -> None:
     """Find out before the filter is loaded whether the stage can go on under it.
 
@@ -82,14 +92,14 @@ def check_needs(program: bytes, seccomp: "Seccomp", needed: "tuple[str, ...]") -
         Error: the filter refuses what is needed, whatever its arguments.
     """
     for name in needed:
-        answers = lib.pyoci_seccomp_answers(program, len(program) // SOCK_FILTER_SIZE, name.encode())
-        if name == "write" and answers & lib.PYOCI_SECCOMP_ASKS:
+        found = answers(program, name)
+        if name == "write" and found & lib.PYOCI_SECCOMP_ASKS:
             words = f"asks its agent about {name}, which pyoci needs to hand the listener over to the agent"
-        elif answers == lib.PYOCI_SECCOMP_REFUSES:
+        elif found == REFUSES:
             words = f"refuses {name}, which pyoci itself needs between loading the filter and running the program"
         else:
             continue
-        more = "" if name in NEEDED else "with noNewPrivileges the filter is loaded after that"
+        more = "with noNewPrivileges the filter is loaded after that" if name in FOR_RIGHTS else ""
         raise Error(f"the seccomp filter {words}", deciding_rule(seccomp, name), more)
 
 
