@@ -24,8 +24,11 @@ END_SECONDS = 10
 def remove(container: "Container", signals: "Signals") -> None:
     """Do what Container.destroy() promises."""
     undo, config = Undo(), poststop_config(container)
+    if not container.state.cgroup:  # half made: what stands still in a frozen cgroup ends only when that is thawed
+        undo.attempt("removing the container's cgroup", lambda: remove_cgroup(container))
     undo.attempt("ending the container's init process", lambda: end_process(container))
-    undo.attempt("removing the container's cgroup", lambda: remove_cgroup(container))
+    if container.state.cgroup:
+        undo.attempt("removing the container's cgroup", lambda: remove_cgroup(container))
     if not undo.failures:
         undo.attempt("removing the state directory", container.directory.remove)
     undo.finish()
