@@ -36,6 +36,12 @@ def alive(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in "ZX"
 
 
+def processes_since(others: set[int]) -> list[int]:
+    """Return the pids of those that run below us and are not among *others*."""
+    reap()
+    return [pid for pid in descendants() if pid not in others and alive(pid)]
+
+
 def describe(pid: int) -> str:
     """A process in a word, for messages."""
     try:
@@ -79,7 +85,7 @@ class Snapshot:
     def leaks(self) -> list[str]:
         """Compare with now; processes that are ending have a moment for it."""
         end = time.monotonic() + ENDING_SECONDS
-        while (left := self._processes_left()) and time.monotonic() < end:
+        while (left := processes_since(self.processes)) and time.monotonic() < end:
             time.sleep(0.005)
         found = [describe(pid) for pid in left]
         now_mounted = _mount_lines()
@@ -92,10 +98,6 @@ class Snapshot:
         now = _descriptors()
         found += [f"descriptor {fd} -> {now[fd]}" for fd in now if self.descriptors.get(fd) != now[fd]]
         return found
-
-    def _processes_left(self) -> list[int]:
-        reap()
-        return [pid for pid in descendants() if pid not in self.processes and alive(pid)]
 
     def clean(self) -> None:
         """Remove what was left, by force."""

@@ -121,9 +121,9 @@ def wait_exit(pid: int, deadline: float = DEADLINE) -> int | None:
 class Runtime:
     """A runtime with a state root of its own."""
 
-    def __init__(self, command: list[str], root: Path) -> None:
-        """Take the command words and the directory for ``--root``."""
-        self.command, self.root = command, root
+    def __init__(self, command: list[str], root: Path, others: set[int]) -> None:
+        """Take the command words, the directory for ``--root``, and the pids that run below us already."""
+        self.command, self.root, self.others = command, root, others
         self.containers: list[Container] = []
         self.calls: list[subprocess.Popen[bytes]] = []
 

@@ -89,7 +89,7 @@ def runtime(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Runtime]:
     """The runtime under test.  Containers that a test leaves are deleted by force; whatever is left then is a leak."""
     root = scratch / f"state{next(NUMBERS)}"
     before = Snapshot(TOKEN, root)
-    runtime = Runtime(runtime_command(request.config), root)
+    runtime = Runtime(runtime_command(request.config), root, before.processes)
     yield runtime
     runtime.end_calls()
     problems = [problem for container in reversed(runtime.containers) if (problem := _remove(container))]

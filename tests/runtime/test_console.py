@@ -9,7 +9,7 @@ import termios
 
 import pytest
 
-from tests.helpers_leaks import alive, descendants
+from tests.helpers_leaks import descendants, processes_since
 from tests.helpers_runtime import SMALL_ENVIRONMENT, wait_until
 from tests.helpers_terminal import ConsoleSocket, Master
 
@@ -237,7 +237,7 @@ def test_exec_with_a_console_socket(runtime, bundle):
     master.close()
     listener.close()
     assert all(report["tty"])
-    wait_until(lambda: {pid for pid in descendants() if alive(pid)} <= before, "the program has ended")
+    wait_until(lambda: not processes_since(before), "the program has ended")
 
 
 def test_a_socket_where_nobody_accepts(runtime, bundle):

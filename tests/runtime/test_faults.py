@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.helpers_leaks import alive, cgroups, descendants, reap
+from tests.helpers_leaks import cgroups, processes_since, reap
 from tests.helpers_runtime import wait_until
 
 pytestmark = [pytest.mark.requires("root", "strace"), pytest.mark.usefixtures("one_file")]
@@ -64,7 +64,6 @@ class Faults:
         """Run it once without a fault."""
         self.runtime, self.bundle, self.directory = runtime, bundle, directory
         self.words = (verb, "--bundle", bundle.args("true").write(), bundle.id)
-        self.others = set(descendants())
         assert traced(runtime, self.words, directory / "whole").status == 0
         runtime.call("delete", "--force", bundle.id, meanwhile=reap).ok()
         self.calls = calls(directory / "whole")
@@ -83,8 +82,7 @@ class Faults:
 
     def clean(self, where):
         """Demand that nothing is left, when those that end have had a moment for it."""
-        reap()
-        wait_until(lambda: not [pid for pid in descendants() if pid not in self.others and alive(pid)], where, 5.0)
+        wait_until(lambda: not processes_since(self.runtime.others), where, 5.0)
         assert (self.runtime.entries(), cgroups(self.bundle.id)) == ([], []), where
 
     def delete(self):

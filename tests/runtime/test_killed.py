@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers_leaks import alive, cgroups, descendants, reap
+from tests.helpers_leaks import alive, cgroups, descendants, processes_since, reap
 from tests.helpers_runtime import wait_until
 
 pytestmark = pytest.mark.requires("root")
@@ -40,12 +40,6 @@ def moments(trace, claim):
     return found
 
 
-def left(others):
-    """Processes that have come since there were *others*, and still run."""
-    reap()
-    return [pid for pid in descendants() if pid not in others and alive(pid)]
-
-
 def spread(items, count):
     """At most *count* of the items, from the first to the last."""
     step = max(1.0, (len(items) - 1) / (count - 1))
@@ -65,7 +59,7 @@ def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path, refused):
     found = moments(tmp_path / "whole", f', "{bundle.id}", 0700')
     assert len(found) > 15 and found[-1][0] == "exit_group"
     runtime.call("delete", "--force", bundle.id).ok()
-    others, end = set(descendants()), time.monotonic() + BUDGET
+    end = time.monotonic() + BUDGET
     for name, number in spread(found, MOMENTS):
         result = create(runtime, bundle, tmp_path / "cut", "-e", f"inject={name}:signal=KILL:when={number}")
         assert result.status in (-signal.SIGKILL, 0), f"{name} {number}: {result}"
@@ -73,9 +67,9 @@ def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path, refused):
         shown = json.loads(runtime.call("list", "--format", "json").ok().out) if known else []
         assert [entry["id"] for entry in shown] == known, f"{name} {number}"
         if not (runtime.entries() and '"created"' in runtime.call("state", bundle.id).out):
-            wait_until(lambda: not left(others), f"the stage ends with pyoci: {name} {number}")
+            wait_until(lambda: not processes_since(runtime.others), f"the stage ends with pyoci: {name} {number}")
         runtime.call("delete", "--force", bundle.id, meanwhile=reap).ok()
-        wait_until(lambda: not left(others), f"no process: {name} {number}")
+        wait_until(lambda: not processes_since(runtime.others), f"no process: {name} {number}")
         assert (runtime.entries(), cgroups(bundle.id)) == ([], []), f"killed at {name} {number}"
         if time.monotonic() > end:
             break

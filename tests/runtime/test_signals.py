@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers_leaks import alive, cgroups, descendants
+from tests.helpers_leaks import cgroups, processes_since
 from tests.helpers_runtime import wait_until
 
 pytestmark = pytest.mark.requires("root")
@@ -46,7 +46,7 @@ class Call:
         id = self.container.id
         assert self.err.read_text() == f"pyoci: {verb} {id}: interrupted by {number.name}\n"
         assert (runtime.entries(), cgroups(id)) == ([], [])
-        wait_until(lambda: not [pid for pid in descendants() if alive(pid)], "no process is left")
+        wait_until(lambda: not processes_since(runtime.others), "no process is left")
 
 
 def stopped_stage(bundle):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers_cgroups import resources
 from tests.helpers_host import hierarchies
-from tests.helpers_leaks import alive, cgroups, descendants, reap
+from tests.helpers_leaks import cgroups, processes_since, reap
 from tests.helpers_runtime import wait_until
 
 pytestmark = pytest.mark.requires("root")
@@ -27,8 +27,7 @@ def shell(script):
 
 def clean(runtime, bundle):
     """Demand that nothing is left."""
-    reap()
-    wait_until(lambda: not [pid for pid in descendants() if alive(pid)], "no process is left")
+    wait_until(lambda: not processes_since(runtime.others), "no process is left")
     assert (runtime.entries(), cgroups(bundle.id)) == ([], [])
 
 

@@ -117,5 +117,5 @@ def test_create_start_state_delete(said: dict[str, tuple[int, str]]) -> None:
     assert said["start"] == (0, INSIDE)
     assert (said["stopped"][0], json.loads(said["stopped"][1])["status"]) == (0, "stopped")
     assert said["delete"] == (0, "")
-    assert said["gone"] == (1, "pyoci: container does not exist\n")
+    assert said["gone"] == (1, "pyoci: container does not exist: two in /run/pyoci\n")
     assert said["left"] == (0, "")
