@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shlex
+import subprocess
 
 import pytest
 
@@ -38,6 +39,12 @@ def runtime_command(config: pytest.Config) -> list[str]:
     """Give the words of the runtime under test."""
     words: str = config.getoption("--oci-runtime")
     return shlex.split(words) if words else default_command()
+
+
+def runtime_name(config: pytest.Config) -> str:
+    """Ask the runtime under test what it is: pyoci, runc, crun."""
+    words = [*runtime_command(config), "--version"]
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False).stdout.split(" ")[0]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

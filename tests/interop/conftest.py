@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import runtime_command
+from tests.conftest import runtime_command, runtime_name
 from tests.interop import images
 from tests.interop.containerd import Containerd
 from tests.interop.podman import Podman, own_processes
@@ -26,18 +26,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     rows = [
         line.split("\t") for line in DEVIATIONS.read_text().splitlines() if line and not line.startswith("#")
     ]
-    name = runtime_name(runtime_command(config)) if mine else ""
+    name = runtime_name(config) if mine else ""
     for item in mine:
         for peers, pattern, reason in rows:
             if name in peers.split(",") and fnmatchcase(f"{item.path.stem}::{item.name}", pattern):
                 item.add_marker(pytest.mark.xfail(reason=f"{name}: {reason}", strict=False))
-
-
-def runtime_name(command: list[str]) -> str:
-    """Ask the runtime what it is: pyoci, runc, crun."""
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False)
-    name = done.stdout.partition(" ")[0]
-    return name if name in ("runc", "crun") else "pyoci"
 
 
 def need_root() -> None:

@@ -4,14 +4,13 @@ import fnmatch
 import itertools
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import runtime_command
+from tests.conftest import runtime_command, runtime_name
 from tests.helpers_bundle import Bundle
 from tests.helpers_host import (
     MS_BIND,
@@ -38,7 +37,7 @@ TIER = (DEVIATIONS.parent, DEVIATIONS.parent.parent / "security")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Expect a peer to fail where deviations.tsv says so.  No line there excuses pyoci."""
     mine = [item for item in items if item.path.parent in TIER]
-    name = runtime_name(runtime_command(config)) if mine else "pyoci"
+    name = runtime_name(config) if mine else "pyoci"
     if name == "pyoci":
         return
     rows = [line.split("\t") for line in DEVIATIONS.read_text().splitlines() if line and not line.startswith("#")]
@@ -49,12 +48,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             reason = known[-1]
             run = not reason.startswith("dangerous")
             item.add_marker(pytest.mark.xfail(reason=f"{name}: {reason}", strict=False, run=run))
-
-
-def runtime_name(command: list[str]) -> str:
-    """Ask the runtime what it is: pyoci, runc, crun."""
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout.split(" ")[0]
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 
+from tests.conftest import runtime_name
 from tests.helpers_leaks import cgroups, reap
 from tests.helpers_runtime import REPOSITORY, wait_until
 
@@ -39,9 +40,9 @@ def tell(**what):
 
 
 @pytest.fixture
-def of_this_tree():
+def of_this_tree(request):
     """Skip when a peer is under test: there is no library of it."""
-    if os.environ.get("OCI_RUNTIME", "pyoci").split("/")[-1] != "pyoci":
+    if runtime_name(request.config) != "pyoci":
         pytest.skip("the library is pyoci's own")
 
 
