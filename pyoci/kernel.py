@@ -1,4 +1,4 @@
-"""What pyoci needs of the kernel that it runs on: its version, and its view of the processes in /proc."""
+"""What pyoci needs of the kernel that it runs on: its version, its view of the processes in /proc, SELinux."""
 
 import posix
 
@@ -43,6 +43,17 @@ def require_procfs() -> None:
         raise Error(f"/proc {what}; pyoci needs the proc file system of its own PID namespace there")
 
 
+def _read(path: str) -> bytes:
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            return posix.read(fd, 65536)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise wrap(f"reading {path}", error) from error
+
+
 def require_selinux(label: str | None, origin: str) -> None:
     """Refuse an SELinux label where SELinux is not enabled; the kernel would say EINVAL.
 
@@ -51,13 +62,6 @@ def require_selinux(label: str | None, origin: str) -> None:
     """
     if not label:
         return
-    try:
-        fd = posix.open("/proc/filesystems", posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            enabled = b"selinuxfs" in posix.read(fd, 65536)
-        finally:
-            posix.close(fd)
-    except OSError as error:
-        raise wrap("reading /proc/filesystems", error) from error
-    if not enabled:
+    # Until a policy is loaded every process has the label "kernel", and no other exists.
+    if b"selinuxfs" not in _read("/proc/filesystems") or _read("/proc/self/attr/current").strip(b"\n\0") == b"kernel":
         raise Error(f"the SELinux label {label} cannot be given: SELinux is not enabled on this host", origin)
