@@ -106,9 +106,12 @@ enum op {
                            SYMLINK_REPLACE */
     OP_DEVICE,          /* a: path; n: makedev; m: S_IFMT bits; b: mode; c: uid; d: gid.  The same node may be there
                            already; anything else is EEXIST. */
-    OP_NULL_DEVICE,     /* slot: filled with a detached clone of the host's /dev/null, verified to be chr 1:3 */
-    OP_READONLY_PATH,   /* a: path; missing is fine */
-    OP_MASK_PATH,       /* a: path; missing is fine.  slot: OP_NULL_DEVICE's; b: slot of an empty read-only tmpfs */
+    OP_NULL_DEVICE,     /* slot: filled with a detached clone of the host's /dev/null, verified to be chr 1:3, private,
+                           read-only, nosuid and noexec (but not nodev: it is read as an empty file) */
+    OP_READONLY_PATH,   /* a: path; missing is fine.  c: 1 + slot of the mount that the path lies in, or 0; n: how much
+                           of the path leads to that mount.  The rest is resolved from there. */
+    OP_MASK_PATH,       /* a, c, n: as of OP_READONLY_PATH.  slot: OP_NULL_DEVICE's; b: slot of an empty read-only
+                           tmpfs */
     OP_CONSOLE,         /* slot: filled with the peer.  Makes a pty in the container's devpts, sends the master
                            (REPORT_FD), binds the peer on /dev/console (flags: CONSOLE_BIND).  n: rows<<16 | columns,
                            0 to leave; a: uid that will own it */

@@ -37,6 +37,10 @@ def check(result: int, what: str, origin: str = "") -> int:
     return result
 
 
+# Operands that name a slot, or none by 0.
+OPTIONAL_SLOTS = (("OP_SETATTR", "b"), ("OP_READONLY_PATH", "c"), ("OP_MASK_PATH", "c"))
+
+
 class Strings:
     """The string table of a plan; offset 0 is the empty one."""
 
@@ -93,7 +97,7 @@ def _fill(record: "Any", step: "Step", strings: Strings, slots: "dict[str, int]"
     record.flags = step.flags
     record.slot = slots[step.slot] if step.slot else -1
     for field, slot in step.slots.items():
-        setattr(record, field, slots[slot] + (step.op == "OP_SETATTR"))  # there 0 says "no user namespace"
+        setattr(record, field, slots[slot] + ((step.op, field) in OPTIONAL_SLOTS))
     for field, text in step.strings.items():
         if isinstance(text, str):
             setattr(record, field, strings.add(text))

@@ -63,6 +63,12 @@ static void read_slots(const struct reader *reader, const struct step *step)
         break;
     case OP_MASK_PATH:
         have_slot(reader, step, step->b);
+        /* fall through */
+    case OP_READONLY_PATH:
+        if (step->c != 0)
+            have_slot(reader, step, (int64_t)step->c - 1);
+        if (step->op == OP_READONLY_PATH)
+            return;
         break;
     case OP_SETATTR:
         if (step->b != 0)

@@ -20,7 +20,8 @@ enum operand {
     DN_LIST = 1 << 11,              /* count in the low half of n */
     BC_BYTES = 1 << 12,
     AB_U32 = 1 << 13,
-    AB_U64 = 1 << 14
+    AB_U64 = 1 << 14,
+    C_SLOT_OR_NONE = 1 << 15
 };
 
 static const struct shape {
@@ -50,8 +51,8 @@ static const struct shape {
     [OP_SYMLINK] = { A | B, SYMLINK_IF_SOURCE | SYMLINK_REPLACE },
     [OP_DEVICE] = { A, 0 },
     [OP_NULL_DEVICE] = { SLOT, 0 },
-    [OP_READONLY_PATH] = { A, 0 },
-    [OP_MASK_PATH] = { SLOT | A | B_SLOT, 0 },
+    [OP_READONLY_PATH] = { A | C_SLOT_OR_NONE, 0 },
+    [OP_MASK_PATH] = { SLOT | A | B_SLOT | C_SLOT_OR_NONE, 0 },
     [OP_CONSOLE] = { SLOT, CONSOLE_BIND },
     [OP_CONTROLLING_TTY] = { SLOT, 0 },
     [OP_PIVOT] = { 0, PIVOT_MOVE | PIVOT_CHROOT },
@@ -125,7 +126,8 @@ static int good_step(const struct table *table, const struct step *step)
         && (!(has & A_SLOT) || good_slots(table, step->a, 1))
         && (!(has & A_SLOTS) || good_slots(table, step->slot, step->a))
         && (!(has & B_SLOT) || good_slots(table, step->b, 1))
-        && (!(has & B_SLOT_OR_NONE) || step->b == 0 || good_slots(table, (int64_t)step->b - 1, 1));
+        && (!(has & B_SLOT_OR_NONE) || step->b == 0 || good_slots(table, (int64_t)step->b - 1, 1))
+        && (!(has & C_SLOT_OR_NONE) || step->c == 0 || good_slots(table, (int64_t)step->c - 1, 1));
 }
 
 int plan_check(const void *memory, size_t size)

@@ -18,13 +18,24 @@ enum {
 /* How make() treats what it meets. */
 enum make_flag { LITERAL = 1, NOFOLLOW = 2 };
 
-static int resolve(const struct stage *stage, const char *path, int flags, uint64_t how)
+static int resolve_at(int directory, const char *path, int flags, uint64_t how)
 {
     int fd = -EAGAIN;
     for (int i = 0; i < MAX_RETRIES && (fd == -EAGAIN || fd == -EINTR); i++)
-        fd = k_openat2(stage->root, path, (uint64_t)(unsigned)flags, 0,
-                       how | RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+        fd = k_openat2(directory, path, (uint64_t)(unsigned)flags, 0, how | RESOLVE_NO_MAGICLINKS);
     return fd;
+}
+
+static int resolve(const struct stage *stage, const char *path, int flags, uint64_t how)
+{
+    return resolve_at(stage->root, path, flags, how | RESOLVE_IN_ROOT);
+}
+
+int path_below(int directory, const char *path)
+{
+    while (*path == '/')
+        path++;
+    return resolve_at(directory, *path != '\0' ? path : ".", O_PATH, RESOLVE_BENEATH);
 }
 
 int path_resolve(struct stage *stage, const char *path, int flags)

@@ -100,16 +100,66 @@ int op_null_device(struct stage *stage, const struct step *step)
         close(fd);
         return fail(stage, DETAIL_DIFFERENT_DEVICE, ENODEV);
     }
-    return slot_fill(stage, step->slot, fd);
+    struct mount_attr attr = {
+        .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, .propagation = MS_PRIVATE
+    };
+    int result = k_mount_setattr(fd, 0, &attr);
+    slot_fill(stage, step->slot, fd);
+    return result < 0 ? fail(stage, DETAIL_ATTRIBUTES, result) : 0;
 }
 
 /* ---- read-only and masked paths: each on the one descriptor that its path gave ---- */
 
-/* The target, or -ENOENT where nothing is to be protected: also when a directory on the way is none. */
-static int protected_path(struct stage *stage, const char *path)
+typedef int protect_fn(struct stage *stage, const struct step *step, int target);
+
+/* Protect what a path gave, which is closed.  Nothing is to be protected where the path leads to nothing: also when
+ * a directory on the way is none. */
+static int protect(struct stage *stage, const struct step *step, protect_fn *act, int target)
 {
-    int fd = path_resolve(stage, path, 0);
-    return fd == -ENOTDIR ? -ENOENT : fd;
+    if (target == -ENOENT || target == -ENOTDIR)
+        return 0;
+    if (target < 0)
+        return fail(stage, DETAIL_TARGET, target);
+    int result = act(stage, step, target);
+    close(target);
+    return result;
+}
+
+/* Does the part of the path that should lead to the mount still do so?  A link of the root file system may lead
+ * there, too, and another mount have hidden it by that name; or somebody has moved the directory. */
+static int on_mount(struct stage *stage, const struct step *step, int mount)
+{
+    char point[PATH_MAX];
+    if (stage->reached == step->c)
+        return 1;
+    memcpy(point, string_at(stage, step->a), step->n);
+    point[step->n] = '\0';
+    int fd = path_resolve(stage, point, 0);
+    if (fd < 0)
+        return 0;
+    int64_t id = mount_id(fd);
+    close(fd);
+    if (id < 0 || id != mount_id(mount))
+        return 0;
+    stage->reached = step->c;
+    return 1;
+}
+
+/* Protect the path as it is below its mount, and, where that is not what the whole path leads to, also there. */
+static int protect_path(struct stage *stage, const struct step *step, protect_fn *act)
+{
+    const char *path = string_at(stage, step->a);
+    if (step->c == 0)
+        return protect(stage, step, act, path_resolve(stage, path, 0));
+    if (step->n >= PATH_MAX || step->n > strlen(path))
+        return fail(stage, DETAIL_PLAN, EINVAL);
+    int mount = stage->slots[step->c - 1];
+    int same = on_mount(stage, step, mount);
+    int target = path_below(mount, path + step->n);
+    int result = target == -EXDEV ? 0 : protect(stage, step, act, target);
+    if (result < 0 || (same && target != -EXDEV))
+        return result;
+    return protect(stage, step, act, path_resolve(stage, path, 0));
 }
 
 static int set_readonly(int mount)
@@ -119,8 +169,9 @@ static int set_readonly(int mount)
 }
 
 /* The path over itself, read-only, with what is mounted below it.  Other attributes stay as they are. */
-static int cover_readonly(struct stage *stage, int target)
+static int cover_readonly(struct stage *stage, const struct step *step, int target)
 {
+    (void)step;
     int mount = k_open_tree(target, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
     if (mount < 0)
         return fail(stage, DETAIL_SOURCE, mount);
@@ -130,17 +181,13 @@ static int cover_readonly(struct stage *stage, int target)
     else if ((result = k_move_mount(mount, target)) < 0)
         fail(stage, DETAIL_ATTACH, result);
     close(mount);
+    stage->reached = 0;             /* the mount that was seen may lie below the copy now */
     return result;
 }
 
 int op_readonly_path(struct stage *stage, const struct step *step)
 {
-    int target = protected_path(stage, string_at(stage, step->a));
-    if (target < 0)
-        return target == -ENOENT ? 0 : fail(stage, DETAIL_TARGET, target);
-    int result = cover_readonly(stage, target);
-    close(target);
-    return result;
+    return protect_path(stage, step, cover_readonly);
 }
 
 /* The first target gets the mount itself, the others copies of it: before Linux 6.15 a detached mount cannot
@@ -160,19 +207,20 @@ static int attach_shared(struct stage *stage, int mount, int target, unsigned wh
     return result;
 }
 
-int op_mask_path(struct stage *stage, const struct step *step)
+static int mask(struct stage *stage, const struct step *step, int target)
 {
     struct stat status;
-    int target = protected_path(stage, string_at(stage, step->a));
-    if (target < 0)
-        return target == -ENOENT ? 0 : fail(stage, DETAIL_TARGET, target);
     int result = sys(fstat(target, &status));
     if (result >= 0 && S_ISDIR(status.st_mode))
         result = attach_shared(stage, stage->slots[step->b], target, 2);
     else if (result >= 0)
         result = attach_shared(stage, stage->slots[step->slot], target, 1);
-    close(target);
     return result < 0 ? fail(stage, DETAIL_ATTACH, result) : 0;
+}
+
+int op_mask_path(struct stage *stage, const struct step *step)
+{
+    return protect_path(stage, step, mask);
 }
 
 int op_root_readonly(struct stage *stage, const struct step *step)

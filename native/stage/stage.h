@@ -38,6 +38,7 @@ struct stage {
     uint64_t ahead;                 /* CLONE_NEW* flags that were unshared before the plan came; 0 once told */
     int ahead_error;                /* how that went */
     unsigned given_away;            /* of the mounts that hide masked paths: 1 the file, 2 the directory */
+    uint32_t reached;               /* 1 + slot of a mount that its path was seen to lead to, see on_mount(); or 0 */
     int by_readv;                   /* the filter wants read_byte() to use readv(2) */
     int directory_changed;          /* the working directory is the one that the plan wants, and inside the root */
     uint32_t current;               /* index of the step that runs */
@@ -117,6 +118,8 @@ int path_parent(struct stage *stage, const char *path, char *name);
 
 /* The mount that an open file lies on, or -errno. */
 int64_t mount_id(int fd);
+/* O_PATH of a path below a directory; -EXDEV when links lead out of it. */
+int path_below(int directory, const char *path);
 
 /* ---- proc.c: the private procfs, verified; every /proc access goes through it ---- */
 int proc_root(struct stage *stage);

@@ -10,6 +10,7 @@ import posix
 
 from pyoci.cgroups import Cgroup
 from pyoci.cgroups.files import read
+from pyoci.config.forms import normal_path
 from pyoci.errors import ConfigError, Error, KernelError, Problem, UsageError, wrap
 from pyoci.record import Record
 
@@ -221,6 +222,8 @@ def ownership_wanted(namespaces: "Iterable[Namespace]", mounts: "Iterable[Mount]
     if not any(namespace.type == "cgroup" and not namespace.path for namespace in namespaces):
         return False
     return any(
-        mount.source == "cgroup" and mount.destination == V2_MOUNT and not {"ro", "rro"} & set(mount.options)
+        mount.source == "cgroup"
+        and normal_path(mount.destination) == V2_MOUNT
+        and not {"ro", "rro"} & set(mount.options)
         for mount in mounts
     )

@@ -1,4 +1,4 @@
-"""Readers of single members that have a form of their own: versions, modes, sizes."""
+"""Members that have a form of their own: versions, modes, sizes, and paths in the container."""
 
 from pyoci.config.readers import expected, integer, quote, string
 
@@ -7,6 +7,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyoci.config.readers import Findings, Place
+
+
+def normal_path(path: str) -> str:
+    """Return a path in the container as it is compared: absolute, without ``.``, ``..`` and doubled slashes.
+
+    A relative one starts at /, and ``..`` goes up by the text, as runc takes it.
+    """
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
 
 
 def file_mode(value: "Any", at: "Place", findings: "Findings") -> "Any":

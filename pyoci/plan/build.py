@@ -5,7 +5,7 @@ Pure: a configuration, a request and facts about the host go in, a Plan comes ou
 
 from pyoci.config.tables import NAMESPACES
 from pyoci.errors import ConfigError, Problem
-from pyoci.plan import mounts, namespaces, process, rootfs
+from pyoci.plan import mounts, namespaces, process, protect, rootfs
 from pyoci.plan.builder import Builder, Facts, Request
 
 TYPE_CHECKING = False
@@ -65,12 +65,12 @@ def _file_systems(builder: Builder) -> None:
     rootfs.root(builder)
     mounts.open_sources(builder)
     rootfs.open_devices(builder)
-    rootfs.open_masks(builder)
+    protect.open_masks(builder)
     mounts.mount_all(builder)
     rootfs.devices(builder)
     rootfs.console(builder)
     _hooks(builder)
-    rootfs.protect(builder)
+    protect.protect(builder)
     rootfs.pivot(builder)
 
 

@@ -62,6 +62,8 @@ class Builder:
         # By slot: its name holds the index of a setting, never a text of the configuration.
         self.sources: dict[str, str] = {}
         self.kinds: dict[str, str] = {}
+        # By slot: what makes a mount read-only once nothing is mounted or made below it any more.
+        self.late: dict[str, Step] = {}
 
     def add(self, op: str, what: str, origin: str = "", **members: "Any") -> Step:
         """Append a step."""

@@ -6,6 +6,7 @@ the v1 form binds the container's directories, and a user namespace, which may n
 hierarchy, gets the host's directory bound.
 """
 
+from pyoci.plan.readonly import RDONLY, later
 from pyoci.plan.rootfs import open_source
 
 TYPE_CHECKING = False
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 
 NOSUID_NODEV_NOEXEC = 2 | 4 | 8
-RDONLY = 1
 
 
 def _hierarchies(builder: "Builder") -> "dict[str, list[str]]":
@@ -99,8 +99,7 @@ def _mount_v1(builder: "Builder", index: int, target: str, options: "Options") -
     for point, keys in _hierarchies(builder).items():
         _mount_hierarchy(builder, index, target, point, keys, NOSUID_NODEV_NOEXEC | readonly)
     if readonly:
-        what = f"making {target} read-only"
-        builder.add("OP_REMOUNT", what, origin, flags=1, strings={"a": target}, numbers={"n": RDONLY})
+        later(builder, index, index)
 
 
 def _mount_hierarchy(

@@ -1,8 +1,9 @@
 """The mounts of config.md#mounts: sources first, then each in order, made detached, attached by fd."""
 
+from pyoci.config.forms import normal_path
 from pyoci.config.tables import MOUNT_OPTIONS, PROPAGATION
 from pyoci.errors import ConfigError, Problem
-from pyoci.plan import cgroupfs
+from pyoci.plan import cgroupfs, cover, readonly
 from pyoci.plan.builder import MS_REC, Builder
 from pyoci.plan.rootfs import open_source
 from pyoci.record import Record, replace
@@ -116,17 +117,6 @@ def _split(text: str) -> "list[str]":
     return [part for part in (*parts, current) if part]
 
 
-def destination(mount: "Mount") -> str:
-    """Give the target as an absolute path without ``.``, ``..`` and doubled slashes; a relative one starts at /."""
-    parts: list[str] = []
-    for part in mount.destination.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
-
-
 def open_sources(builder: Builder) -> None:
     """Open the source of every bind mount, before anything of the container is mounted (CVE-2021-30465)."""
     for index, mount in enumerate(builder.config.mounts):
@@ -200,12 +190,14 @@ def _recursive(options: Options) -> Options:
 
 def mount_all(builder: Builder) -> None:
     """Make and attach every mount, in listed order."""
+    remounted = cover.remounted(builder.config.mounts)
     for index, mount in enumerate(builder.config.mounts):
         options = options_of(mount)
-        target = destination(mount)
+        target = normal_path(mount.destination)
         _check_proc(index, mount, target, options)
         if "remount" in options.names:
             _refuse_mappings(builder, index, mount, options)
+            options = readonly.postpone_remount(builder, index, remounted[index], options)
             _remount(builder, index, target, options)
         elif is_bind(options):
             _attach(builder, index, mount, target, options, mount.source or "")
@@ -225,7 +217,7 @@ def mount_all(builder: Builder) -> None:
 def _check_proc(index: int, mount: "Mount", target: str, options: Options) -> None:
     """Refuse to hide /proc, or parts of it that decide about security, under something else."""
     if target == "/proc":
-        if mount.type != "proc" and not (is_bind(options) and (mount.source or "").rstrip("/") == "/proc"):
+        if mount.type != "proc" and not (is_bind(options) and _is_proc(mount.source or "")):
             raise _problem(f"/mounts/{index}/destination", "only proc may be mounted on /proc")
     elif target.startswith("/proc/") and target[6:] not in PROC_ALLOWED:
         raise _problem(
@@ -233,8 +225,14 @@ def _check_proc(index: int, mount: "Mount", target: str, options: Options) -> No
         )
 
 
+def _is_proc(source: str) -> bool:
+    """Tell whether a source is the host's /proc; ``..`` may go up from where a link has led, so that is not."""
+    return ".." not in source and source.startswith("/") and normal_path(source) == "/proc"
+
+
 def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, options: Options) -> None:
     kind = mount.type or "none"
+    options = readonly.postpone(builder, index, options)
     data = list(options.data)
     if kind in SHARED_SUPERBLOCK:
         data += [word for word in options.words if word not in ("ro", "rw")]
@@ -243,15 +241,13 @@ def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, optio
     label = builder.config.linux.mountLabel
     if label and kind not in ("proc", "sysfs", "cgroup2") and not any("context=" in text for text in data):
         data.append(f"context={label}")
-    writable_first = kind == "tmpfs"
-    attributes = (options.set | options.recursive_set) & ~(1 if writable_first else 0)
     builder.add(
         "OP_FSMOUNT",
         f"mounting {kind} on {target}",
         f"/mounts/{index}",
         slot=f"mount {index}",
         strings={"a": kind, "b": data, "d": mount.source or kind},
-        numbers={"n": attributes},
+        numbers={"n": options.set | options.recursive_set},
         hints=HINTS,
     )
     if kind == "tmpfs":
@@ -265,11 +261,7 @@ def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, optio
                 flags=flags,
                 strings={"a": target},
             )
-    after = Options(
-        set=(options.set | options.recursive_set) & 1 if writable_first else 0,
-        propagation=options.propagation,
-        names=options.names,
-    )
+    after = Options(propagation=options.propagation, names=options.names)
     _attach(builder, index, mount, target, after, kind)
 
 

@@ -4,8 +4,10 @@ config-linux.md#default-devices, #devices, #masked-paths, #readonly-paths; runti
 """
 
 from pyoci.config.check import is_bind
+from pyoci.config.forms import normal_path
 from pyoci.config.tables import PROPAGATION
 from pyoci.errors import ConfigError, Problem
+from pyoci.plan import readonly
 from pyoci.plan.builder import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, Builder
 
 S_IFCHR, S_IFBLK, S_IFIFO = 0o020000, 0o060000, 0o010000
@@ -73,8 +75,31 @@ def root(builder: Builder) -> None:
 
 def needs_devices(builder: Builder) -> bool:
     """Tell whether /dev is ours to fill: a bind mount on it belongs to whoever made it, as with runc."""
-    mounts = builder.config.mounts
-    return not any(is_bind(mount) for mount in mounts if mount.destination.rstrip("/") == "/dev")
+    kinds = [
+        is_bind(mount)
+        for mount in builder.config.mounts
+        if normal_path(mount.destination) == "/dev" and "remount" not in mount.options
+    ]
+    return not kinds or not kinds[-1]
+
+
+def default_devices(builder: Builder) -> "list[tuple[str, int, int]]":
+    """Return the default devices, without those that the configuration lists itself."""
+    listed = [path for _, _, path in listed_devices(builder)]
+    return [device for device in DEFAULT_DEVICES if device[0] not in listed]
+
+
+def listed_devices(builder: Builder) -> "list[tuple[int, Device, str]]":
+    """Return the devices of the configuration that are made, each with its index and its path in normal form.
+
+    Engines list the host's devices: /dev/ptmx is the link to the container's own devpts, and a /dev that
+    was bound from elsewhere has what it has.
+    """
+    ours = needs_devices(builder)
+    listed = [
+        (index, device, normal_path(device.path)) for index, device in enumerate(builder.config.linux.devices)
+    ]
+    return [each for each in listed if (ours and each[2] != "/dev/ptmx") or not each[2].startswith("/dev/")]
 
 
 def open_devices(builder: Builder) -> None:
@@ -86,21 +111,21 @@ def open_devices(builder: Builder) -> None:
     if "user" not in builder.new | builder.joined:
         return
     if needs_devices(builder):
-        for path, _, _ in DEFAULT_DEVICES:
+        for path, _, _ in default_devices(builder):
             open_source(builder, f"device {path}", path)
-    for index, device in enumerate(builder.config.linux.devices):
-        if device.type == "p" or device.path == "/dev/ptmx":
+    for index, device, path in listed_devices(builder):
+        if device.type == "p":
             continue
         if builder.facts.privileged and "user" in builder.new:
-            _give_node(builder, index, device)
+            _give_node(builder, index, device, path)
         else:
-            open_source(builder, f"device {index}", device.path, f"/linux/devices/{index}")
+            open_source(builder, f"device {index}", path, f"/linux/devices/{index}")
 
 
-def _give_node(builder: Builder, index: int, device: "Device") -> None:
+def _give_node(builder: Builder, index: int, device: "Device", path: str) -> None:
     """Ask the host side for a detached mount of a device node; its owner in numbers of the host."""
     slot, origin = f"device {index}", f"/linux/devices/{index}"
-    builder.sources[slot] = device.path
+    builder.sources[slot] = path
     linux = builder.config.linux
     owner = [
         _host_id(maps, wish or 0, f"{origin}/{name}")
@@ -110,7 +135,7 @@ def _give_node(builder: Builder, index: int, device: "Device") -> None:
         )
     ]
     numbers = (DEVICE_TYPES[device.type] | _mode(device), makedev(device.major or 0, device.minor or 0), *owner)
-    builder.give(slot, "node", path=device.path, detail=" ".join(map(str, numbers)), origin=origin)
+    builder.give(slot, "node", path=path, detail=" ".join(map(str, numbers)), origin=origin)
 
 
 def _mode(device: "Device") -> int:
@@ -164,9 +189,8 @@ def open_source(
 
 def devices(builder: Builder) -> None:
     """Provide the default devices and links, then the configured ones."""
-    ours = needs_devices(builder)
-    if ours:
-        for path, major, minor in DEFAULT_DEVICES:
+    if needs_devices(builder):
+        for path, major, minor in default_devices(builder):
             _device(builder, f"device {path}", path, S_IFCHR, major << 8 | minor, 0o666, 0, 0, "")
         builder.add(
             "OP_SYMLINK",
@@ -176,14 +200,12 @@ def devices(builder: Builder) -> None:
         )
         for link, text in DEVICE_LINKS:
             builder.add("OP_SYMLINK", f"linking {link} to {text}", strings={"a": text, "b": link}, flags=1)
-    for index, device in enumerate(builder.config.linux.devices):
-        if device.path == "/dev/ptmx" and ours:
-            continue  # engines list the host's devices; this one is the link to the container's own devpts
+    for index, device, path in listed_devices(builder):
         number = makedev(device.major or 0, device.minor or 0)
         _device(
             builder,
             f"device {index}",
-            device.path,
+            path,
             DEVICE_TYPES[device.type],
             number,
             _mode(device),
@@ -204,10 +226,10 @@ def _device(
     if slot in builder.sources:
         builder.add(
             "OP_SETATTR",
-            f"making the device {path} nosuid and noexec",
+            f"making the device {path} private, nosuid and noexec",  # private: what covers it must not cover the host's
             origin,
             slot=slot,
-            numbers={"n": NOSUID_NOEXEC},
+            numbers={"n": NOSUID_NOEXEC, "a": MS_PRIVATE},
         )
         builder.add(
             "OP_ATTACH",
@@ -248,41 +270,6 @@ def terminal(builder: Builder, process: "Process", *, bind: bool) -> None:
         numbers={"n": (size.height << 16 | size.width) if size else 0, "a": process.user.uid},
         hints={2: "a terminal needs a devpts mount on /dev/pts"},
     )
-
-
-def open_masks(builder: Builder) -> None:
-    """Make what hides masked paths before the first mount of the container: a verified null device, an empty tmpfs."""
-    if builder.config.linux.maskedPaths:
-        builder.add("OP_NULL_DEVICE", "opening the host's null device", "/linux/maskedPaths", slot="null")
-        builder.add(
-            "OP_FSMOUNT",
-            "making the empty directory for masked paths",
-            "/linux/maskedPaths",
-            slot="empty",
-            strings={"a": "tmpfs", "b": ["mode=0755", "nr_blocks=1", "nr_inodes=2", "ro"], "d": "tmpfs"},
-            numbers={"n": 1 | 2 | 4 | 8},
-        )
-
-
-def protect(builder: Builder) -> None:
-    """Make the read-only paths read-only and hide the masked ones, each on one descriptor."""
-    linux = builder.config.linux
-    for index, path in enumerate(linux.readonlyPaths):
-        builder.add(
-            "OP_READONLY_PATH",
-            f"making {path} read-only",
-            f"/linux/readonlyPaths/{index}",
-            strings={"a": path},
-        )
-    for index, path in enumerate(linux.maskedPaths):
-        builder.add(
-            "OP_MASK_PATH",
-            f"masking {path}",
-            f"/linux/maskedPaths/{index}",
-            slot="null",
-            slots={"b": "empty"},
-            strings={"a": path},
-        )
 
 
 def working_directory(builder: Builder, process: "Process", flags: int) -> None:
@@ -342,9 +329,10 @@ def pivot(builder: Builder) -> None:
             strings={"a": "/"},
             numbers={"n": PROPAGATION[wish]},
         )
+    if (builder.config.root.readonly or builder.late) and builder.config.process:
+        working_directory(builder, builder.config.process, CHDIR_CREATE | CHDIR_RETRY)  # while it can be made
+    readonly.finish(builder)
     if builder.config.root.readonly:
-        if builder.config.process:
-            working_directory(builder, builder.config.process, CHDIR_CREATE | CHDIR_RETRY)  # while it can be made
         builder.add("OP_ROOT_READONLY", "making the root file system read-only", "/root/readonly")
     if builder.config.process and builder.config.process.terminal:
         builder.add("OP_CONTROLLING_TTY", "taking the terminal", "/process/terminal", slot="console")

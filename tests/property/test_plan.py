@@ -9,10 +9,12 @@ from strategies import SCHEMAS, Json, values
 
 from pyoci import native
 from pyoci.cgroups.layout import Layout
+from pyoci.config.forms import normal_path
+from pyoci.config.model import Mount
 from pyoci.config.parse import parse_config
 from pyoci.config.tables import MOUNT_OPTIONS
 from pyoci.errors import ConfigError
-from pyoci.plan import build
+from pyoci.plan import build, cover
 from pyoci.plan.builder import Facts, Request
 from pyoci.plan.steps import Plan, Step
 
@@ -167,3 +169,63 @@ def compare(step: Step, record: dict[str, int], strings: bytes) -> None:
 def text_of(raw: bytes) -> str:
     """Decode as pyoci encodes."""
     return raw.decode("utf-8", "surrogateescape")
+
+
+# What the text of a place decides about: /dev and its nodes, /proc and /sys, the cgroups, what is masked.
+KNOWN = ("/dev", "/dev/null", "/dev/ptmx", "/dev/pts", "/proc", "/proc/uptime", "/proc/kcore", "/sys", "/sys/fs/cgroup", "/a")
+
+
+@st.composite
+def respelled(draw: st.DrawFn, path: str, *, up: bool) -> str:
+    """Spell an absolute path in another way that means the same by its text."""
+    fillers = ["/", "/", "//", "/./", "/.//", *(["/x/../"] if up else [])]
+    text = "".join(draw(st.sampled_from(fillers)) + part for part in path.split("/")[1:])
+    return text + draw(st.sampled_from(("", "/", "/.", *(["/y/.."] if up else []))))
+
+
+@relaxed
+@given(st.data(), layouts)
+def test_a_place_may_be_spelled_in_any_way(data: st.DataObject, layout: Layout) -> None:
+    known = st.lists(st.sampled_from(KNOWN), max_size=5)
+    kinds = st.sampled_from(("tmpfs", "bind", "proc", "cgroup", "sysfs", "none"))
+    entries = [(path, data.draw(kinds), data.draw(options)) for path in data.draw(known)]
+    devices, masks, readonly = data.draw(known), data.draw(known), data.draw(known)
+    user = data.draw(st.sampled_from(([], [{"type": "user"}])))
+    maps = {f"{kind}Mappings": [{"containerID": 0, "hostID": 9, "size": 9}] for kind in ("uid", "gid") if user}
+
+    def document(spell: Any) -> dict[str, Any]:
+        listed = [
+            {"destination": spell(path, True), "type": kind, "source": "/proc" if path == "/proc" else "/a", "options": chosen}
+            for path, kind, chosen in entries
+        ]
+        return {
+            "ociVersion": "1.2.0",
+            "root": {"path": "rootfs"},
+            "process": {"args": ["x"], "cwd": "/"},
+            "mounts": listed,
+            "linux": {
+                "namespaces": [{"type": "mount"}, *user],
+                **maps,
+                "devices": [{"path": spell(path, True), "type": "c", "major": 1, "minor": 3} for path in devices],
+                "maskedPaths": [spell(path, False) for path in masks],
+                "readonlyPaths": [spell(path, False) for path in readonly],
+            },
+        }
+
+    plain = planned(document(lambda path, _: path), layout)
+    assert planned(document(lambda path, up: data.draw(respelled(path, up=up))), layout) == plain
+
+
+@given(st.lists(st.tuples(st.sampled_from(("/", "/a", "/a/b", "/a/b/c", "/ab", "/b", "/a-b")), st.booleans()), max_size=8), paths)
+def test_a_path_lies_in_the_last_mount_that_leads_to_it(entries: list[tuple[str, bool]], path: str) -> None:
+    path = normal_path(path)
+    listed = [Mount(destination=where, options=["remount"] if again else []) for where, again in entries]
+    leading = [
+        index
+        for index, (where, again) in enumerate(entries)
+        if not again and (path + "/").startswith(where.rstrip("/") + "/")
+    ]
+    assert cover.covering(listed, ["/a", path])[1] == (leading[-1] if leading else -1)
+    for index, (where, _) in enumerate(entries):
+        before = [i for i in range(index) if entries[i] == (where, False)]
+        assert cover.remounted(listed)[index] == (before[-1] if before else -1)

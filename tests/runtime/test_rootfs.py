@@ -125,6 +125,26 @@ def test_masked_path_through_a_link_masks_the_target(runtime, bundle):
     assert runtime.probe(bundle, ["read", "/etc/real"])[0]["text"] == ""
 
 
+def test_a_path_masked_twice_is_masked_once(runtime, bundle):
+    (bundle.rootfs / "etc/key").write_text("secret")
+    (bundle.rootfs / "secret").mkdir()
+    bundle.linux["maskedPaths"] = ["/etc/key", "/etc/key", "//etc/./key", "/secret", "/secret/"]
+    bundle.linux["readonlyPaths"] = ["/var", "/var/", "//var"]
+    points = [mount.point for mount in mounts_of(runtime.report(bundle)["mountinfo"])]
+    assert [points.count(path) for path in ("/etc/key", "/secret", "/var")] == [1, 1, 1]
+
+
+def test_mount_flags_of_masked_paths(runtime, bundle):
+    """Not nodev for a file: it is the null device, which reads as an empty file."""
+    (bundle.rootfs / "etc/key").write_text("secret")
+    (bundle.rootfs / "secret").mkdir()
+    bundle.linux["maskedPaths"] = ["/etc/key", "/secret", "/proc/version"]
+    found = {mount.point: mount.options for mount in mounts_of(runtime.report(bundle)["mountinfo"])}
+    assert {"ro", "nosuid", "noexec"} <= found["/etc/key"] & found["/proc/version"]
+    assert {"ro", "nosuid", "noexec", "nodev"} <= found["/secret"]
+    assert runtime.probe(bundle, ["read", "/etc/key"])[0]["text"] == ""
+
+
 def test_mask_with_a_planted_dev_null(runtime, bundle):
     """The mask is the host's null device, whatever /dev/null of the image is (CVE-2025-31133)."""
     bundle.without_mount("/dev/pts").without_mount("/dev/shm").without_mount("/dev")

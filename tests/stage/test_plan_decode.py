@@ -84,6 +84,8 @@ def test_a_malformed_block_is_refused(plan: bytes) -> None:
         step("OP_ATTACH", slot=-0x80000000),
         step("OP_ATTACH", flags=16),
         step("OP_MASK_PATH", b=2),
+        step("OP_MASK_PATH", c=3),
+        step("OP_READONLY_PATH", c=3),
         step("OP_SETATTR", b=3),
         step("OP_GATE", a=2),
         step("OP_JOIN", slot=1, a=2),

@@ -1,0 +1,73 @@
+"""When a mount becomes read-only: at once, or once nothing is mounted or made below it any more.
+
+Devices, the terminal, targets of later mounts and the working directory are made below a tmpfs, and below
+whatever is mounted on /dev, so ``ro`` takes effect there at the end, as with runc.
+"""
+
+from pyoci.config.check import is_bind
+from pyoci.config.forms import normal_path
+from pyoci.plan import cover
+from pyoci.plan.steps import Step
+from pyoci.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.config.model import Mount
+    from pyoci.plan.builder import Builder
+    from pyoci.plan.mounts import Options
+
+RDONLY = 1
+SETATTR_RECURSIVE = 1
+
+
+def postpone(builder: "Builder", index: int, options: "Options") -> "Options":
+    """Leave ``ro`` of a new mount to finish(), where something may still be made below; return the other options."""
+    if not (options.set | options.recursive_set) & RDONLY or not _is_filled_later(builder.config.mounts[index]):
+        return options
+    later(builder, index, index)
+    return _without(options)
+
+
+def postpone_remount(builder: "Builder", index: int, beneath: int, options: "Options") -> "Options":
+    """Do the same for a change of the mount *beneath* (-1: none of the configuration): the last one said holds."""
+    if beneath < 0 or not _is_filled_later(builder.config.mounts[beneath]):
+        return options
+    if (options.clear | options.recursive_clear) & RDONLY:
+        builder.late.pop(cover.slot_of(beneath), None)
+    if not (options.set | options.recursive_set) & RDONLY:
+        return options
+    later(builder, index, beneath, recursive=bool(options.recursive_set & RDONLY))
+    return _without(options)
+
+
+def _is_filled_later(mount: "Mount") -> bool:
+    return not is_bind(mount) and (
+        mount.type in ("tmpfs", "ramfs") or normal_path(mount.destination) == "/dev"
+    )
+
+
+def _without(options: "Options") -> "Options":
+    return replace(
+        options,
+        set=options.set & ~RDONLY,
+        recursive_set=options.recursive_set & ~RDONLY,
+        words=[word for word in options.words if word != "ro"],
+    )
+
+
+def later(builder: "Builder", index: int, mount: int, *, recursive: bool = False) -> None:
+    """Have finish() make a mount read-only, because entry *index* says so."""
+    slot = cover.slot_of(mount)
+    builder.late[slot] = Step(
+        op="OP_SETATTR",
+        what=f"making {normal_path(builder.config.mounts[mount].destination)} read-only",
+        origin=f"/mounts/{index}/options",
+        slot=slot,
+        flags=SETATTR_RECURSIVE if recursive else 0,
+        numbers={"n": RDONLY},
+    )
+
+
+def finish(builder: "Builder") -> None:
+    """Make read-only what was postponed."""
+    builder.steps += builder.late.values()
