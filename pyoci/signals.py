@@ -81,14 +81,16 @@ class Signals:
     def wait(self, fds: "Iterable[int]", milliseconds: "float | None" = None) -> "list[int]":
         """Wait until one of the descriptors can be read (or has ended); none when the time is over.
 
+        A descriptor that is ready comes before a signal: once the program runs, the signal is for it and ends no start.
+
         Raises:
-            Interrupted: a signal has arrived meanwhile.
+            Interrupted: a signal has arrived, and nothing else.
         """
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         for fd in fds:
             poll.register(fd, select.POLLIN)
         ready = [fd for fd, _ in poll.poll(milliseconds)]
-        if self.fd in ready:
+        if ready == [self.fd]:
             self.check()
         return [fd for fd in ready if fd != self.fd]
