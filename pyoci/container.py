@@ -306,7 +306,8 @@ class Container:
     def kill(self, signal: int, *, everyone: bool = False) -> None:
         """Send a signal to the init process, or to every process in the container's cgroup, if it has one.
 
-        SIGKILL reaches them all when the container has no PID namespace of its own, and thaws what is paused.
+        SIGKILL reaches them all when the container has no PID namespace of its own, also when init has gone before
+        them, and thaws what is paused.
 
         Raises:
             StateError: the container is not running, or not made yet; with everyone that is no error.
@@ -317,21 +318,21 @@ class Container:
             self.cgroup().kill(signal)
             return
         pidfd = self.open_process()
-        if pidfd < 0:
-            if everyone:
+        try:
+            left = signal == SIGKILL and not self.state.privatePid and self.cgroup().pids()
+            if left:
+                self.cgroup().kill(signal)
+            result = lib.pyoci_pidfd_send_signal(pidfd, signal) if pidfd >= 0 else -errno.ESRCH
+        finally:
+            if pidfd >= 0:
+                posix.close(pidfd)
+        if result == -errno.ESRCH:
+            if everyone or left:
                 return
             raise StateError("container not running")
-        try:
-            if signal == SIGKILL and not self.state.privatePid and self.state.cgroup.get("paths"):
-                self.cgroup().kill(signal)
-            result = lib.pyoci_pidfd_send_signal(pidfd, signal)
-        finally:
-            posix.close(pidfd)
-        if result == -errno.ESRCH:
-            raise StateError("container not running")
         native.check(result, f"sending signal {signal}")
-        if signal == SIGKILL and "freezer" in self.cgroup().paths():
-            self.cgroup().thaw()
+        if signal == SIGKILL:
+            self.cgroup().thaw_killed()
 
     def pause(self) -> None:
         """Freeze every process of the container."""
@@ -354,9 +355,11 @@ class Container:
             self.cgroup().apply(as_meant(resources, self.state.ociVersion), update=True)
 
     def pids(self) -> "list[int]":
-        """List the processes of the container by their pids on the host."""
-        require("ps", self.status())
-        return self.cgroup().pids() or [self.state.pid]
+        """List the processes of the container by their pids on the host, also those that init has left behind."""
+        pids = self.cgroup().pids()
+        if not pids or self.status() != "stopped":
+            require("ps", self.status())
+        return pids or [self.state.pid]
 
     def execute(self, options: "ExecOptions") -> int:
         """Run one more process in the container; gives its exit status, 0 when detached."""

@@ -8,7 +8,7 @@ import posix
 
 from pyoci import codec, native
 from pyoci.bundle import load, open_rootfs
-from pyoci.cgroups import oom
+from pyoci.cgroups import entry, oom
 from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
 from pyoci.config.check import namespace_of
@@ -18,7 +18,7 @@ from pyoci.config.source import Source, warn
 from pyoci.config.tables import CAPABILITIES
 from pyoci.config.versions import as_meant
 from pyoci.directory import Directory
-from pyoci.errors import Error, wrap
+from pyoci.errors import Error, KernelError, wrap
 from pyoci.host import console, hooks, idmap
 from pyoci.host.conversation import (
     BARRIER_HOOKS,
@@ -98,6 +98,7 @@ class Creation:
             return self._run()
         except (Error, OSError) as error:
             cause = self.talk.explain(error) if self.talk is not None else None
+            self._blame_cgroup(cause or error)
             self.undo(cause or error)
             if cause is None:
                 raise
@@ -140,6 +141,13 @@ class Creation:
             directory.note_process("owner", 0)
         directory.end_journal()
         return self.state
+
+    def _blame_cgroup(self, error: Error | OSError) -> None:
+        """Say that a failure comes from the cgroup, if that is so."""
+        if self.cgroup is not None and isinstance(error, KernelError):
+            entry.tell_reached_limit(error, self.cgroup.paths())
+            if error.number in entry.UNFIT and error.more and self.bundle.config.linux.cgroupsPath:
+                error.origin = error.origin or "/linux/cgroupsPath"
 
     def let_go(self) -> None:
         """Close what belongs to the talk; the stage goes its way."""
@@ -206,16 +214,18 @@ class Creation:
     def _spawn(self) -> Conversation:
         """Start the stage in the root file system's directory and in its cgroup; it waits for its plan."""
         assert self.cgroup is not None
+        flags, ahead = birth(self.bundle.config.linux)
+        preserve = self.options.preserve_fds + listen_fds()
         rootfs = open_rootfs(self.bundle.rootfs)
-        cgroup = self.cgroup.descriptor()
         back = posix.open(".", posix.O_PATH | posix.O_CLOEXEC)
         try:
             posix.fchdir(rootfs)
-            flags, ahead = birth(self.bundle.config.linux)
-            stage = native.Stage.spawn(flags, cgroup, self.options.preserve_fds + listen_fds(), ahead)
+            stage, entered = entry.start(
+                self.cgroup, lambda cgroup: native.Stage.spawn(flags, cgroup, preserve, ahead)
+            )
         finally:
             posix.fchdir(back)
-            for fd in (rootfs, back, *([cgroup] if cgroup is not None else [])):
+            for fd in (rootfs, back):
                 posix.close(fd)
         self.talk = talk = Conversation(stage, self.signals, "the container's init process")
         talk.source = self.bundle.source()
@@ -223,7 +233,8 @@ class Creation:
         talk.on_child = self._note_process
         talk.on_listener = self._send_listener
         self._note_process(stage.pid)
-        self.cgroup.add(stage.pid, entered=cgroup is not None)
+        self.cgroup.add(stage.pid, entered)
+        stage.use_every_cpu()
         return talk
 
     def _note_process(self, pid: int) -> None:

@@ -3,8 +3,8 @@
 import posix
 
 from pyoci import codec, native
-from pyoci.cgroups import oom
-from pyoci.cgroups.layout import Layout
+from pyoci.cgroups import entry, oom
+from pyoci.cgroups.layout import Layout, present_cgroup
 from pyoci.config.check_parts import number_list
 from pyoci.config.model import Capabilities, ExecCPUAffinity, Process, User
 from pyoci.config.parse import parse_process
@@ -12,7 +12,7 @@ from pyoci.config.readers import did_you_mean
 from pyoci.config.source import Option, Parts, Source
 from pyoci.config.tables import CAPABILITIES
 from pyoci.creation import is_privileged, warn_of_unknown_capabilities
-from pyoci.errors import Error, StateError, UsageError, wrap
+from pyoci.errors import Error, KernelError, StateError, UsageError, wrap
 from pyoci.host import console
 from pyoci.host.conversation import BARRIER_READY, Conversation
 from pyoci.host.inputs import Inputs, differing_namespaces
@@ -121,31 +121,57 @@ class Execution:
         return pidfd
 
     def _cgroup(self) -> "Cgroup":
-        """Give the container's cgroup, or the one below it that the options name."""
+        """Give the container's cgroup, or the one below it that the options name.
+
+        Raises:
+            StateError: a process would stand still in it.
+        """
         cgroup = self.container.cgroup()
         for path in self.options.cgroup:
             cgroup = cgroup.sub(path.rpartition(":")[2])
+        if not self.options.ignore_paused:
+            cgroup.require_thawed()
+        elif cgroup.frozen():  # who is born in a frozen cgroup keeps its parent waiting, whatever signal comes
+            return cgroup.existing()
         return cgroup
 
     def _spawn(self, affinity: ExecCPUAffinity) -> native.Stage:
-        """Start the stage inside the container's cgroup, on the CPUs that exec asks for (config.md#linux-process).
+        """Start the stage inside the container's cgroup.
 
-        The initial ones are ours for as long as it takes to bear the stage, which inherits them.  After the change of
-        cgroup nothing is touched unless there are final ones.
+        On v2 init may have moved to a cgroup below, for the children of which it has enabled controllers: then the
+        container's own cannot have processes any more, and the new one joins init.
         """
         cgroup = self._cgroup()
-        directory = cgroup.descriptor()
+        try:
+            return self._spawn_in(cgroup, affinity)
+        except KernelError as error:
+            entry.tell_reached_limit(error, cgroup.paths())
+            if error.number not in entry.LEFT or self.options.cgroup or "" not in cgroup.paths():
+                raise
+            present = present_cgroup(cgroup, self.container.state.pid)
+            if present.paths() == cgroup.paths():
+                raise
+            return self._spawn_in(present, affinity)
+
+    def _spawn_in(self, cgroup: "Cgroup", affinity: ExecCPUAffinity) -> native.Stage:
+        """Start the stage inside this cgroup, on the CPUs that exec asks for (config.md#linux-process).
+
+        The initial ones are ours for as long as it takes to bear the stage, which inherits them.  Without any it may
+        use all that its cpuset has, not those that pyoci's caller is kept to.
+        """
         ours = posix.sched_getaffinity(0) if affinity.initial else set()
         try:
             pin(0, affinity.initial, "initial")
-            stage = native.Stage.spawn(0, directory, self.options.preserve_fds)
+            stage, entered = entry.start(
+                cgroup, lambda directory: native.Stage.spawn(0, directory, self.options.preserve_fds)
+            )
         finally:
             if ours:
                 posix.sched_setaffinity(0, ours)
-            if directory is not None:
-                posix.close(directory)
         try:
-            cgroup.add(stage.pid, entered=directory is not None)
+            cgroup.add(stage.pid, entered)
+            if not affinity.initial and not affinity.final:
+                stage.use_every_cpu()
             pin(stage.pid, affinity.final, "final")
         except BaseException:
             stage.kill()
@@ -179,6 +205,7 @@ class Execution:
                 write_pid_file(options.pid_file, talk.stage.pid)
         except BaseException as error:
             cause = talk.explain(error) if isinstance(error, (Error, OSError)) else None
+            entry.tell_reached_limit(cause or error, self.container.cgroup().paths())
             undo = Undo()
             undo.attempt("ending the process", talk.kill)
             undo.tell(cause or error)
@@ -254,9 +281,9 @@ class Execution:
         options = self.options
         if options.cwd and not options.cwd.startswith("/"):
             raise UsageError(f"--cwd needs an absolute path, not {ascii(options.cwd)}")
-        for entry in options.env:
-            if entry.find("=") <= 0:
-                raise UsageError(f"--env needs NAME=value, not {ascii(entry)}")
+        for variable in options.env:
+            if variable.find("=") <= 0:
+                raise UsageError(f"--env needs NAME=value, not {ascii(variable)}")
         for name in options.capabilities:
             if name not in CAPABILITIES:
                 raise UsageError(f"--cap: unknown capability {ascii(name)}{did_you_mean(name, CAPABILITIES)}")

@@ -11,6 +11,7 @@ from errno import errorcode
 from pyoci._native import ffi as ffi
 from pyoci._native import lib as lib
 from pyoci.errors import Error, HookError, KernelError, errno_text
+from pyoci.log import info
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Stage:
         The namespaces of *ahead* it makes itself, at once; its plan has an OP_UNSHARE with just these flags.
 
         Raises:
-            KernelError: clone3(2) or execveat(2) failed.
+            KernelError: clone3(2) or execveat(2) failed, or it was killed before it ran (ECHILD).
         """
         pidfd, channel = ffi.new("int *"), ffi.new("int *")
         pid = lib.pyoci_spawn(
@@ -176,6 +177,12 @@ class Stage:
     def go(self) -> None:
         """Let the stage go on from a barrier."""
         check(lib.pyoci_go(self.channel), "answering the stage")
+
+    def use_every_cpu(self) -> None:
+        """Take from the process the CPU affinity that pyoci's caller has: it may run wherever its cpuset lets it."""
+        result = lib.pyoci_every_cpu(self.pid)
+        if result < 0:
+            info(f"the CPU affinity of process {self.pid} stays that of the caller: {errno_text(-result)}")
 
     def kill(self) -> None:
         """End the process, wait until it has gone, and let go.

@@ -59,8 +59,8 @@ def end_process(container: "Container") -> None:
         return
     try:
         native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
-        if container.state.cgroup and "freezer" in container.cgroup().paths():
-            container.cgroup().thaw()
+        if container.state.cgroup:
+            container.cgroup().thaw_killed()
         if not native.has_ended(pidfd, END_SECONDS * 1000):
             raise Error(f"process {container.state.pid} did not end within {END_SECONDS} s of SIGKILL")
     finally:

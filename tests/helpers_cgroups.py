@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.helpers_host import controllers, mounts_of
-
-pytestmark = pytest.mark.requires("root")
-MIB = 1 << 20
 
 
 def membership(pid):
@@ -29,6 +24,12 @@ def value(pid, controller, version1, version2):
     number, _ = controllers()[controller]
     file = directory[controller] / version1 if number == 1 else directory[""] / version2
     return file.read_text().strip()
+
+
+def unified(name):
+    """Directory of a cgroup in the hierarchy of version 2, on a hybrid host too."""
+    mounted = [m.point for m in mounts_of(Path("/proc/self/mountinfo").read_text()) if m.type == "cgroup2"]
+    return Path(mounted[0]) / name
 
 
 def resources(bundle, **members):

@@ -217,6 +217,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "netns": lambda: _runs("unshare", "-n", "true"),
     "cgroup_v1": lambda: _version(1),
     "cgroup_v2": lambda: _version(2),
+    "cgroup_v2_mounted": lambda: "" if any(m.type == "cgroup2" for m in mounts_of(_own_mounts())) else "no cgroup2 is mounted",
     "freezer": lambda: "" if _version(2) == "" or "freezer" in controllers() else "no freezer",
     "device_rules": lambda: "" if _version(2) == "" or "devices" in controllers() else "no way to enforce device rules",
     "keyrings": lambda: _exists("/proc/keys"),

@@ -81,6 +81,7 @@ static void bind(const struct child *child)
 
 static void child_main(struct child *child)
 {
+    child->begun = 1;
     if (child->bound_to)
         bind(child);
     if (child->detach)
@@ -178,6 +179,7 @@ long child_start(struct child *child, uint64_t flags, int cgroup_fd, int *pidfd)
         args.cgroup = (unsigned)cgroup_fd;
     }
     pid = clone_and_run(&args, shared);
+    child->begun = shared->begun;
     child->error = shared->error;
     munmap(stack, STACK_SIZE);
     return pid;

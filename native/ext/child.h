@@ -18,6 +18,7 @@ struct child {
     int keep_rights;            /* the capabilities of a new user namespace outlive execve */
     int bound_to;               /* pid of the parent, with which it is to die, or 0 */
     int detach;                 /* own session, default signals, empty mask */
+    volatile int begun;         /* it has run: 0 when it was killed before that */
     volatile int error;         /* errno of what failed; 0 when execve was reached and did not return */
 };
 

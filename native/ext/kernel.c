@@ -26,6 +26,7 @@
 _Static_assert(sizeof(struct termios) <= sizeof(struct pyoci_termios), "room for the terminal's settings");
 
 enum { FDS_MAX = 253, PATHNAME_MAX = 4096, CONNECT_SECONDS = 5 };
+enum { MASK_BYTES = 1024 };             /* no kernel has more CPUs than 8192 */
 
 static int result_of(long result)
 {
@@ -83,6 +84,14 @@ uint64_t pyoci_capabilities(void)
     if (syscall(SYS_capget, &header, data) < 0)
         return 0;
     return data[0].effective | (uint64_t)data[1].effective << 32;
+}
+
+int pyoci_every_cpu(int pid)
+{
+    unsigned char mask[MASK_BYTES];
+
+    memset(mask, 0xff, sizeof mask);
+    return result_of(syscall(SYS_sched_setaffinity, pid, sizeof mask, mask));
 }
 
 /* ---- signals ---- */

@@ -21,6 +21,8 @@ int pyoci_subreaper(int on);
 int pyoci_ns_type(int fd);
 /* The effective capabilities of this process, bit by bit. */
 uint64_t pyoci_capabilities(void);
+/* Let a process run on all CPUs that its cpuset has, and those that it gets later; sched_setaffinity(2). */
+int pyoci_every_cpu(int pid);
 
 /* Sets of signals: bit n - 1 stands for signal n. */
 struct pyoci_held {

@@ -35,14 +35,14 @@ static int start_blocked(struct child *child, uint64_t flags, int cgroup_fd, int
     uint64_t before;
     long pid;
 
-    child->error = 0;
+    child->begun = child->error = 0;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     pid = child_start(child, flags, cgroup_fd, pidfd);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
-    if (pid >= 0 && child->error != 0) {
+    if (pid >= 0 && (!child->begun || child->error != 0)) {
         while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
             ;
-        return close_failed(*pidfd, -child->error);
+        return close_failed(*pidfd, child->begun ? -child->error : -ECHILD);
     }
     return (int)pid;
 }

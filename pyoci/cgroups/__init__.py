@@ -3,6 +3,8 @@
     layout    which hierarchies the host has, and where a container's cgroup lies (create only)
     limits    which resource is written to which hierarchy (create and update)
     v1 v2     the values for the files; devices holds the device rules
+    entry     how a process comes in
+    freezer   how all of them are stopped
     files     reading, writing, making and removing in a cgroup file system
 
 A Cgroup is the same cgroup in every hierarchy of the host.  Verbs after create rebuild it from the state
@@ -12,13 +14,14 @@ and look for nothing.  On a hybrid host the processes are in v2, too: freezing a
 import errno
 import posix
 
+from pyoci.cgroups import freezer
+from pyoci.cgroups.entry import explain, unfitness
 from pyoci.cgroups.files import (
     Deadline,
     enable_controllers,
     inherit_cpuset,
     make_directories,
     processes,
-    read,
     read_or,
     remove_tree,
     unprivileged,
@@ -109,8 +112,7 @@ class Cgroup:
         try:
             for directory, key in self._directories().items():
                 self._create_or_dispense(key, directory, journal, resources)
-            if self._frozen_from_above():
-                raise StateError(f"the cgroup {self.main} is frozen")
+            self.require_thawed()
         except BaseException:
             # What is in it is not ours: the clean-up after this failure must find nothing to kill here.
             self._paths = {}
@@ -137,6 +139,8 @@ class Cgroup:
                 self._fresh = True
             elif pids := processes(directory):
                 raise StateError(f"the cgroup {directory} is not empty: processes {' '.join(map(str, pids))}")
+            elif not key and (reason := unfitness(directory)):
+                raise StateError(f"no container can be in this cgroup: {reason}")
             if not key:
                 enable_controllers(root, directory)
             elif self._paths.get("cpuset") == directory:
@@ -151,13 +155,14 @@ class Cgroup:
 
         return not limits.asked(resources)
 
-    def _frozen_from_above(self) -> bool:
-        """Tell whether the cgroup or one above it is frozen: a process that enters would stop."""
-        if "" in self._paths:
-            return "frozen 1" in read_or(f"{self._paths['']}/cgroup.events", "")
-        if "freezer" in self._paths:
-            return read_or(f"{self._paths['freezer']}/freezer.state", "THAWED").strip() != "THAWED"
-        return False
+    def require_thawed(self) -> None:
+        """Refuse what would stand still for ever in this cgroup.
+
+        Raises:
+            StateError: it, or one above it, is frozen.
+        """
+        if directory := freezer.holding(self._paths):
+            raise StateError(f"container's cgroup unexpectedly frozen: {directory}, or one above it")
 
     def apply(self, resources: "Resources | None", update: bool = False) -> None:
         """Write the limits and the device rules; an update changes what is given, and no device rule.
@@ -201,8 +206,11 @@ class Cgroup:
     # ---- membership ----
 
     def descriptor(self) -> int | None:
-        """Open the v2 directory for CLONE_INTO_CGROUP; the caller closes it.  None without v2."""
-        if "" not in self._paths:
+        """Open the v2 directory for CLONE_INTO_CGROUP; the caller closes it.
+
+        None without v2, and for what create has not made; see pyoci.cgroups.entry.
+        """
+        if self._paths.get("") not in self._made:
             return None
         try:
             return posix.open(self._paths[""], posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
@@ -230,6 +238,10 @@ class Cgroup:
             raise Error(f"the cgroup {path!r} is not below the container's")
         return Cgroup({key: "/".join((base, *parts)) for key, base in self._paths.items()}, explicit=True)
 
+    def existing(self) -> "Cgroup":
+        """Give the same cgroup as one that was there before: nobody is born in it, processes are moved to it."""
+        return Cgroup(self._paths)
+
     def pids(self) -> "list[int]":
         """List all processes in the cgroup and below it, in ascending order."""
         return processes(self.main) if self.main else []
@@ -238,11 +250,7 @@ class Cgroup:
 
     def frozen(self) -> bool:
         """Tell whether this cgroup was frozen (not one above it); False when it is gone."""
-        if "" in self._paths:
-            return read_or(f"{self._paths['']}/cgroup.freeze", "0").strip() == "1"
-        if "freezer" in self._paths:
-            return read_or(f"{self._paths['freezer']}/freezer.self_freezing", "0").strip() == "1"
-        return False
+        return freezer.frozen(self._paths)
 
     def freeze(self, seconds: float = FREEZE_SECONDS) -> None:
         """Stop all processes of the cgroup and wait until they stand still; on failure they run on.
@@ -250,30 +258,15 @@ class Cgroup:
         Raises:
             KernelError: there is no freezer, or some process did not stop within *seconds* (ETIMEDOUT).
         """
-        deadline = Deadline(seconds)
-        try:
-            if "" in self._paths:
-                _freeze_v2(self._paths[""], deadline)
-            elif "freezer" in self._paths:
-                _freeze_v1(self._paths["freezer"], deadline)
-            else:
-                raise KernelError(
-                    "freezing the container", errno.ENOENT, hint="it has no cgroup with a freezer"
-                )
-        except OSError as error:
-            raise wrap(f"freezing the cgroup {self.main}", error) from error
+        freezer.freeze(self._paths, seconds)
 
     def thaw(self) -> None:
         """Let the processes run on; nothing happens when the cgroup is gone or not frozen."""
-        try:
-            if "" in self._paths:
-                write(f"{self._paths['']}/cgroup.freeze", "0")
-            elif "freezer" in self._paths:
-                write(f"{self._paths['freezer']}/freezer.state", "THAWED")
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise wrap(f"thawing the cgroup {self.main}", error) from error
+        freezer.thaw(self._paths)
+
+    def thaw_killed(self) -> None:
+        """Let end what was killed while it was frozen, also in cgroups below that the container has frozen itself."""
+        freezer.thaw_killed(self._paths)
 
     def kill(self, signal: int) -> None:
         """Send a signal to every process in the cgroup and below it, so that none escapes by forking.
@@ -282,6 +275,7 @@ class Cgroup:
         It is not waited for the end of the processes: delete does.
         """
         if signal == SIGKILL and "" in self._paths and _kill_v2(self._paths[""]):
+            self.thaw_killed()
             return
         if not self.main:
             return
@@ -293,6 +287,8 @@ class Cgroup:
         finally:
             if not was_frozen or signal == SIGKILL:
                 self.thaw()
+            if signal == SIGKILL:
+                self.thaw_killed()
 
     def _try_to_freeze(self) -> None:
         """Freeze where possible; a process that will not stop must not save the others from the signal."""
@@ -363,7 +359,9 @@ def _move(pid: int, directory: str) -> None:
         except OSError as error:
             if error.errno == errno.EINVAL and deadline.wait():
                 continue
-            raise wrap(f"moving process {pid} into the cgroup {directory}", error) from error
+            refusal = wrap(f"moving process {pid} into the cgroup {directory}", error)
+            explain(refusal, directory)
+            raise refusal from error
         return
 
 
@@ -376,23 +374,3 @@ def _kill_v2(directory: str) -> bool:
     except OSError as error:
         raise wrap(f"killing the cgroup {directory}", error) from error
     return True
-
-
-def _freeze_v2(directory: str, deadline: Deadline) -> None:
-    write(f"{directory}/cgroup.freeze", "1")
-    if not deadline.wait_for(f"{directory}/cgroup.events", "frozen 1"):
-        write(f"{directory}/cgroup.freeze", "0")
-        raise KernelError(f"freezing the cgroup {directory}", errno.ETIMEDOUT)
-
-
-def _freeze_v1(directory: str, deadline: Deadline) -> None:
-    """Freeze by freezer.state; what hangs in FREEZING often stops at a second try."""
-    state = f"{directory}/freezer.state"
-    write(state, "FROZEN")
-    while read(state).strip() != "FROZEN":
-        if not deadline.wait():
-            write(state, "THAWED")
-            raise KernelError(f"freezing the cgroup {directory}", errno.ETIMEDOUT)
-        if deadline.pause >= 50:
-            write(state, "THAWED")
-        write(state, "FROZEN")

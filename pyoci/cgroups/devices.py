@@ -59,8 +59,8 @@ def _allow(kind: str, major: int | None, minor: int | None, access: int = ALL_AC
     return Rule(allow=True, type=kind, major=major, minor=minor, access=access)
 
 
-# What every container may do, as with runc and crun: make any node, and use the devices that
-# config-linux.md#default-devices promises, terminals and tun.
+# What every container may do, as with runc: make any node, and use the devices that config-linux.md#default-devices
+# promises, terminals and tun.  The container's /dev/console is one of its terminals; c 5:1 is the console of the host.
 DEFAULTS = (
     _allow("c", None, None, ACCESS_BITS["m"]),
     _allow("b", None, None, ACCESS_BITS["m"]),
@@ -70,7 +70,6 @@ DEFAULTS = (
     _allow("c", 1, 8),  # random
     _allow("c", 1, 9),  # urandom
     _allow("c", 5, 0),  # tty
-    _allow("c", 5, 1),  # console
     _allow("c", 5, 2),  # ptmx
     _allow("c", 136, None),  # pts
     _allow("c", 10, 200),  # net/tun

@@ -114,6 +114,24 @@ def parse_membership(text: str) -> "dict[str, str]":
     return membership
 
 
+def present_cgroup(cgroup: Cgroup, pid: int) -> Cgroup:
+    """Return a container's cgroup with that of v2 in which a process of it is now.
+
+    Raises:
+        KernelError: the process has gone.
+    """
+    try:
+        path = parse_membership(read(f"/proc/{pid}/cgroup")).get("", "")
+        mounts = parse_mounts(read("/proc/self/mountinfo"))
+    except OSError as error:
+        raise wrap(f"looking for the cgroup of process {pid}", error) from error
+    paths = cgroup.paths()
+    for mount in mounts:
+        if "" in mount.keys and _lies_in(paths[""], mount.point) and ".." not in path.split("/"):
+            return Cgroup({**paths, "": f"{mount.point.rstrip('/')}{_below(path, mount.root)}"})
+    return cgroup
+
+
 def make_layout(mountinfo: str, membership: str) -> Layout:
     """Combine the texts of /proc/self/mountinfo and /proc/self/cgroup.
 

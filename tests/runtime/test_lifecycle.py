@@ -298,6 +298,30 @@ def test_shared_pid_namespace_leftovers_are_killed_by_delete(runtime, bundle):
     container.delete().ok()
 
 
+@pytest.mark.parametrize("words", [["KILL"], ["9"], ["--all", "TERM"]])
+def test_what_init_leaves_behind_is_listed_and_killed(runtime, bundle, words):
+    """Without a PID namespace of its own a container's processes outlive init, and callers go on to stop them."""
+    container = runtime.start(bundle.without_namespace("pid").args(["spawn", "session"], "true"))
+    container.wait()
+    container.until(lambda: container.status == "stopped", "init has gone")
+    left = json.loads(runtime.call("ps", "--format", "json", container.id).ok().out)
+    assert len(left) == 1
+    options = [word for word in words if word.startswith("--")]
+    runtime.call("kill", *options, container.id, words[-1]).ok()
+    assert wait_exit(left[0]) == 128 + (signal.SIGTERM if "TERM" in words else signal.SIGKILL)
+    runtime.call("ps", "--format", "json", container.id).failed("container not running")
+    runtime.call("kill", container.id, "KILL").failed("container not running")
+    container.delete().ok()
+
+
+@pytest.mark.parametrize("word", ["TERM", "0"])
+def test_other_signals_do_not_reach_what_init_leaves_behind(runtime, bundle, word):
+    container = runtime.start(bundle.without_namespace("pid").args(["spawn", "session"], "true"))
+    container.wait()
+    runtime.call("kill", container.id, word).failed("container not running")
+    container.delete().ok()
+
+
 @pytest.mark.parametrize("word", ["TERM", "INT", "KILL"])
 def test_kill_at_the_gate(runtime, bundle, word):
     container = runtime.create(bundle)

@@ -225,6 +225,22 @@ def test_cpu_affinity_for_exec_is_not_inits(runtime, bundle):
     assert runtime.report(bundle)["affinity"] == sorted(os.sched_getaffinity(0))
 
 
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_the_callers_cpu_affinity_is_not_inherited(runtime, bundle, verb):
+    """Who pins pyoci has not asked for a container on these CPUs: it gets all that its cpuset has."""
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        pytest.skip("requires two CPUs: there is one")
+    pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, usable[:1])}
+    if verb == "run":
+        report = runtime.report(bundle, **pinned)
+    else:
+        container = runtime.start(bundle, **pinned)
+        container.wait()
+        report = container.lines[-1]
+    assert report["affinity"] == usable
+
+
 @pytest.mark.parametrize(("name", "number"), [("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)])
 def test_io_priority(runtime, bundle, name, number):
     bundle.process["ioPriority"] = {"class": name, "priority": 6}
