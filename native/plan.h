@@ -70,9 +70,13 @@ enum op {
                            ask for: others first, then the user namespace, then what failed with EPERM */
     OP_JOIN_PROCESS,    /* slot: pidfd; n: CLONE_NEW* flags, joined in one setns(2) */
     OP_FORK,            /* n: CLONE_NEW* flags.  Goes on in a new child of the same parent (CLONE_PARENT); reports
-                           REPORT_CHILD with its pidfd; the old process ends. */
+                           REPORT_CHILD with its pidfd; the old process ends.  flags: FORK_HELPER, it stays as the
+                           helper: with the credentials that it has, until OP_HELPER_END. */
+    OP_HELPER_ENTER,    /* The helper joins this process's mount namespace and takes its root directory */
+    OP_HELPER_END,      /* The helper ends */
     OP_UNSHARE,         /* n: CLONE_NEW* flags */
-    OP_TIME_OFFSETS,    /* a: text for timens_offsets, "" for none; then enters time_for_children */
+    OP_TIME_OFFSETS,    /* a: text for timens_offsets, "" for none, or when the parent has written it; then enters
+                           time_for_children */
     OP_SETSID,
     OP_HOSTNAME,        /* a: name */
     OP_DOMAINNAME,      /* a: name */
@@ -86,11 +90,12 @@ enum op {
     OP_ROOT,            /* slot: filled with the root.  Clones the current directory's tree (parent did fchdir to the
                            rootfs before the clone), gives it propagation n (MS_*, 0: leave), attaches it over the
                            current directory and moves into it. */
-    OP_OPEN_TREE,       /* slot: filled; a: host path.  A detached clone.  flags: enum tree_flag */
+    OP_OPEN_TREE,       /* slot: filled; a: host path, or path with TREE_IN_ROOT.  A detached clone, in which the kernel
+                           keeps what is locked in this mount namespace.  flags: enum tree_flag */
     OP_FSMOUNT,         /* slot: filled; a: file system type; b,c: list of options "key" or "key=value"; d: source or "";
                            n: MOUNT_ATTR_* of the new mount */
     OP_SETATTR,         /* slot: mount; n: attr_set; m: attr_clr; a: propagation (MS_*) or 0; b: 1 + slot of the user
-                           namespace of an idmapped mount, or 0.  flags: SETATTR_RECURSIVE */
+                           namespace of an idmapped mount, or 0.  flags: enum setattr_flag */
     OP_COPY_UP,         /* slot: detached tmpfs; a: path.  flags: COPY_MODE takes mode and owner of the directory that the
                            mount will hide, COPY_CONTENT also what is in it */
     OP_ATTACH,          /* slot: detached mount; a: path.  flags: enum attach_flag.  Missing targets are made, as the
@@ -146,8 +151,17 @@ enum op {
     OP_COUNT
 };
 
-enum tree_flag { TREE_RECURSIVE = 1, TREE_NOFOLLOW = 2 };
-enum setattr_flag { SETATTR_RECURSIVE = 1 };
+enum fork_flag { FORK_HELPER = 1 };
+enum tree_flag {
+    TREE_RECURSIVE = 1,
+    TREE_NOFOLLOW = 2,
+    TREE_HELPER = 4,                /* the helper opens it, with its credentials */
+    TREE_IN_ROOT = 8                /* in the container's root, as it is now */
+};
+enum setattr_flag {
+    SETATTR_RECURSIVE = 1,
+    SETATTR_HELPER = 2              /* the helper does it, with its credentials */
+};
 enum copy_flag { COPY_MODE = 1, COPY_CONTENT = 2 };
 enum attach_flag {
     ATTACH_LITERAL = 1,             /* proc and sysfs: no symlink on the way, a real directory */
@@ -165,7 +179,7 @@ enum groups_flag { GROUPS_KEEP = 1 };
 
 /* Points at which the parent must do something before the stage may go on. */
 enum barrier {
-    BARRIER_MAPS,                   /* id maps, membership of the v1 cgroups */
+    BARRIER_MAPS,                   /* what the stage may not write itself: id maps, offsets of the clocks */
     BARRIER_HOOKS,                  /* prestart and createRuntime hooks */
     BARRIER_READY                   /* everything is applied; after go the stage lives without its parent */
 };

@@ -33,7 +33,7 @@ from pyoci.kernel import require_procfs, require_selinux, require_version
 from pyoci.options import check_id
 from pyoci.pidfile import remove_pid_file, write_pid_file
 from pyoci.plan.builder import Facts
-from pyoci.plan.namespaces import birth
+from pyoci.plan.namespaces import birth, host_offsets
 from pyoci.record import replace
 from pyoci.request import listen_fds, make_request
 from pyoci.state import State, now, public_state, stat_fields, user_name
@@ -242,14 +242,18 @@ class Creation:
         if self.talk is not None and self.inputs.fds:
             self._fill_hook_state(self.talk, "creating")
 
-    def _write_maps(self, pid: int) -> None:
+    def _write_files(self, pid: int) -> None:
+        """Write what the stage may not, once it is hidden and has another user namespace."""
         linux = self.bundle.config.linux
-        idmap.write_maps(pid, linux.uidMappings, linux.gidMappings)
+        if any(namespace.type == "user" and not namespace.path for namespace in linux.namespaces):
+            idmap.write_maps(pid, linux.uidMappings, linux.gidMappings)
+        if offsets := host_offsets(linux):
+            idmap.write_text(pid, "timens_offsets", offsets, "/linux/timeOffsets")
 
     def _through_barriers(self, talk: Conversation) -> None:
         while (barrier := talk.barrier()) != BARRIER_READY:
             if barrier == BARRIER_MAPS:
-                self._write_maps(talk.stage.pid)
+                self._write_files(talk.stage.pid)
             elif barrier == BARRIER_HOOKS:
                 self._run_hooks(talk)
             else:

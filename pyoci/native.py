@@ -207,10 +207,11 @@ class Stage:
                 self.status = 0
         return self.status
 
-    def go_on_with(self, pid: int, pidfd: int) -> None:
-        """Be the successor that a stage has left behind."""
-        posix.close(self.pidfd)
+    def go_on_with(self, pid: int, pidfd: int) -> "Stage":
+        """Be the successor that a stage has left behind; gives the process from before, which has no channel."""
+        before = Stage(self.pid, self.pidfd, -1)
         self.pid, self.pidfd, self.status = pid, pidfd, None
+        return before
 
     def close(self) -> None:
         """Let go of the descriptors; a stage that has not passed its last barrier ends by this."""

@@ -8,12 +8,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 enum {
     SIGNALS = 64,
-    MAX_FDS = 253,                  /* SCM_MAX_FD of the kernel */
     SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 };
 
@@ -54,31 +52,15 @@ static void reset_signals(void)
 }
 
 /* Receive one message.  Gives the number of descriptors; end of file ends the stage: the parent is gone. */
-static unsigned receive(struct delivery *delivery, int fds[MAX_FDS])
+static unsigned receive(struct delivery *delivery, int fds[MESSAGE_FDS])
 {
-    static union {
-        char space[CMSG_SPACE(MAX_FDS * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec part = { .iov_base = delivery, .iov_len = sizeof *delivery };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-    message.msg_control = &control;
-    message.msg_controllen = sizeof control;
-    int got;
-    unsigned tries = 0;
-    do
-        got = sys(recvmsg(stage.channel, &message, MSG_CMSG_CLOEXEC));
-    while (interrupted(got, &tries));
+    unsigned count;
+    int got = message_receive(stage.channel, delivery, sizeof *delivery, fds, &count);
     if (got == 0)
         stage_end(1);
-    if (got != (int)sizeof *delivery || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)))
-        die(got < 0 ? got : -EPROTO);
-    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-    if (rights == NULL || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS)
-        return 0;
-    size_t bytes = rights->cmsg_len - CMSG_LEN(0);
-    memcpy(fds, CMSG_DATA(rights), bytes);
-    return (unsigned)(bytes / sizeof(int));
+    if (got < 0)
+        die(got);
+    return count;
 }
 
 static const struct plan *map_plan(int fd, uint32_t size)
@@ -101,7 +83,7 @@ static const struct plan *map_plan(int fd, uint32_t size)
 
 static const struct plan *receive_plan(void)
 {
-    static int fds[MAX_FDS];
+    static int fds[MESSAGE_FDS];
     struct delivery delivery;
     unsigned count = receive(&delivery, fds);
     if (count == 0)

@@ -48,15 +48,30 @@ int op_root(struct stage *stage, const struct step *step)
     return 0;
 }
 
-int op_open_tree(struct stage *stage, const struct step *step)
+int tree_open(struct stage *stage, const struct step *step, int found)
 {
     unsigned flags = OPEN_TREE_CLONE | recursive_if(step->flags & TREE_RECURSIVE);
     if (step->flags & TREE_NOFOLLOW)
         flags |= AT_SYMLINK_NOFOLLOW;
+    int tree = found < 0 ? k_open_tree(AT_FDCWD, string_at(stage, step->a), flags)
+                         : k_open_tree(found, "", flags | AT_EMPTY_PATH);
+    return tree < 0 ? fail(stage, DETAIL_SOURCE, tree) : tree;
+}
+
+int op_open_tree(struct stage *stage, const struct step *step)
+{
+    int found = -1;
     if (stage->pivoted)
         return fail(stage, DETAIL_SOURCE, EPERM);
-    int result = slot_fill(stage, step->slot, k_open_tree(AT_FDCWD, string_at(stage, step->a), flags));
-    return result < 0 ? fail(stage, DETAIL_SOURCE, result) : 0;
+    if (step->flags & TREE_IN_ROOT) {
+        found = path_resolve(stage, string_at(stage, step->a), step->flags & TREE_NOFOLLOW ? O_NOFOLLOW : 0);
+        if (found < 0)
+            return fail(stage, DETAIL_SOURCE, found);
+    }
+    int tree = step->flags & TREE_HELPER ? helper_ask(stage, found) : tree_open(stage, step, found);
+    if (found >= 0)
+        close(found);
+    return slot_fill(stage, step->slot, tree);
 }
 
 /* ---- file systems ---- */
@@ -221,7 +236,7 @@ static int set_attributes(int mount, const struct step *step)
     return step->n | step->m ? k_mount_setattr(mount, recursive_if(step->flags & REMOUNT_RECURSIVE), &attr) : 0;
 }
 
-int op_setattr(struct stage *stage, const struct step *step)
+int tree_set(struct stage *stage, const struct step *step, int mount)
 {
     struct mount_attr attr = {
         .attr_set = step->n, .attr_clr = step->m, .propagation = step->a & PROPAGATION_TYPES
@@ -231,8 +246,14 @@ int op_setattr(struct stage *stage, const struct step *step)
         attr.userns_fd = (unsigned)stage->slots[step->b - 1];
     }
     int recursive = step->flags & SETATTR_RECURSIVE || step->a & MS_REC;
-    int result = k_mount_setattr(stage->slots[step->slot], recursive_if(recursive), &attr);
+    int result = k_mount_setattr(mount, recursive_if(recursive), &attr);
     return result < 0 ? fail(stage, DETAIL_ATTRIBUTES, result) : 0;
+}
+
+int op_setattr(struct stage *stage, const struct step *step)
+{
+    int mount = stage->slots[step->slot];
+    return step->flags & SETATTR_HELPER ? helper_ask(stage, mount) : tree_set(stage, step, mount);
 }
 
 static int reconfigure(struct stage *stage, int mount, const struct step *step)

@@ -24,7 +24,7 @@ static int is_let_go(const struct stage *stage)
     return stage->channel < 0 || step_before(stage, OP_SECCOMP);
 }
 
-static int die_with_parent(const struct stage *stage)
+int die_with_parent(const struct stage *stage)
 {
     return is_let_go(stage) ? 0 : sys(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
 }
@@ -36,31 +36,6 @@ int rearm(const struct stage *stage)
     int err = sys(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
 
     return err < 0 ? err : die_with_parent(stage);
-}
-
-/* Filters that are in force before a startContainer hook often know no clone3. */
-static int old_clone(uint64_t flags, int *pidfd)
-{
-#ifdef __s390x__
-    return sys(syscall(SYS_clone, 0, flags, pidfd, NULL, NULL));
-#else
-    return sys(syscall(SYS_clone, flags, 0, pidfd, NULL, NULL));
-#endif
-}
-
-int process_copy(uint64_t flags, unsigned exit_signal, int *pidfd)
-{
-    struct clone_args args;
-    int err;
-
-    memset(&args, 0, sizeof args);
-    args.flags = flags | CLONE_PIDFD;
-    args.pidfd = (uintptr_t)pidfd;
-    args.exit_signal = exit_signal;
-    err = sys(syscall(SYS_clone3, &args, sizeof args));
-    if ((err == -ENOSYS || err == -EPERM) && !(flags & CLONE_NEWTIME))
-        err = old_clone(flags | CLONE_PIDFD | exit_signal, pidfd);
-    return err;
 }
 
 int op_dumpable(struct stage *stage, const struct step *step)
@@ -165,46 +140,6 @@ int op_join_process(struct stage *stage, const struct step *step)
 
 /* ---- making ---- */
 
-/* The child waits until the old process has told the parent about it: a barrier of the child must not be
- * the first that the parent hears. */
-static int fork_child(struct stage *stage, const int pair[2])
-{
-    char byte;
-    int got;
-    unsigned tries = 0;
-
-    close(pair[1]);
-    do
-        got = sys(read(pair[0], &byte, 1));
-    while (interrupted(got, &tries));
-    if (got != 1)
-        stage_end(1);
-    close(pair[0]);
-    return die_with_parent(stage);
-}
-
-int op_fork(struct stage *stage, const struct step *step)
-{
-    int pair[2], pidfd = -1, err;
-
-    if (stage->channel < 0)
-        return -EINVAL;
-    err = sys(syscall(SYS_pipe2, pair, O_CLOEXEC));
-    if (err < 0)
-        return err;
-    err = process_copy(step->n | CLONE_PARENT, 0, &pidfd);
-    if (err == 0)
-        return fork_child(stage, pair);
-    if (err > 0) {
-        if (stage_report(stage, REPORT_CHILD, 0, (uint32_t)err, pidfd) < 0 || write(pair[1], "", 1) != 1)
-            stage_end(1);
-        stage_end(0);
-    }
-    close(pair[0]);
-    close(pair[1]);
-    return err;
-}
-
 int op_unshare(struct stage *stage, const struct step *step)
 {
     int err;
@@ -229,7 +164,7 @@ int op_time_offsets(struct stage *stage, const struct step *step)
         err = proc_write(stage, "self/timens_offsets", text, strlen(text));
     if (err < 0)
         return err;
-    directory = proc_open(stage, "self/ns", O_RDONLY | O_DIRECTORY);
+    directory = proc_open(stage, "self/ns", O_PATH | O_DIRECTORY);     /* root's, as the stage is undumpable */
     if (directory < 0)
         return directory;
     fd = sys(openat(directory, "time_for_children", O_RDONLY | O_CLOEXEC));

@@ -19,6 +19,8 @@ step_fn *const step_table[OP_COUNT] = {
     [OP_JOIN] = op_join,
     [OP_JOIN_PROCESS] = op_join_process,
     [OP_FORK] = op_fork,
+    [OP_HELPER_ENTER] = op_helper_enter,
+    [OP_HELPER_END] = op_helper_end,
     [OP_UNSHARE] = op_unshare,
     [OP_TIME_OFFSETS] = op_time_offsets,
     [OP_SETSID] = op_setsid,
@@ -131,7 +133,7 @@ void stage_init(struct stage *stage)
 {
     memset(stage, 0, sizeof *stage);
     memset(stage->slots, 0xff, sizeof stage->slots);
-    stage->root = stage->procfs = stage->channel = stage->status = -1;
+    stage->root = stage->procfs = stage->channel = stage->status = stage->helper = -1;
 }
 
 int slot_fill(struct stage *stage, int32_t slot, int fd)
@@ -162,29 +164,6 @@ int stage_run(struct stage *stage, const void *memory)
 
 /* ---- talk ---- */
 
-static int send_with_fd(int channel, const void *data, size_t size, int fd)
-{
-    union {
-        char space[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = { 0 };
-    struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-    message.msg_control = &control;
-    message.msg_controllen = sizeof control;
-    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(rights), &fd, sizeof fd);
-    unsigned tries = 0;
-    int sent;
-    do
-        sent = sys(sendmsg(channel, &message, MSG_NOSIGNAL));
-    while (interrupted(sent, &tries));
-    return sent;
-}
-
 int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, int fd)
 {
     static union {
@@ -199,7 +178,7 @@ int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, i
     memcpy(message.bytes + sizeof message.head, stage->text, length);
     size_t size = sizeof message.head + length;
     if (fd >= 0) {
-        int sent = send_with_fd(target, message.bytes, size, fd);
+        int sent = message_send(target, message.bytes, size, &fd, 1);
         return sent < 0 ? sent : 0;
     }
     unsigned tries = 0;

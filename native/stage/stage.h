@@ -32,6 +32,7 @@ struct stage {
     int root;                       /* O_PATH of the container's root; -1 before OP_ROOT (host) or OP_JOIN_PROCESS */
     int procfs;                     /* private, detached procfs; -1 until proc_open() needs it */
     int channel;                    /* SEQPACKET to the parent; -1 once it has been let go, or in the host */
+    int helper;                     /* socket to the process that OP_FORK has left behind; -1 when there is none */
     int status;                     /* FIFO to the process that opened the gate; -1 before OP_GATE */
     int pivoted;                    /* the host's tree is out of reach: host paths are refused */
     int preserve;                   /* descriptors 3 … 2+preserve belong to the user's program */
@@ -51,7 +52,9 @@ struct stage {
 /* A step returns 0, or a negative errno with stage->detail (and text) set. */
 typedef int step_fn(struct stage *stage, const struct step *step);
 
-/* ---- check.c, stage.c: decode, run, talk ---- */
+enum { MESSAGE_FDS = 253 };         /* SCM_MAX_FD of the kernel */
+
+/* ---- check.c, stage.c, message.c: decode, run, talk ---- */
 
 /* Check a plan of size bytes: every offset, list, blob and slot.  0 or -EINVAL. */
 int plan_check(const void *memory, size_t size);
@@ -63,6 +66,11 @@ int stage_run(struct stage *stage, const void *memory);
 int read_byte(const struct stage *stage, int fd);
 /* Send one report, with stage->text when it has length, and a descriptor if fd >= 0. */
 int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, int fd);
+/* Send one message with nfds descriptors (at most MESSAGE_FDS).  0 or a negative errno. */
+int message_send(int socket, const void *data, size_t size, const int *fds, unsigned nfds);
+/* Receive a message of exactly size bytes, and its descriptors, room for MESSAGE_FDS of them.  1, 0 at end of file,
+ * or a negative errno. */
+int message_receive(int socket, void *data, size_t size, int *fds, unsigned *nfds);
 /* Wait for the parent's go; -EPIPE when the parent is gone. */
 int stage_wait_go(struct stage *stage);
 const char *string_at(const struct stage *stage, uint32_t offset);
@@ -99,7 +107,21 @@ void tell_why_not_run(struct stage *stage, const char *path, int err);          
 /* Undumpable again, and tied to the parent's life again: a change of credentials takes both away. */
 int rearm(const struct stage *stage);
 /* As fork(2), with clone3(2)'s flags: the child's pid, 0 in the child. */
-int process_copy(uint64_t flags, unsigned exit_signal, int *pidfd);
+int process_copy(uint64_t flags, unsigned exit_signal, int *pidfd);                                 /* fork.c */
+/* Die with the parent, as long as the stage is not to live without it. */
+int die_with_parent(const struct stage *stage);
+
+/* ---- mount.c, for the helper ---- */
+
+/* What OP_OPEN_TREE opens, at found (a descriptor) or, when that is -1, at the step's path. */
+int tree_open(struct stage *stage, const struct step *step, int found);
+/* What OP_SETATTR does, to mount. */
+int tree_set(struct stage *stage, const struct step *step, int mount);
+
+/* ---- fork.c ---- */
+
+/* Have the helper do the present step with the descriptor fd, if it is not -1: what tree_open or tree_set gives. */
+int helper_ask(struct stage *stage, int fd);
 
 /* ---- path.c: the only file that resolves paths in the container's root ---- */
 
@@ -131,9 +153,10 @@ int fd_reopen(struct stage *stage, int fd, int flags);
 
 /* ---- steps, by family ---- */
 step_fn op_barrier, op_gate, op_exec, op_hook, op_resolve_exec, op_close;                         /* program.c */
-step_fn op_dumpable, op_parent_death, op_become_root, op_join, op_join_process, op_fork, op_unshare,
+step_fn op_dumpable, op_parent_death, op_become_root, op_join, op_join_process, op_unshare,
     op_time_offsets, op_setsid, op_hostname, op_domainname, op_loopback_up, op_keyring, op_oom_score,
     op_sysctl;                                                                                     /* namespaces.c */
+step_fn op_fork, op_helper_enter, op_helper_end;                                                   /* fork.c */
 step_fn op_propagation, op_root, op_open_tree, op_fsmount, op_setattr, op_copy_up, op_attach, op_remount,
     op_propagate;                                                                                  /* mount.c, copyup.c */
 step_fn op_mkdir, op_symlink, op_device, op_null_device, op_readonly_path, op_mask_path, op_pivot,

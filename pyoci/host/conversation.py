@@ -10,6 +10,7 @@ from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS, SIGNALS
 from pyoci.errors import Error, KernelError
 from pyoci.log import info, warning
 from pyoci.state import read_file
+from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pyoci.signals import Signals
 
 lib = native.lib
+FORK_HELPER = lib.FORK_HELPER
 FILE_SYSTEMS = (
     *("tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "ramfs", "bpf", "hugetlbfs"),
     *("securityfs", "debugfs", "tracefs", "configfs", "fuse", "ext4", "xfs", "btrfs", "nfs", "squashfs", "erofs"),
@@ -86,6 +88,7 @@ class Conversation:
         self.plan: Plan | None = None
         self.source: Source | None = None
         self.console = -1
+        self.helpers: list[native.Stage] = []
         self.explained = False
         self.on_child: Callable[[int], None] = ignore
         self.on_listener: Callable[[int], None] = ignore
@@ -107,11 +110,12 @@ class Conversation:
             if report.kind == lib.REPORT_FAILED:
                 raise self._failure(report)
             if report.kind == lib.REPORT_BARRIER:
+                self._end_helper(report.step)
                 return report.detail
             if report.kind == lib.REPORT_FD:
                 self.console = report.fd
             elif report.kind == lib.REPORT_CHILD:
-                self._follow(report.fd)
+                self._follow(report)
             elif report.kind == lib.REPORT_LISTENER:
                 self.on_listener(report.detail)
                 self.stage.go()
@@ -162,12 +166,25 @@ class Conversation:
             return stage.receive()
         return None
 
-    def _follow(self, pidfd: int) -> None:
-        """Go on with the child that the stage has left behind as its successor."""
-        self.signals.wait((self.stage.pidfd,))
-        self.stage.reap()
-        self.stage.go_on_with(pid_of(pidfd), pidfd)
+    def _follow(self, report: native.Report) -> None:
+        """Go on with the child that the stage has left behind as its successor; the old process ends, or helps it."""
+        before = self.stage.go_on_with(pid_of(report.fd), report.fd)
+        self.helpers.append(before)
+        if self.plan is not None and not self.plan.steps[report.step].flags & FORK_HELPER:
+            self._wait_for(before)
         self.on_child(self.stage.pid)
+
+    def _end_helper(self, index: int) -> None:
+        """Wait for the end of what has helped, if the plan has given it up before that step."""
+        if self.plan is not None and any(step.op == "OP_HELPER_END" for step in self.plan.steps[:index]):
+            for helper in [*self.helpers]:
+                self._wait_for(helper)
+
+    def _wait_for(self, helper: native.Stage) -> None:
+        self.signals.wait((helper.pidfd,))
+        helper.reap()
+        helper.close()
+        self.helpers.remove(helper)
 
     def explain(self, error: Error | OSError) -> Error | None:
         """Return what an error comes from, when that is the end of the stage: in its own words if it has left some."""
@@ -204,11 +221,12 @@ class Conversation:
         Raises:
             Error: it did not end.
         """
-        try:
-            if self.stage.pidfd >= 0:
-                self.stage.kill()
-        finally:
-            self.close()
+        undo = Undo()
+        for each in (self.stage, *self.helpers):
+            if each.pidfd >= 0:
+                undo.attempt("ending the stage", each.kill)
+        self.close()
+        undo.finish()
 
     def close(self) -> None:
         """Let go of the stage, which goes its way, of its terminal, and of who listens."""
@@ -217,7 +235,8 @@ class Conversation:
         if self.console >= 0:
             posix.close(self.console)
             self.console = -1
-        self.stage.close()
+        for each in (*self.helpers, self.stage):
+            each.close()
 
 
 def pid_of(pidfd: int) -> int:

@@ -28,7 +28,7 @@ def write_maps(pid: int, uids: "Sequence[IDMapping]", gids: "Sequence[IDMapping]
         _write(pid, "uid_map", uids)
         _write(pid, "gid_map", gids)
     elif _is_own(uids, posix.geteuid()) and _is_own(gids, posix.getegid()):
-        _write_text(pid, "setgroups", "deny", "/linux/gidMappings")
+        write_text(pid, "setgroups", "deny", "/linux/gidMappings")
         _write(pid, "uid_map", uids)
         _write(pid, "gid_map", gids)
     else:
@@ -42,11 +42,11 @@ def _is_own(maps: "Sequence[IDMapping]", own: int) -> bool:
 
 def _write(pid: int, file: str, maps: "Sequence[IDMapping]") -> None:
     text = "".join(f"{m.containerID} {m.hostID} {m.size}\n" for m in maps)
-    _write_text(pid, file, text, f"/linux/{file[:3]}Mappings")
+    write_text(pid, file, text, f"/linux/{file[:3]}Mappings")
 
 
-def _write_text(pid: int, file: str, text: str, origin: str) -> None:
-    """Write one of the files of /proc/PID; the kernel takes a map in a single write(2) only."""
+def write_text(pid: int, file: str, text: str, origin: str) -> None:
+    """Write one of the files of /proc/PID, in a single write(2): the kernel takes a map in no other way."""
     try:
         fd = posix.open(f"/proc/{pid}/{file}", posix.O_WRONLY | posix.O_CLOEXEC)
         try:
@@ -54,9 +54,8 @@ def _write_text(pid: int, file: str, text: str, origin: str) -> None:
         finally:
             posix.close(fd)
     except OSError as error:
-        hint = (
-            "the ranges must not overlap and be owned by pyoci's user" if error.errno == errno.EINVAL else ""
-        )
+        hint = "the ranges must not overlap and be owned by pyoci's user" if file.endswith("_map") else ""
+        hint = hint if error.errno == errno.EINVAL else ""
         raise wrap(f"writing {file}", error, origin, hint) from error
 
 

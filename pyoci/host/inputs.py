@@ -1,17 +1,19 @@
 """Opening the inputs of a plan on the host side, in order; what becomes slots 0 and up."""
 
+import errno
 import posix
 
 from pyoci import native
 from pyoci.config.model import IDMapping
-from pyoci.config.tables import NAMESPACE_FILES, NAMESPACES
-from pyoci.errors import ConfigError, Error, Problem, wrap
+from pyoci.config.tables import NAMESPACE_FILES, NAMESPACES, PROPAGATION
+from pyoci.errors import ConfigError, Error, KernelError, Problem, wrap
 from pyoci.host import idmap
 from pyoci.plan.steps import Input, Plan, Step
 
 CLOEXEC = posix.O_CLOEXEC
 S_IFMT = 0o170000
 NODEV = 4
+CAP_SYS_PTRACE = 19
 
 
 class Inputs:
@@ -100,14 +102,7 @@ def clone_tree(wanted: "Input") -> int:
         flags=flags,
         strings={"a": wanted.path},
     )
-    tree = native.run_steps(Plan(clone_flags=0, inputs=[], steps=[step]), [])[0]
-    if wanted.maps:
-        try:
-            map_tree(wanted, tree)
-        except BaseException:
-            posix.close(tree)
-            raise
-    return tree
+    return native.run_steps(Plan(clone_flags=0, inputs=[], steps=[step]), [])[0]
 
 
 def make_node(wanted: "Input", path: str) -> int:
@@ -124,46 +119,49 @@ def make_node(wanted: "Input", path: str) -> int:
         found = posix.stat(wanted.path)
         if (found.st_mode & S_IFMT, found.st_rdev) != (mode & S_IFMT, number):
             raise
-        return clone_tree(wanted)
-    posix.chown(path, uid, gid)
-    posix.chmod(path, mode & 0o7777)
-    # The mount is one where devices work, even if the state directory is on one where they do not.
+        path, cleared = wanted.path, 0
+    else:
+        posix.chown(path, uid, gid)
+        posix.chmod(path, mode & 0o7777)
+        cleared = NODEV
+    # The mount is one where devices work, even if the state directory is on one where they do not, and nothing that is
+    # mounted over it in the container shows here.
     what = f"making the device {wanted.path}"
+    attributes = {"m": cleared, "a": PROPAGATION["private"]}
     steps = [
         Step(op="OP_OPEN_TREE", what=what, origin=wanted.origin, slot="tree", flags=2, strings={"a": path}),
-        Step(op="OP_SETATTR", what=what, origin=wanted.origin, slot="tree", numbers={"m": NODEV}),
+        Step(op="OP_SETATTR", what=what, origin=wanted.origin, slot="tree", numbers=attributes),
     ]
     return native.run_steps(Plan(clone_flags=0, inputs=[], steps=steps), [])[0]
 
 
-def map_tree(wanted: "Input", tree: int) -> None:
-    """Give a detached mount its id mappings; a stage in a user namespace has not the right to."""
-    namespace = user_namespace(wanted)
-    step = Step(
-        op="OP_SETATTR",
-        what=f"mapping the ids of {wanted.path}",
-        origin=wanted.origin,
-        slot="tree",
-        flags="ridmap" in wanted.detail,
-        slots={"b": "ids"},
-        hints={22: "the file system does not support id-mapped mounts"},
-    )
-    inputs = [Input(slot=slot, kind="descriptor") for slot in ("tree", "ids")]
-    try:
-        native.run_steps(Plan(clone_flags=0, inputs=inputs, steps=[step]), [tree, namespace])
-    finally:
-        posix.close(namespace)
-
-
 def user_namespace(wanted: "Input") -> int:
-    """Make a user namespace for the id mappings of a mount: a stage is born in it, and ends once it is open."""
+    """Make a user namespace for the id mappings of a mount: a stage enters it, hidden, and ends once it is open.
+
+    It must not be executed there: who owns a user namespace may look into all that is executed in it.
+    """
     uids, gids = ([parse_mapping(text) for text in line.split()] for line in wanted.maps.split("\n"))
-    stage = native.Stage.spawn(NAMESPACES["user"], None, 0)
+    what = "making the user namespace of a mount's id mappings"
+    steps = [
+        *([Step(op="OP_DUMPABLE", what=what, numbers={"n": 0})] if may_hide() else []),
+        Step(op="OP_UNSHARE", what=what, origin=wanted.origin, numbers={"n": NAMESPACES["user"]}),
+        Step(op="OP_BARRIER", what=what, numbers={"a": native.lib.BARRIER_MAPS}),
+    ]
+    stage = native.Stage.spawn(0, None, 0)
     try:
+        stage.send(native.encode(Plan(clone_flags=0, inputs=[], steps=steps)), [])
+        report = stage.receive()
+        if report is None or report.kind != native.lib.REPORT_BARRIER:
+            raise KernelError(what, report.err if report else errno.EPIPE, wanted.origin)
         idmap.write_maps(stage.pid, uids, gids)
         return posix.open(f"/proc/{stage.pid}/ns/user", posix.O_RDONLY | CLOEXEC)
     finally:
         stage.kill()
+
+
+def may_hide() -> bool:
+    """Tell whether we can write id mappings of a process that is hidden, and open its namespaces."""
+    return posix.geteuid() == 0 and bool(native.lib.pyoci_capabilities() >> CAP_SYS_PTRACE & 1)
 
 
 def parse_mapping(text: str) -> IDMapping:

@@ -5,7 +5,7 @@ Pure: a configuration, a request and facts about the host go in, a Plan comes ou
 
 from pyoci.config.tables import NAMESPACES
 from pyoci.errors import ConfigError, Problem
-from pyoci.plan import mounts, namespaces, process, protect, rootfs
+from pyoci.plan import mounts, namespaces, process, protect, rootfs, sources
 from pyoci.plan.builder import Builder, Facts, Request
 
 TYPE_CHECKING = False
@@ -25,7 +25,6 @@ def create(config: "Config", request: Request, facts: Facts) -> "Plan":
     refuse_unsupported(config)
     builder = Builder(config, request, facts)
     namespaces.enter(builder)
-    namespaces.guard(builder)
     namespaces.set_up(builder)
     namespaces.keyring(builder)
     if "mount" in builder.new | builder.joined:
@@ -63,10 +62,12 @@ def refuse_unsupported(config: "Config") -> None:
 def _file_systems(builder: Builder) -> None:
     """Everything between the host's mounts and the container's own root."""
     rootfs.root(builder)
+    sources.enter(builder)
     mounts.open_sources(builder)
     rootfs.open_devices(builder)
     protect.open_masks(builder)
     mounts.mount_all(builder)
+    sources.leave(builder)
     rootfs.devices(builder)
     rootfs.console(builder)
     _hooks(builder)

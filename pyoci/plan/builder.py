@@ -55,6 +55,7 @@ class Builder:
         self.request = request
         self.facts = facts
         self.clone_flags = 0
+        self.helper = False  # a process with the credentials from before a user namespace helps, see namespaces.enter()
         self.inputs: list[Input] = []
         self.steps: list[Step] = []
         self.new: set[str] = set()

@@ -7,7 +7,7 @@ hierarchy, gets the host's directory bound.
 """
 
 from pyoci.plan.readonly import RDONLY, later
-from pyoci.plan.rootfs import open_source
+from pyoci.plan.sources import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from pyoci.config.tables import MOUNT_OPTIONS, PROPAGATION
 from pyoci.errors import ConfigError, Problem
 from pyoci.plan import cgroupfs, cover, readonly
 from pyoci.plan.builder import MS_REC, Builder
-from pyoci.plan.rootfs import open_source
+from pyoci.plan.namespaces import namespace_slot
+from pyoci.plan.sources import SETATTR_HELPER, SETATTR_RECURSIVE, open_source, path_in_root
 from pyoci.record import Record, replace
 
 TYPE_CHECKING = False
@@ -118,11 +119,15 @@ def _split(text: str) -> "list[str]":
 
 
 def open_sources(builder: Builder) -> None:
-    """Open the source of every bind mount, before anything of the container is mounted (CVE-2021-30465)."""
+    """Open the source of every bind mount, before anything of the container is mounted (CVE-2021-30465).
+
+    One that lies in the container's own root has its turn: what was mounted there before it belongs to it.
+    """
     for index, mount in enumerate(builder.config.mounts):
         options = options_of(mount)
         if is_bind(options) and "remount" not in options.names:
-            _open_bind(builder, index, mount, options)
+            if not path_in_root(builder, _source(builder, mount)):
+                _open_bind(builder, index, mount, options)
         elif _is_foreign_sysfs(builder, mount):
             open_source(builder, f"mount {index}", "/sys", f"/mounts/{index}", recursive=True)
         elif mount.type == "cgroup":
@@ -134,29 +139,34 @@ def is_bind(options: Options) -> bool:
     return bool({"bind", "rbind"} & options.names)
 
 
+def _source(builder: Builder, mount: "Mount") -> str:
+    """Give the path of a bind mount's source; a relative one starts at the bundle (config.md#mounts)."""
+    source = mount.source or ""
+    return source if source.startswith("/") else f"{builder.request.bundle}/{source}"
+
+
 def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -> None:
     if not mount.source:
         raise _problem(f"/mounts/{index}/source", "a bind mount needs a source")
     _refuse_data(index, mount, options)
-    source = mount.source if mount.source.startswith("/") else f"{builder.request.bundle}/{mount.source}"
+    source = _source(builder, mount)
+    inside = path_in_root(builder, source)
     wish = builder.config.linux.rootfsPropagation or ""
-    shared = "shared" in wish and bool(options.propagation & PROPAGATION["shared"])
     open_source(
         builder,
         f"mount {index}",
-        source,
+        inside or source,
         f"/mounts/{index}/source",
         recursive="rbind" in options.names,
         nofollow=bool({"src-nofollow", "copy-symlink"} & options.names),
-        shared=shared,
-        maps=_maps(builder, mount, options),
-        maps_below="ridmap" in options.names,
+        shared="shared" in wish and bool(options.propagation & PROPAGATION["shared"]) and not inside,
+        in_root=bool(inside),
     )
 
 
-def _refuse_mappings(builder: Builder, index: int, mount: "Mount", options: Options) -> None:
+def _refuse_mappings(index: int, mount: "Mount", options: Options) -> None:
     """Refuse id mappings where no one mount is made that could have them."""
-    if _maps(builder, mount, options):
+    if _is_mapped(mount, options):
         raise _problem(f"/mounts/{index}", "the ids of this mount cannot be mapped")
 
 
@@ -196,16 +206,17 @@ def mount_all(builder: Builder) -> None:
         target = normal_path(mount.destination)
         _check_proc(index, mount, target, options)
         if "remount" in options.names:
-            _refuse_mappings(builder, index, mount, options)
+            _refuse_mappings(index, mount, options)
             options = readonly.postpone_remount(builder, index, remounted[index], options)
             _remount(builder, index, target, options)
         elif is_bind(options):
+            _open_bind(builder, index, mount, options)  # if it is not open yet
             _attach(builder, index, mount, target, options, mount.source or "")
         elif _is_foreign_sysfs(builder, mount):
-            _refuse_mappings(builder, index, mount, options)
+            _refuse_mappings(index, mount, options)
             _attach(builder, index, mount, target, _recursive(options), "/sys")
         elif mount.type == "cgroup":
-            _refuse_mappings(builder, index, mount, options)
+            _refuse_mappings(index, mount, options)
             if not cgroupfs.takes_data(builder):
                 _refuse_data(index, mount, options)
             cgroupfs.mount(builder, index, target, options)
@@ -288,7 +299,7 @@ def _attach(builder: Builder, index: int, mount: "Mount", target: str, options: 
 def _attributes(builder: Builder, index: int, target: str, options: Options) -> None:
     slot, origin = f"mount {index}", f"/mounts/{index}/options"
     mapped = _idmap(builder, index, options)
-    propagation = options.propagation or _inherited(builder, slot)
+    propagation = options.propagation
     for flags, add, remove in (
         (0, options.set, options.clear),
         (1, options.recursive_set, options.recursive_clear),
@@ -309,7 +320,7 @@ def _attributes(builder: Builder, index: int, target: str, options: Options) -> 
             f"mapping the ids of {target}",
             origin,
             slot=slot,
-            flags=1 if "ridmap" in options.names else 0,
+            flags=(SETATTR_RECURSIVE if "ridmap" in options.names else 0) | (SETATTR_HELPER if builder.helper else 0),
             slots={"b": mapped},
             hints={22: "the file system does not support id-mapped mounts"},
         )
@@ -324,28 +335,20 @@ def _attributes(builder: Builder, index: int, target: str, options: Options) -> 
         )
 
 
-def _inherited(builder: Builder, slot: str) -> int:
-    """Give the propagation of a tree that the host side has cloned: a peer of the host's mount, unlike our copies."""
-    if builder.kinds.get(slot) != "tree":
-        return 0
-    return PROPAGATION[builder.config.linux.rootfsPropagation or "rslave"] | MS_REC
-
-
-def _maps(builder: Builder, mount: "Mount", options: Options) -> str:
-    """Give the id mappings of a mount as Input.maps wants them; "" when it has none."""
-    if not ({"idmap", "ridmap"} & options.names or mount.uidMappings):
-        return ""
-    linux = builder.config.linux
-    uids, gids = mount.uidMappings or linux.uidMappings, mount.gidMappings or linux.gidMappings
-    return "\n".join(" ".join(f"{m.containerID}:{m.hostID}:{m.size}" for m in maps) for maps in (uids, gids))
+def _is_mapped(mount: "Mount", options: Options) -> bool:
+    """Tell whether a mount is to have id mappings."""
+    return bool({"idmap", "ridmap"} & options.names or mount.uidMappings)
 
 
 def _idmap(builder: Builder, index: int, options: Options) -> str:
-    """Ask for the user namespace that holds the mappings of a mount; "" when it has none, or the host side maps it."""
-    slot = f"mount {index}"
-    maps = _maps(builder, builder.config.mounts[index], options)
-    if not maps or builder.kinds.get(slot) == "tree":
+    """Ask for the user namespace that holds the mappings of a mount: its own, or those of the container."""
+    mount, linux = builder.config.mounts[index], builder.config.linux
+    if not _is_mapped(mount, options):
         return ""
+    if "user" in builder.joined and not mount.uidMappings:
+        return namespace_slot("user")
+    uids, gids = mount.uidMappings or linux.uidMappings, mount.gidMappings or linux.gidMappings
+    maps = "\n".join(" ".join(f"{m.containerID}:{m.hostID}:{m.size}" for m in maps) for maps in (uids, gids))
     return builder.give(f"idmap {index}", "userns", maps=maps, origin=f"/mounts/{index}/uidMappings")
 
 

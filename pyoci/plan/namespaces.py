@@ -2,6 +2,7 @@
 
 from pyoci.config.check import sysctl_path
 from pyoci.config.tables import NAMESPACES
+from pyoci.errors import ConfigError, Problem
 from pyoci.plan.builder import Builder
 
 TYPE_CHECKING = False
@@ -17,6 +18,9 @@ MADE_BY_CLONE = NAMESPACES["pid"] | NAMESPACES["user"]
 
 EPERM, EINVAL, ENOSPC, EUSERS = 1, 22, 28, 87
 LIMIT_HINT = "the limit in /proc/sys/user may have been reached"
+LIMIT_HINTS = {ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT}
+FORK_HELPER = 1
+BARRIER_MAPS = 0
 
 
 def birth(linux: "Linux") -> "tuple[int, int]":
@@ -49,8 +53,15 @@ def enter(builder: Builder) -> None:
     plans, and then joins those with a path by setns(2).
     A second process is needed where setns works for children only (pid), where the user namespace
     decides the rights to the others, and for a new user namespace: the stage must not be executed in it,
-    because execve(2) by a user that is not mapped yet drops all capabilities.  Then the joining comes
-    first and OP_FORK makes the rest.
+    because execve(2) by a user that is not mapped yet drops all capabilities, and because whoever owns a user
+    namespace may look into all that is executed in it.
+
+    Whoever owns a user namespace, or shares a PID namespace with what enters one, must find nothing to look into:
+    the process hides itself before.  It cannot where an ordinary user writes its id mappings, whose own
+    processes are the only ones that could.
+
+    Where there are mounts to make for another user namespace, a process stays outside as the helper, to open their
+    sources: of a new one the process from before, of one that is joined a process of its own.
     """
     listed = builder.config.linux.namespaces
     paths = {}
@@ -61,25 +72,76 @@ def enter(builder: Builder) -> None:
         else:
             builder.new.add(namespace.type)
     builder.clone_flags, ahead = birth(builder.config.linux)
-    hints = {ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT}
+    builder.helper = builder.facts.privileged and is_foreign(builder) and "mount" in builder.new | builder.joined
+    hidden = builder.facts.euid == 0 or "user" not in builder.new
+    if hidden:
+        guard(builder)
     if ahead:
-        kinds = [kind for kind in NAMESPACES if ahead & NAMESPACES[kind]]
-        what = f"making the namespaces {', '.join(kinds)}"
-        builder.add("OP_UNSHARE", what, "/linux/namespaces", numbers={"n": ahead}, hints=hints)
+        _unshare(builder, ahead)
+    if builder.helper and "user" in builder.joined:
+        builder.add("OP_FORK", "leaving a process outside the user namespace", flags=FORK_HELPER)
     if paths:
         _join(builder, paths)
     if takes_two_processes(builder.new, builder.joined):
-        builder.add(
-            "OP_FORK",
-            "entering the new namespaces",
-            "/linux/namespaces",
-            numbers={"n": flags_of(builder.new)},
-            hints=hints,
-        )
-        if "user" in builder.new:
-            builder.add("OP_BARRIER", "waiting for the id mappings", numbers={"a": 0})
-    if "user" in builder.new | builder.joined:
+        _fork(builder)
+    if is_foreign(builder):
+        _wait_for_files(builder)
+        if not hidden:
+            guard(builder)
         builder.add("OP_BECOME_ROOT", "becoming root of the user namespace", "/linux/uidMappings")
+
+
+def is_foreign(builder: Builder) -> bool:
+    """Tell whether the container has another user namespace than pyoci."""
+    return "user" in builder.new | builder.joined
+
+
+def _unshare(builder: Builder, flags: int) -> None:
+    kinds = [kind for kind in NAMESPACES if flags & NAMESPACES[kind]]
+    what = f"making the namespace{'s' * (len(kinds) > 1)} {', '.join(kinds)}"
+    builder.add("OP_UNSHARE", what, "/linux/namespaces", numbers={"n": flags}, hints=LIMIT_HINTS)
+
+
+def _fork(builder: Builder) -> None:
+    """Go on in a process of the new namespaces, and of the joined ones that hold for children only.
+
+    Raises:
+        ConfigError: somebody else could look into it.
+    """
+    if builder.facts.euid != 0 and "user" in builder.new and "pid" in builder.joined:
+        message = "only root can make a user namespace in a PID namespace that is joined"
+        raise ConfigError("config.json", [Problem(pointer="/linux/namespaces", message=message)])
+    builder.add(
+        "OP_FORK",
+        "entering the new namespaces",
+        "/linux/namespaces",
+        flags=FORK_HELPER if builder.helper and "user" in builder.new else 0,
+        numbers={"n": flags_of(builder.new)},
+        hints=LIMIT_HINTS,
+    )
+
+
+def _wait_for_files(builder: Builder) -> None:
+    """Have the host side write what belongs to its root in /proc of a hidden process, see host_offsets()."""
+    wanted = ["the id mappings"] if "user" in builder.new else []
+    if "time" in builder.new:
+        _unshare(builder, NAMESPACES["time"])
+        if builder.config.linux.timeOffsets:
+            wanted.append("the offsets of the clocks")
+    if wanted:
+        builder.add("OP_BARRIER", f"waiting for {' and '.join(wanted)}", numbers={"a": BARRIER_MAPS})
+
+
+def host_offsets(linux: "Linux") -> str:
+    """Give what the host side writes to timens_offsets of a container with another user namespace; "" for nothing."""
+    kinds = {namespace.type for namespace in linux.namespaces}
+    new = any(namespace.type == "time" and not namespace.path for namespace in linux.namespaces)
+    return _offsets(linux) if new and "user" in kinds else ""
+
+
+def namespace_slot(kind: str) -> str:
+    """Name the slot of a namespace that is joined."""
+    return f"namespace {kind}"
 
 
 def _join(builder: Builder, paths: "dict[str, tuple[int, str]]") -> None:
@@ -87,7 +149,7 @@ def _join(builder: Builder, paths: "dict[str, tuple[int, str]]") -> None:
     slots = []
     for kind, (index, path) in paths.items():
         slot = builder.give(
-            f"namespace {kind}", "namespace", path=path, detail=kind, origin=f"/linux/namespaces/{index}/path"
+            namespace_slot(kind), "namespace", path=path, detail=kind, origin=f"/linux/namespaces/{index}/path"
         )
         slots.append(slot)
     builder.add(
@@ -100,7 +162,7 @@ def _join(builder: Builder, paths: "dict[str, tuple[int, str]]") -> None:
 
 
 def guard(builder: Builder) -> None:
-    """From here on nobody may look into the process: before anything of the container can see it."""
+    """From here on nobody may look into the process, and its files in /proc belong to the host's root."""
     process = builder.config.process
     if process and process.oomScoreAdj is not None:
         builder.add(
@@ -118,12 +180,7 @@ def set_up(builder: Builder) -> None:
     config = builder.config
     linux = config.linux
     if "cgroup" in builder.new:
-        builder.add(
-            "OP_UNSHARE",
-            "making the cgroup namespace",
-            "/linux/namespaces",
-            numbers={"n": NAMESPACES["cgroup"]},
-        )
+        _unshare(builder, NAMESPACES["cgroup"])
     if "time" in builder.new:
         _time(builder)
     builder.add("OP_SETSID", "starting a new session")
@@ -154,17 +211,16 @@ def set_up(builder: Builder) -> None:
 
 def _time(builder: Builder) -> None:
     linux = builder.config.linux
-    offsets = linux.timeOffsets
-    builder.add(
-        "OP_UNSHARE", "making the time namespace", "/linux/namespaces", numbers={"n": NAMESPACES["time"]}
-    )
-    text = "".join(f"{clock} {offset.secs} {offset.nanosecs}\n" for clock, offset in offsets.items())
-    builder.add(
-        "OP_TIME_OFFSETS",
-        "setting the offsets of the clocks",
-        "/linux/timeOffsets" if text else "",
-        strings={"a": text},
-    )
+    text = ""
+    if not is_foreign(builder):  # else it was made with the others, and its offsets are written
+        _unshare(builder, NAMESPACES["time"])
+        text = _offsets(linux)
+    what = "setting the offsets of the clocks" if text else "entering the time namespace"
+    builder.add("OP_TIME_OFFSETS", what, "/linux/timeOffsets" if linux.timeOffsets else "", strings={"a": text})
+
+
+def _offsets(linux: "Linux") -> str:
+    return "".join(f"{clock} {offset.secs} {offset.nanosecs}\n" for clock, offset in linux.timeOffsets.items())
 
 
 def keyring(builder: Builder) -> None:

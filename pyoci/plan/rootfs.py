@@ -9,6 +9,7 @@ from pyoci.config.tables import PROPAGATION
 from pyoci.errors import ConfigError, Problem
 from pyoci.plan import readonly
 from pyoci.plan.builder import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, Builder
+from pyoci.plan.sources import open_source
 
 S_IFCHR, S_IFBLK, S_IFIFO = 0o020000, 0o060000, 0o010000
 DEVICE_TYPES = {"c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO}
@@ -149,42 +150,6 @@ def _host_id(mappings: "Sequence[IDMapping]", number: int, pointer: str) -> int:
             return each.hostID + number - each.containerID
     problem = Problem(pointer=pointer, message=f"{number} is not mapped in the container's user namespace")
     raise ConfigError("config.json", [problem])
-
-
-def open_source(
-    builder: Builder,
-    slot: str,
-    path: str,
-    origin: str = "",
-    *,
-    recursive: bool = False,
-    nofollow: bool = False,
-    shared: bool = False,
-    maps: str = "",
-    maps_below: bool = False,
-) -> str:
-    """Plan for a detached clone of a host path.
-
-    The stage makes it itself, unless only the host side can: in a new user namespace the stage may not
-    reach the path, and a mount that must stay a peer of the host's cannot be cloned from a slave.
-    """
-    if slot in builder.sources:
-        return slot
-    builder.sources[slot] = path
-    foreign = "user" in builder.new | builder.joined or shared
-    if builder.facts.privileged and foreign:
-        words = (("recursive", recursive), ("nofollow", nofollow), ("ridmap", maps_below))
-        detail = " ".join(word for word, wanted in words if wanted)
-        return builder.give(slot, "tree", path=path, detail=detail, origin=origin, maps=maps)
-    builder.add(
-        "OP_OPEN_TREE",
-        f"opening {path}",
-        origin,
-        slot=slot,
-        flags=(1 if recursive else 0) | (2 if nofollow else 0),
-        strings={"a": path},
-    )
-    return slot
 
 
 def devices(builder: Builder) -> None:

@@ -21,7 +21,7 @@ class Input(Record):
     """A descriptor that the host side opens and hands to the stage.
 
     kind says how: ``file`` (path opened read-only), ``path`` (O_PATH), ``tree`` (a detached clone made
-    by the host, because the stage's user namespace could not reach the source), ``node`` (a device node made
+    by the host, because it must stay a peer of the host's mount), ``node`` (a device node made
     by the host; detail holds its mode, device number, uid and gid), ``namespace`` (path,
     checked to be of type detail), ``fifo`` (opened for reading and writing), ``memfd`` (made empty;
     filled at a barrier), ``pidfd``, ``userns`` (a new user namespace with the mappings of maps),

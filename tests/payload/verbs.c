@@ -325,6 +325,12 @@ static int mount_it(int argc, char **argv)
     return result(mount(argv[1], argv[2], argv[3], (unsigned long)number(argv[4]), NULL));
 }
 
+static int unmount_it(int argc, char **argv)
+{
+    (void)argc;
+    return result(umount2(argv[1], MNT_DETACH));
+}
+
 static int unshare_it(int argc, char **argv)
 {
     (void)argc;
@@ -414,6 +420,7 @@ const struct verb verbs[] = {
     {"mkdir", make_directory, 1, "PATH"},
     {"mknod", make_node, 4, "PATH c|b|p MAJOR MINOR"},
     {"mount", mount_it, 4, "SOURCE TARGET TYPE FLAGS"},
+    {"umount", unmount_it, 1, "TARGET"},
     {"unshare", unshare_it, 1, "FLAGS"},
     {"call", call, 1, "NUMBER ARGUMENTS"},
     {"execute", execute, 1, "FILE ARGUMENTS"},

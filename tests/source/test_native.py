@@ -66,6 +66,7 @@ SYSTEM_CALLS = {
     "sigemptyset",
     "sigprocmask",
     "socket",
+    "socketpair",
     "stat",
     "statfs",
     "symlinkat",
