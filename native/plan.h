@@ -65,7 +65,7 @@ enum op {
     /* ---- namespaces (namespaces.c) ---- */
     OP_DUMPABLE,        /* n: 0 or 1, for PR_SET_DUMPABLE */
     OP_PARENT_DEATH,    /* n: signal sent when the parent dies, 0 for none (PR_SET_PDEATHSIG) */
-    OP_BECOME_ROOT,     /* groups (when allowed), gid and uid 0 of the user namespace */
+    OP_BECOME_ROOT,     /* groups (when allowed), gid and uid 0 of the user namespace; flags: GROUPS_KEEP leaves the groups */
     OP_JOIN,            /* slot, a: first slot and number of namespace descriptors; joined in the order that the rights
                            ask for: others first, then the user namespace, then what failed with EPERM */
     OP_JOIN_PROCESS,    /* slot: pidfd; n: CLONE_NEW* flags, joined in one setns(2) */
@@ -82,7 +82,8 @@ enum op {
     OP_DOMAINNAME,      /* a: name */
     OP_LOOPBACK_UP,
     OP_KEYRING,         /* a: name; b: SELinux label for its creation or "" */
-    OP_OOM_SCORE,       /* a: number as text, written to oom_score_adj through the private procfs */
+    OP_OOM_SCORE,       /* a: number as text, written to oom_score_adj through the private procfs.  flags: OOM_SCORE_MAY_STAY,
+                           a warning where it may not be lowered */
     OP_SYSCTL,          /* a: name with slashes, below /proc/sys; b: value.  Read back where readable. */
 
     /* ---- mounts (mount.c) ---- */
@@ -99,7 +100,8 @@ enum op {
     OP_COPY_UP,         /* slot: detached tmpfs; a: path.  flags: COPY_MODE takes mode and owner of the directory that the
                            mount will hide, COPY_CONTENT also what is in it */
     OP_ATTACH,          /* slot: detached mount; a: path.  flags: enum attach_flag.  Missing targets are made, as the
-                           mount's root is a directory or not; n: mode of a made directory (0: 0755) */
+                           mount's root is a directory or not; n: mode of a made directory (0: 0755); m: with ATTACH_DEVICE
+                           what the mount must be: S_IFMT bits << 32 | makedev */
     OP_REMOUNT,         /* a: path; n: attr_set; m: attr_clr; b,c: list of file system options; flags: REMOUNT_BIND for
                            mount attributes only, REMOUNT_RECURSIVE for those of the mounts below, too */
     OP_PROPAGATE,       /* a: path; n: MS_* propagation of the mount there */
@@ -135,7 +137,8 @@ enum op {
     OP_CHDIR,           /* a: path as the new process sees it.  flags: CHDIR_CREATE, CHDIR_RETRY (EACCES is left to a later
                            OP_CHDIR without this flag, which does nothing where this one has succeeded).  The raw getcwd must begin with "/". */
     OP_BOUNDING,        /* n: capabilities to keep in the bounding set */
-    OP_GROUPS,          /* a,b: blob of uint32 gids and their number; flags: GROUPS_KEEP leaves them */
+    OP_GROUPS,          /* a,b: blob of uint32 gids and their number; flags: GROUPS_KEEP leaves them.  None where
+                           nobody may set any (setgroups of the user namespace says "deny") is no error */
     OP_IDS,             /* a: uid; b: gid.  Capabilities are kept across the change. */
     OP_CAPABILITIES,    /* n: permitted; m: effective; a,b: inheritable low and high half; c,d: ambient low and high half */
     OP_NO_NEW_PRIVS,
@@ -176,6 +179,7 @@ enum pivot_flag { PIVOT_MOVE = 1, PIVOT_CHROOT = 2 };
 enum chdir_flag { CHDIR_CREATE = 1, CHDIR_RETRY = 2 };
 enum seccomp_flag { SECCOMP_READV = 1 };
 enum groups_flag { GROUPS_KEEP = 1 };
+enum oom_score_flag { OOM_SCORE_MAY_STAY = 1 };
 
 /* Points at which the parent must do something before the stage may go on. */
 enum barrier {
@@ -191,7 +195,8 @@ enum report_kind {
     REPORT_CHILD,                   /* a pidfd by SCM_RIGHTS: OP_FORK's child, which carries on */
     REPORT_LISTENER,                /* detail: number of the seccomp listener in the stage's table */
     REPORT_EXECUTING,               /* the gate is open and the hooks have run; end of file now means success */
-    REPORT_WARNING                  /* a control the specification says to warn about; detail: enum detail */
+    REPORT_WARNING                  /* a control that is not applied, which is no failure.  Of OP_CAPABILITIES: detail:
+                                       enum detail; text: those that are missing.  Of others: err says why */
 };
 
 struct report {

@@ -19,6 +19,7 @@ from pyoci.config.tables import CAPABILITIES
 from pyoci.config.versions import as_meant
 from pyoci.directory import Directory
 from pyoci.errors import Error, KernelError, wrap
+from pyoci.facts import gather
 from pyoci.host import console, hooks, idmap
 from pyoci.host.conversation import (
     BARRIER_HOOKS,
@@ -32,10 +33,10 @@ from pyoci.host.inputs import Inputs
 from pyoci.kernel import require_procfs, require_selinux, require_version
 from pyoci.options import check_id
 from pyoci.pidfile import remove_pid_file, write_pid_file
-from pyoci.plan.builder import Facts
 from pyoci.plan.namespaces import birth, host_offsets
 from pyoci.record import replace
 from pyoci.request import listen_fds, make_request
+from pyoci.rights import require_rights, warn_of_kept_groups
 from pyoci.state import State, now, public_state, stat_fields, user_name
 from pyoci.undo import Undo
 
@@ -47,16 +48,11 @@ if TYPE_CHECKING:
     from pyoci.cgroups import Cgroup
     from pyoci.config.model import Config, Process
     from pyoci.options import CreateOptions
+    from pyoci.plan.builder import Facts
     from pyoci.plan.steps import Plan
     from pyoci.signals import Signals
 
 SIGKILL = 9
-CAP_SYS_ADMIN = 21
-
-
-def is_privileged() -> bool:
-    """Tell whether this process has CAP_SYS_ADMIN in its user namespace."""
-    return bool(native.lib.pyoci_capabilities() >> CAP_SYS_ADMIN & 1)
 
 
 class Creation:
@@ -111,6 +107,7 @@ class Creation:
         directory, bundle = self.directory, self.bundle
         self._record_config()
         warn_of_unknown_capabilities(bundle.config.process, bundle.source())
+        warn_of_kept_groups(bundle.config, bundle.source())
         layout = detect()
         self._make_cgroup(layout)
         self.signals.check()
@@ -119,7 +116,7 @@ class Creation:
         if early:
             self._limit()
         talk = self._spawn()
-        plan = self._plan(Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout))
+        plan = self._plan(gather(layout))
         given = self.inputs.open(plan)
         self._fill_hook_state(talk, "creating")
         talk.send(plan, given)
@@ -202,7 +199,7 @@ class Creation:
         self.directory.note(cgroup=path)
         self.cgroup_directories.append(path)
 
-    def _plan(self, facts: Facts) -> "Plan":
+    def _plan(self, facts: "Facts") -> "Plan":
         from pyoci.plan import build  # while the stage makes its namespaces
 
         assert self.cgroup is not None
@@ -375,6 +372,7 @@ def admit(container_id: str, options: "CreateOptions", *, detach: bool) -> "Bund
     with bundle.source():
         console.check(bool(process and process.terminal), options.console_socket, detach)
         require_selinux(process.selinuxLabel if process else "", "/process/selinuxLabel")
+        require_rights(bundle.config)
         if namespace_of(bundle.config.linux, "mount"):  # else the plan refuses a label of mounts
             require_selinux(bundle.config.linux.mountLabel, "/linux/mountLabel")
     return bundle

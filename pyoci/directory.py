@@ -354,7 +354,13 @@ def make_root(root: str) -> None:
         except FileExistsError:
             return
         except OSError as error:
-            raise wrap(f"making the state root {root}", error) from error
+            raise wrap(f"making the state root {root}", error, hint=root_hint(root)) from error
+
+
+def root_hint(root: str) -> str:
+    """Say what the place of a state root that cannot be made comes from."""
+    guessed = root.startswith("/run/user") and not posix.environ.get(b"XDG_RUNTIME_DIR")
+    return "XDG_RUNTIME_DIR is not set, which names a directory for it, as --root does" if guessed else ""
 
 
 def make_root_parents(path: str) -> None:
@@ -367,4 +373,4 @@ def make_root_parents(path: str) -> None:
         make_root_parents(path.rpartition("/")[0])
         posix.mkdir(path, 0o700)
     except OSError as error:
-        raise wrap(f"making {path}", error) from error
+        raise wrap(f"making {path}", error, hint=root_hint(path)) from error

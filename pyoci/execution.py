@@ -11,8 +11,9 @@ from pyoci.config.parse import parse_process
 from pyoci.config.readers import did_you_mean
 from pyoci.config.source import Option, Parts, Source
 from pyoci.config.tables import CAPABILITIES
-from pyoci.creation import is_privileged, warn_of_unknown_capabilities
+from pyoci.creation import warn_of_unknown_capabilities
 from pyoci.errors import Error, KernelError, StateError, UsageError, wrap
+from pyoci.facts import gather
 from pyoci.host import console
 from pyoci.host.conversation import BARRIER_READY, Conversation
 from pyoci.host.inputs import Inputs, differing_namespaces
@@ -21,7 +22,7 @@ from pyoci.kernel import require_selinux
 from pyoci.options import parse_user
 from pyoci.pidfile import write_pid_file
 from pyoci.plan import build
-from pyoci.plan.builder import Facts, Request
+from pyoci.plan.builder import Request
 from pyoci.record import replace
 from pyoci.signals import Signals
 from pyoci.state import public_state, read_given
@@ -94,12 +95,7 @@ class Execution:
                 preserveFds=options.preserve_fds,
                 extraEnv=home_directory(config.process, f"/proc/{state.pid}/root"),
             )
-            plan = build.execute(
-                config,
-                request,
-                Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=Layout()),
-                kinds,
-            )
+            plan = build.execute(config, request, gather(Layout()), kinds)
             stage = self._spawn(config.process.execCPUAffinity or ExecCPUAffinity())
             talk = Conversation(stage, signals, "the process")
             talk.source = self.source

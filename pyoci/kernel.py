@@ -1,4 +1,4 @@
-"""What pyoci needs of the kernel that it runs on: its version, its view of the processes in /proc, SELinux."""
+"""What pyoci needs of the kernel that it runs on (version, /proc, SELinux), and which user namespace it is in."""
 
 import posix
 
@@ -6,6 +6,7 @@ from pyoci.errors import Error, wrap
 
 # What the stage does its mounts by, and can rely on: it has no older calls to fall back on.
 FLOOR = (5, 14)
+WHOLE_ID_MAP = [b"0", b"0", b"4294967295"]
 
 
 def version(release: str) -> "tuple[int, int]":
@@ -41,6 +42,19 @@ def require_procfs() -> None:
     if shown != str(posix.getpid()):
         what = "shows another PID namespace" if shown.isdigit() else "is missing"
         raise Error(f"/proc {what}; pyoci needs the proc file system of its own PID namespace there")
+
+
+def in_initial_user_namespace() -> bool:
+    """Tell whether our user namespace is the host's: what only the host's root may do is refused in all others."""
+    try:
+        return _read("/proc/self/uid_map").split() == WHOLE_ID_MAP
+    except Error:  # a kernel without user namespaces
+        return True
+
+
+def is_host_root() -> bool:
+    """Tell whether this process is root, and not only of a user namespace."""
+    return posix.geteuid() == 0 and in_initial_user_namespace()
 
 
 def _read(path: str) -> bytes:

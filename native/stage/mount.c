@@ -311,6 +311,13 @@ static int proc_target_allowed(int target, unsigned flags)
     return flags & ATTACH_LITERAL && status.st_ino == PROC_ROOT_INODE;
 }
 
+/* What the host has by the name of a device may be another one. */
+static int is_wanted_device(int mount, uint64_t wanted)
+{
+    struct stat status;
+    return fstat(mount, &status) == 0 && ((uint64_t)(status.st_mode & S_IFMT) << 32 | status.st_rdev) == wanted;
+}
+
 /* An earlier create may have left a regular file to mount on; a device must be the very one. */
 static int same_device(int target, int mount)
 {
@@ -351,6 +358,8 @@ static int attach(struct stage *stage, const struct step *step, int mount, int t
 {
     if (!proc_target_allowed(target, step->flags))
         return fail(stage, DETAIL_TARGET, EPERM);
+    if (step->flags & ATTACH_DEVICE && !is_wanted_device(mount, step->m))
+        return fail(stage, DETAIL_SOURCE, ENODEV);
     if (step->flags & ATTACH_DEVICE && !same_device(target, mount))
         return fail(stage, DETAIL_DIFFERENT_DEVICE, EEXIST);
     int over_root = is_root(stage, target);

@@ -52,9 +52,9 @@ int op_parent_death(struct stage *stage, const struct step *step)
 
 int op_become_root(struct stage *stage, const struct step *step)
 {
-    int err = sys(syscall(SYS_setgroups, 0, NULL));
+    int err = step->flags & GROUPS_KEEP ? 0 : sys(syscall(SYS_setgroups, 0, NULL));
 
-    (void)step;
+    (void)stage;
     if (err < 0 && err != -EPERM)       /* EPERM: /proc/PID/setgroups says "deny", as it must without privilege */
         return err;
     err = sys(syscall(SYS_setresgid, 0, 0, 0));
@@ -282,7 +282,11 @@ int op_oom_score(struct stage *stage, const struct step *step)
 {
     const char *text = string_at(stage, step->a);
 
-    return proc_write(stage, "self/oom_score_adj", text, strlen(text));
+    int err = proc_write(stage, "self/oom_score_adj", text, strlen(text));
+
+    if (err == -EACCES && step->flags & OOM_SCORE_MAY_STAY)
+        return stage_report(stage, REPORT_WARNING, EACCES, 0, -1);
+    return err;
 }
 
 /* Read a small file; its length without trailing newlines, or a negative errno. */

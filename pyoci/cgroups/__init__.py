@@ -24,10 +24,10 @@ from pyoci.cgroups.files import (
     processes,
     read_or,
     remove_tree,
-    unprivileged,
     write,
 )
 from pyoci.errors import Error, KernelError, StateError, wrap
+from pyoci.kernel import is_host_root
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
@@ -149,7 +149,7 @@ class Cgroup:
             raise wrap(f"making the cgroup {directory}", error) from error
 
     def _dispensable(self, error: KernelError, resources: "Resources | None") -> bool:
-        if self._explicit or error.number not in NOT_PERMITTED or not unprivileged():
+        if self._explicit or error.number not in NOT_PERMITTED or is_host_root():
             return False
         from pyoci.cgroups import limits
 

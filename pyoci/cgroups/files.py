@@ -12,8 +12,6 @@ from pyoci.errors import KernelError, wrap
 from pyoci.record import Record
 from pyoci.undo import Undo
 
-WHOLE_ID_MAP = ["0", "0", "4294967295"]
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -316,10 +314,3 @@ class Deadline:
         finally:
             posix.close(fd)
         return True
-
-
-def unprivileged() -> bool:
-    """Tell whether we are not root, or only root of a user namespace."""
-    if posix.geteuid() != 0:
-        return True
-    return read_or("/proc/self/uid_map", " ".join(WHOLE_ID_MAP)).split() != WHOLE_ID_MAP

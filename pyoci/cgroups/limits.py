@@ -8,9 +8,10 @@ import errno
 import posix
 
 from pyoci.cgroups import devices, v2
-from pyoci.cgroups.files import Write, perform, read, read_or, unprivileged
+from pyoci.cgroups.files import Write, perform, read, read_or
 from pyoci.config.model import Resources
 from pyoci.errors import ConfigError, KernelError, Problem, wrap
+from pyoci.kernel import is_host_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _apply_devices(paths: "Mapping[str, str]", resources: Resources, fresh: bool
             _write_devices(paths["devices"], listed)
         elif "" in paths:
             _attach_devices(paths[""], listed)
-        elif not unprivileged():
+        elif is_host_root():
             raise KernelError(
                 "limiting the use of devices",
                 errno.ENOENT,
@@ -149,7 +150,7 @@ def _apply_devices(paths: "Mapping[str, str]", resources: Resources, fresh: bool
                 "the host has no devices controller in use",
             )
     except KernelError as error:
-        if error.number not in NOT_PERMITTED or not unprivileged():
+        if error.number not in NOT_PERMITTED or is_host_root():
             raise
 
 

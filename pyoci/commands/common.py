@@ -28,9 +28,9 @@ def state_root(command: "Command") -> str:
     root = str(command.globals["root"])
     if root:
         return absolute(root.rstrip("/") or "/")
-    from pyoci.cgroups.files import unprivileged  # --version and --help have no use for it
+    from pyoci.kernel import is_host_root  # --version and --help have no use for it
 
-    if not unprivileged():
+    if is_host_root():
         return "/run/pyoci"
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
     return f"{runtime or f'/run/user/{posix.geteuid()}'}/pyoci"

@@ -1,15 +1,12 @@
 """pyoci plan: show what create would do, in order, without touching the host."""
 
-import posix
-
 from pyoci import bundle as bundles
 from pyoci import codec
 from pyoci.cgroups.layout import detect, plan_cgroup
 from pyoci.commands.common import create_options, show
-from pyoci.creation import is_privileged
 from pyoci.errors import printable
+from pyoci.facts import gather
 from pyoci.plan import build
-from pyoci.plan.builder import Facts
 from pyoci.request import make_request
 
 TYPE_CHECKING = False
@@ -26,9 +23,7 @@ def run(command: "Command") -> int:
     with bundle.source():
         cgroup = plan_cgroup(bundle.config.linux.cgroupsPath, container_id, layout, options.cgroup_manager)
         request = make_request(bundle, options, container_id, cgroup.paths())
-        plan = build.create(
-            bundle.config, request, Facts(privileged=is_privileged(), euid=posix.geteuid(), layout=layout)
-        )
+        plan = build.create(bundle.config, request, gather(layout))
     if command.options["json"]:
         steps = [
             {"op": s.op.removeprefix("OP_").lower(), "what": s.what, "origin": s.origin} for s in plan.steps

@@ -135,12 +135,15 @@ class Conversation:
         return failure
 
     def _warn(self, report: native.Report) -> None:
-        """Note the capabilities that cannot be granted, which is no error (config.md#linux-process).
+        """Note what is not applied, such as capabilities that cannot be granted (config.md#linux-process).
 
         Builders of images ask for ambient ones that are not inheritable, each time: the program gets what the other
         sets say, so that is no warning.
         """
         _, what, origin, _ = step_words(self.plan, report.step)
+        if not report.text:
+            warn(KernelError(what, report.err, origin), self.source)
+            return
         missing = int(report.text, 16)
         names = [name for name, number in CAPABILITIES.items() if missing >> number & 1]
         note = info if report.detail == lib.DETAIL_AMBIENT else warning

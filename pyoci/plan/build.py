@@ -107,7 +107,7 @@ def execute(config: "Config", request: Request, facts: Facts, kinds: "frozenset[
     if "pid" in kinds:
         builder.add("OP_FORK", "entering the container's PID namespace")
     if "user" in kinds:
-        builder.add("OP_BECOME_ROOT", "becoming root of the user namespace")
+        builder.add("OP_BECOME_ROOT", "becoming root of the user namespace", flags=builder.groups_kept())
     builder.add("OP_SETSID", "starting a new session")
     namespaces.keyring(builder)
     if config.process.terminal:

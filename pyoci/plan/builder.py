@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyoci.config.model import Config
 
 MS_REC = 0x4000
+GROUPS_KEEP = 1
+KEEP_GROUPS = "run.oci.keep_original_groups"
 MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE = 1 << 18, 1 << 19, 1 << 20, 1 << 17
 
 
@@ -38,12 +40,21 @@ class Request(Record):
 class Facts(Record):
     """What the plan must know of the host.
 
-    privileged: pyoci has CAP_SYS_ADMIN where it runs; euid: its user; layout: where the cgroup hierarchies are.
+    privileged: pyoci has CAP_SYS_ADMIN in its user namespace; euid: its user; layout: where the cgroup hierarchies are.
+    initial: its user namespace is the host's, else no device node can be made; foreign: which of its own namespaces
+    (network, ipc, cgroup, mount) belong to another user namespace, so that their file systems cannot be mounted.
     """
 
     privileged: bool
     euid: int
     layout: "Layout"
+    initial: bool = True
+    foreign: "tuple[str, ...]" = ()
+
+
+    def is_host_root(self) -> bool:
+        """Tell whether pyoci is root, and not only of a user namespace."""
+        return self.euid == 0 and self.initial
 
 
 class Builder:
@@ -65,6 +76,24 @@ class Builder:
         self.kinds: dict[str, str] = {}
         # By slot: what makes a mount read-only once nothing is mounted or made below it any more.
         self.late: dict[str, Step] = {}
+
+    def makes_nodes(self) -> bool:
+        """Tell whether the container's own processes may make device nodes: only in the host's user namespace."""
+        return self.facts.initial and "user" not in self.new | self.joined
+
+    def owns(self, kind: str) -> bool:
+        """Tell whether the container's user namespace owns its namespace of a kind; where both are joined it may."""
+        if kind in self.new or (kind in self.joined and "user" not in self.new):
+            return True
+        return "user" not in self.new | self.joined and kind not in self.facts.foreign
+
+    def groups_kept(self) -> int:
+        """Return GROUPS_KEEP where the caller's groups stay: an ordinary user's, who asks for it.
+
+        The groups of the host's root are not for a container; others cannot give more than they have.
+        """
+        wish = self.config.annotations.get(KEEP_GROUPS) == "1"
+        return GROUPS_KEEP if wish and not self.facts.is_host_root() else 0
 
     def add(self, op: str, what: str, origin: str = "", **members: "Any") -> Step:
         """Append a step."""

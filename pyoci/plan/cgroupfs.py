@@ -55,7 +55,7 @@ def takes_data(builder: "Builder") -> bool:
 
 
 def _binds_v2(builder: "Builder") -> bool:
-    return "user" in builder.new | builder.joined and "cgroup" not in builder.new | builder.joined
+    return not builder.owns("cgroup")
 
 
 def mount(builder: "Builder", index: int, target: str, options: "Options") -> None:

@@ -128,8 +128,8 @@ def open_sources(builder: Builder) -> None:
         if is_bind(options) and "remount" not in options.names:
             if not path_in_root(builder, _source(builder, mount)):
                 _open_bind(builder, index, mount, options)
-        elif _is_foreign_sysfs(builder, mount):
-            open_source(builder, f"mount {index}", "/sys", f"/mounts/{index}", recursive=True)
+        elif source := _foreign(builder, mount):
+            open_source(builder, f"mount {index}", source, f"/mounts/{index}", recursive=True)
         elif mount.type == "cgroup":
             cgroupfs.open_sources(builder, index)
 
@@ -181,12 +181,15 @@ def _problem(pointer: str, message: str) -> ConfigError:
     return ConfigError("config.json", [Problem(pointer=pointer, message=message)])
 
 
-def _is_foreign_sysfs(builder: Builder, mount: "Mount") -> bool:
-    """Tell whether sysfs cannot be mounted because the network namespace is not the user namespace's own.
+def _foreign(builder: Builder, mount: "Mount") -> str:
+    """Return what is bound in place of a file system that only the owner of its namespace may mount; "" for none.
 
-    The host's /sys is bound instead, as crun does.
+    It is where the host has it mounted, as with crun.
     """
-    return mount.type == "sysfs" and "user" in builder.new and "network" not in builder.new
+    for kind, namespace, place in (("sysfs", "network", "/sys"), ("mqueue", "ipc", "/dev/mqueue")):
+        if mount.type == kind and not builder.owns(namespace):
+            return place
+    return ""
 
 
 def _recursive(options: Options) -> Options:
@@ -212,9 +215,9 @@ def mount_all(builder: Builder) -> None:
         elif is_bind(options):
             _open_bind(builder, index, mount, options)  # if it is not open yet
             _attach(builder, index, mount, target, options, mount.source or "")
-        elif _is_foreign_sysfs(builder, mount):
+        elif source := _foreign(builder, mount):
             _refuse_mappings(index, mount, options)
-            _attach(builder, index, mount, target, _recursive(options), "/sys")
+            _attach(builder, index, mount, target, _recursive(options), source)
         elif mount.type == "cgroup":
             _refuse_mappings(index, mount, options)
             if not cgroupfs.takes_data(builder):

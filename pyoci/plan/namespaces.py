@@ -16,6 +16,7 @@ MADE_LATER = ("cgroup", "time")
 # The first process of a PID namespace is born there, and a user namespace decides the rights to all others.
 MADE_BY_CLONE = NAMESPACES["pid"] | NAMESPACES["user"]
 
+OOM_SCORE_MAY_STAY = 1
 EPERM, EINVAL, ENOSPC, EUSERS = 1, 22, 28, 87
 LIMIT_HINT = "the limit in /proc/sys/user may have been reached"
 LIMIT_HINTS = {ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT}
@@ -88,7 +89,8 @@ def enter(builder: Builder) -> None:
         _wait_for_files(builder)
         if not hidden:
             guard(builder)
-        builder.add("OP_BECOME_ROOT", "becoming root of the user namespace", "/linux/uidMappings")
+        kept = builder.groups_kept()
+        builder.add("OP_BECOME_ROOT", "becoming root of the user namespace", "/linux/uidMappings", flags=kept)
 
 
 def is_foreign(builder: Builder) -> bool:
@@ -169,6 +171,7 @@ def guard(builder: Builder) -> None:
             "OP_OOM_SCORE",
             f"setting oom_score_adj to {process.oomScoreAdj}",
             "/process/oomScoreAdj",
+            flags=0 if builder.facts.is_host_root() else OOM_SCORE_MAY_STAY,
             strings={"a": str(process.oomScoreAdj)},
             hints={13: "lowering it needs CAP_SYS_RESOURCE", EPERM: "lowering it needs CAP_SYS_RESOURCE"},
         )

@@ -142,15 +142,12 @@ def _user(builder: Builder, process: "Process") -> None:
     builder.add(
         "OP_BOUNDING", "limiting the bounding set", "/process/capabilities/bounding", numbers={"n": bounding}
     )
-    keep = builder.config.annotations.get("run.oci.keep_original_groups") == "1" or _groups_are_denied(
-        builder
-    )
     gids = b"".join(gid.to_bytes(4, "little") for gid in user.additionalGids)
     builder.add(
         "OP_GROUPS",
         f"setting the additional groups {list(user.additionalGids)}",
         "/process/user/additionalGids",
-        flags=1 if keep else 0,
+        flags=builder.groups_kept(),
         strings={"a": gids},
     )
     builder.add(
@@ -178,16 +175,6 @@ def _capabilities(builder: Builder, process: "Process") -> None:
             "d": ambient >> 32,
         },
     )
-
-
-def _groups_are_denied(builder: Builder) -> bool:
-    """Tell whether setgroups(2) is switched off: the price of mapping one's own group without privilege.
-
-    Groups that are asked for fail then; user_namespaces(7).
-    """
-    process = builder.config.process
-    alone = len(builder.config.linux.gidMappings) == 1 and builder.config.linux.gidMappings[0].size == 1
-    return builder.facts.euid != 0 and alone and not (process and process.user.additionalGids)
 
 
 def mask(names: "list[str] | tuple[str, ...]") -> int:

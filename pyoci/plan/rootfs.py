@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CHDIR_CREATE, CHDIR_RETRY = 1, 2
 NOSUID_NOEXEC = 2 | 8  # a node needs neither; what is bound would else have what the host's mount has
 EXISTS_HINT = "another file is already at that path"
-EEXIST = 17
+EEXIST, ENODEV = 17, 19
 
 
 def root(builder: Builder) -> None:
@@ -109,7 +109,7 @@ def open_devices(builder: Builder) -> None:
     The default ones are clones of the host's.  A configured one has an owner and a mode, and need not be on the
     host, so the host side makes it, unless it has not the right to or does not know the id mappings.
     """
-    if "user" not in builder.new | builder.joined:
+    if builder.makes_nodes():
         return
     if needs_devices(builder):
         for path, _, _ in default_devices(builder):
@@ -117,7 +117,7 @@ def open_devices(builder: Builder) -> None:
     for index, device, path in listed_devices(builder):
         if device.type == "p":
             continue
-        if builder.facts.privileged and "user" in builder.new:
+        if builder.facts.privileged and builder.facts.initial and "user" in builder.new:
             _give_node(builder, index, device, path)
         else:
             open_source(builder, f"device {index}", path, f"/linux/devices/{index}")
@@ -203,7 +203,8 @@ def _device(
             slot=slot,
             flags=8,
             strings={"a": path},
-            hints={EEXIST: EXISTS_HINT},
+            numbers={"m": kind << 32 | number},
+            hints={EEXIST: EXISTS_HINT, ENODEV: "the host has another device by that name"},
         )
         return
     builder.add(

@@ -39,7 +39,8 @@ def open_source(
     if slot in builder.sources:
         return slot
     builder.sources[slot] = path
-    if shared and builder.facts.privileged and "user" not in builder.new | builder.joined:
+    foreign = "user" in builder.new | builder.joined or "mount" in builder.facts.foreign
+    if shared and builder.facts.privileged and not foreign:
         words = (("recursive", recursive), ("nofollow", nofollow))
         detail = " ".join(word for word, wanted in words if wanted)
         return builder.give(slot, "tree", path=path, detail=detail, origin=origin)

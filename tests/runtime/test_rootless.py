@@ -1,5 +1,7 @@
 """Without root: an ordinary user with one id of his own (features that need no helper programs)."""
 
+import errno
+import json
 import os
 import subprocess
 
@@ -11,15 +13,27 @@ pytestmark = pytest.mark.requires("root", "rootless")
 USER = 1000
 
 
+def called_as(program, user, group=None):
+    """The words that call the runtime as a user, with one additional group or none."""
+    groups = "--clear-groups" if group is None else f"--groups={group}"
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", groups, *program]
+
+
 @pytest.fixture
-def mine(runtime, bundle: Bundle):
+def program(runtime):
+    """The words that call the runtime as who we are."""
+    return list(runtime.command)
+
+
+@pytest.fixture
+def mine(runtime, program, bundle: Bundle):
     """A bundle and a state root that belong to an ordinary user; the runtime is called as him."""
     for top, directories, files in os.walk(bundle.path):
         for name in [top, *(f"{top}/{n}" for n in directories + files)]:
             os.chown(name, USER, USER, follow_symlinks=False)
     runtime.root.mkdir(mode=0o700)
     os.chown(runtime.root, USER, USER)
-    runtime.command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *runtime.command]
+    runtime.command = called_as(program, USER)
     bundle.namespace("user")
     del bundle.linux["cgroupsPath"]
     bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": USER, "size": 1}]
@@ -56,6 +70,12 @@ def test_root_of_a_user_namespace_records_below_the_runtime_directory(runtime, t
     assert f"{tmp_path}/pyoci: Not a directory" in shown.stderr
 
 
+def test_no_groups_are_no_error(runtime, mine):
+    """setgroups(2) is denied there: the caller's groups stay, which the kernel wants."""
+    mine.process["user"]["additionalGids"] = []
+    assert runtime.report(mine)["setgroups"] == "deny\n"
+
+
 def test_groups_cannot_be_set(runtime, mine):
     mine.process["user"]["additionalGids"] = [5]
     runtime.refuses(mine)
@@ -70,3 +90,69 @@ def test_root_is_not_reachable(runtime, mine):
     mine.mount("/secret", type="bind", source=str(secret), options=["bind"])
     result = runtime.run(mine.args(["read", "/secret"]))
     assert "errno\":13" in result.out or result.status == 1
+
+
+# ---- what an ordinary user is told
+
+
+def test_a_configuration_for_root(runtime, mine):
+    mine.without_namespace("user")
+    del mine.linux["uidMappings"], mine.linux["gidMappings"]
+    line = runtime.refuses(mine, "an ordinary user", "user namespace", "pyoci spec --rootless")
+    assert "/linux/namespaces" in line
+
+
+def test_the_configuration_that_spec_writes_runs(runtime, mine):
+    (mine.path / "config.json").unlink()
+    runtime.call("spec", "--rootless", "--bundle", mine.path).ok()
+    config = json.loads((mine.path / "config.json").read_text())
+    config["process"].update(terminal=False, args=["/bin/probe", "report"])
+    mine.raw = json.dumps(config).encode()
+    assert runtime.report(mine)["uids"] == [0, 0, 0]
+
+
+def test_no_place_for_the_state(runtime, mine):
+    command = [*runtime.command, "run", "--bundle", str(mine.write()), "never"]
+    environment = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "XDG_RUNTIME_DIR" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# ---- the groups of the caller
+
+
+KEEP = {"run.oci.keep_original_groups": "1"}
+
+
+def test_an_ordinary_user_keeps_his_groups(runtime, mine, program):
+    """They have no numbers in the user namespace, but the rights that they give."""
+    private = mine.path / "private"
+    private.write_text("for the group")
+    os.chown(private, 0, 4321)
+    private.chmod(0o640)
+    mine.mount("/private", type="bind", source=str(private), options=["bind"])
+    mine.config["annotations"] = KEEP
+    runtime.command = called_as(program, USER, 4321)
+    assert runtime.probe(mine, ["read", "/private"])[0]["text"] == "for the group"
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["host", "userns"])
+def test_the_groups_of_root_are_not_for_a_container(runtime, bundle, program, user, tmp_path):
+    private = bundle.path / "private"
+    private.write_text("for the group")
+    os.chown(private, 12345, 4321)
+    private.chmod(0o040)
+    bundle.mount("/private", type="bind", source=str(private), options=["bind"])
+    if user:
+        bundle.user_namespace()
+    bundle.process["user"] = {"uid": 1, "gid": 1, "additionalGids": [7]}
+    bundle.process["capabilities"] = {}
+    bundle.config["annotations"] = KEEP
+    runtime.command = called_as(program, 0, 4321)
+    log = tmp_path / "log"
+    options = ("--log", str(log), "--log-level", "warning")
+    read, report = runtime.run(bundle.args(["read", "/private"], "report"), options=options).lines
+    assert (read["errno"], report["groups"]) == (errno.EACCES, [7])
+    assert "run.oci.keep_original_groups" in log.read_text()

@@ -19,6 +19,7 @@ LAYERS = (
     ("pyoci.commands", "pyoci.tools"),
     ("pyoci.cli",),
     ("pyoci.container", "pyoci.creation", "pyoci.execution", "pyoci.removal", "pyoci.request"),
+    ("pyoci.facts", "pyoci.rights"),
     ("pyoci.plan",),
     ("pyoci.cgroups",),
     ("pyoci.host",),

@@ -28,6 +28,7 @@ from tests.stage.harness import (
 )
 
 LITERAL, NOFOLLOW, PROC_OK, DEVICE = 1, 2, 4, 8
+NULL, ZERO = (stat.S_IFCHR << 32 | os.makedev(1, minor) for minor in (3, 5))
 USER = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID
 
 
@@ -314,13 +315,20 @@ def test_a_device_is_bound_on_itself_or_on_a_file_only(rootfs: Path) -> None:
     os.mknod(rootfs / "dev/other", stat.S_IFCHR | 0o666, os.makedev(1, 5))
     (rootfs / "dev/link").symlink_to("same")
     for name, good in (("empty", True), ("same", True), ("missing", True), ("other", False), ("link", False)):
-        plan = in_root().step("OP_NULL_DEVICE", slot=1).step("OP_ATTACH", slot=1, a=f"/dev/{name}", flags=DEVICE)
+        plan = in_root().step("OP_NULL_DEVICE", slot=1).step("OP_ATTACH", slot=1, a=f"/dev/{name}", flags=DEVICE, m=NULL)
         with Stage(plan.pause(), rootfs) as stage:
             if good:
                 stage.built()
                 assert (stage.cwd / "dev" / name).stat().st_rdev == os.makedev(1, 3)
             else:
                 assert stage.failed()[2:4] == (errno.EEXIST, number("DETAIL_DIFFERENT_DEVICE"))
+
+
+@pytest.mark.parametrize("wanted", [ZERO, stat.S_IFBLK << 32 | os.makedev(1, 3), 0])
+def test_what_is_bound_must_be_the_device_that_is_wanted(rootfs: Path, wanted: int) -> None:
+    plan = in_root().step("OP_NULL_DEVICE", slot=1).step("OP_ATTACH", slot=1, a="/dev/null", flags=DEVICE, m=wanted)
+    with Stage(plan, rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.ENODEV, number("DETAIL_SOURCE"))
 
 
 # ---- copy up ----
@@ -369,7 +377,7 @@ def test_copy_up_of_the_mode_alone_and_of_nothing(rootfs: Path) -> None:
 
 def test_all_of_it_in_a_user_namespace(rootfs: Path) -> None:
     plan = tmpfs(proc(in_root()), "/dev").step("OP_NULL_DEVICE", slot=3)
-    plan.step("OP_ATTACH", slot=3, a="/dev/null", flags=DEVICE).step("OP_PIVOT")
+    plan.step("OP_ATTACH", slot=3, a="/dev/null", flags=DEVICE, m=NULL).step("OP_PIVOT")
     with Stage(plan.step("OP_READONLY_PATH", a="/proc/sys").pause(), rootfs, USER) as stage:
         stage.built()
         assert [mount.point for mount in stage.mounts()] == ["/", "/proc", "/dev", "/dev/null", "/proc/sys"]

@@ -3,7 +3,7 @@
 import pytest
 
 from pyoci.cgroups.layout import Layout
-from pyoci.config.model import Config, Linux, Mount, Root
+from pyoci.config.model import Config, Linux, Mount, Namespace, Root
 from pyoci.plan import mounts
 from pyoci.plan.builder import Builder, Facts, Request
 
@@ -29,3 +29,30 @@ def test_label_of_a_file_system(kind: str, options: tuple[str, ...], contexts: l
     mounts.mount_all(builder)
     given = next(step.strings["b"] for step in builder.steps if step.op == "OP_FSMOUNT")
     assert [option for option in given if "context=" in str(option)] == contexts
+
+
+@pytest.mark.parametrize(
+    ("foreign", "kinds", "bound"),
+    [
+        ((), (), []),
+        (("network",), (), ["/sys"]),
+        (("ipc",), (), ["/dev/mqueue"]),
+        (("network", "ipc"), ("network", "ipc"), []),
+        ((), ("user",), ["/sys", "/dev/mqueue"]),
+        ((), ("user", "network", "ipc"), []),
+    ],
+)
+def test_file_systems_of_namespaces_that_belong_to_others(
+    foreign: tuple[str, ...], kinds: tuple[str, ...], bound: list[str]
+) -> None:
+    """Only the owner of a namespace may mount what shows it; the host's mount is bound in its place."""
+    linux = Linux(namespaces=[Namespace(type=kind) for kind in kinds])
+    listed = [Mount(destination=f"/{kind}", type=kind) for kind in ("sysfs", "mqueue")]
+    config = Config(ociVersion="1.3.0", root=Root(path="r"), linux=linux, mounts=listed)
+    facts = Facts(privileged=True, euid=0, layout=Layout(), initial=not foreign, foreign=foreign)
+    builder = Builder(config, Request(id="c", bundle="/b", rootfs="/b/r"), facts)
+    builder.new |= set(kinds)
+    mounts.open_sources(builder)
+    mounts.mount_all(builder)
+    assert [path for path in ("/sys", "/dev/mqueue") if path in builder.sources.values()] == bound
+    assert [step.op for step in builder.steps].count("OP_FSMOUNT") == 2 - len(bound)
