@@ -232,6 +232,17 @@ def test_kill_default_is_the_stop_signal_of_the_image(runtime, bundle, words, nu
     assert container.signals() == [number]
 
 
+@pytest.mark.parametrize("word", ["0", "", "garbage", "SIG", "65", "-1", "9 9"])
+def test_stop_signal_of_the_image_that_is_none(runtime, bundle, word, tmp_path):
+    """A word of an image must not make kill a silent no-op, nor let it fail."""
+    bundle.config["annotations"] = {"org.opencontainers.image.stopSignal": word}
+    container = runtime.waiting(bundle)
+    log = tmp_path / "log"
+    runtime.call("kill", container.id, options=("--log", str(log), "--log-level", "warning")).ok()
+    assert container.wait() == 128 + signal.SIGTERM
+    assert "org.opencontainers.image.stopSignal" in log.read_text()
+
+
 @pytest.mark.parametrize(("word", "number"), [("USR1", 10), ("12", 12), ("SIGRTMIN+3", 37), ("RTMIN+1", 35), ("WINCH", 28)])
 def test_kill_delivers_exactly_that_signal(runtime, bundle, word, number):
     container = runtime.waiting(bundle)
