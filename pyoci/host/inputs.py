@@ -70,20 +70,20 @@ def open_namespace(wanted: "Input") -> int:
         kinds = {flag: kind for kind, flag in NAMESPACES.items()}
         what = f"a {kinds[found]} namespace" if found in kinds else "no namespace"
         wrong = f"{wanted.path} is {what}, not one of type {wanted.detail}"
-    elif wanted.detail == "mount" and is_of_the_host(fd):
-        wrong = f"{wanted.path} is the host's mount namespace, whose root would be changed"
+    elif wanted.changes and is_of_the_host(fd, NAMESPACE_FILES[wanted.detail]):
+        wrong = f"{wanted.path} is the host's {wanted.detail} namespace, whose {wanted.changes} would be changed"
     if wrong:
         posix.close(fd)
         raise ConfigError("config.json", [Problem(pointer=wanted.origin, message=wrong)])
     return fd
 
 
-def is_of_the_host(fd: int) -> bool:
-    """Tell whether a mount namespace is our own or that of process 1."""
+def is_of_the_host(fd: int, name: str) -> bool:
+    """Tell whether a namespace, of the kind with that name in /proc, is our own or that of process 1."""
     found = posix.fstat(fd)
     for pid in ("self", "1"):
         try:
-            known = posix.stat(f"/proc/{pid}/ns/mnt")
+            known = posix.stat(f"/proc/{pid}/ns/{name}")
         except OSError:  # what an ordinary user may not look at he may not join either
             continue
         if (known.st_dev, known.st_ino) == (found.st_dev, found.st_ino):

@@ -1,13 +1,13 @@
 """How the process comes into its namespaces, and what is set up in them: config-linux.md#namespaces."""
 
-from pyoci.config.check import sysctl_path
+from pyoci.config.check import sysctl_namespace, sysctl_path
 from pyoci.config.tables import NAMESPACES
 from pyoci.errors import ConfigError, Problem
 from pyoci.plan.builder import Builder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyoci.config.model import Linux
+    from pyoci.config.model import Config, Linux
 
 # These cannot be made by the first clone: a cgroup namespace is rooted at the cgroup one is in, and the
 # offsets of a time namespace must be written before anybody is in it.
@@ -150,9 +150,9 @@ def _join(builder: Builder, paths: "dict[str, tuple[int, str]]") -> None:
     """Open each namespace on the host side, then join them in one step."""
     slots = []
     for kind, (index, path) in paths.items():
-        slot = builder.give(
-            namespace_slot(kind), "namespace", path=path, detail=kind, origin=f"/linux/namespaces/{index}/path"
-        )
+        origin, changes = f"/linux/namespaces/{index}/path", _changes(builder.config, kind)
+        slot = namespace_slot(kind)
+        builder.give(slot, "namespace", path=path, detail=kind, origin=origin, changes=changes)
         slots.append(slot)
     builder.add(
         "OP_JOIN",
@@ -161,6 +161,15 @@ def _join(builder: Builder, paths: "dict[str, tuple[int, str]]") -> None:
         slot=slots[0],
         numbers={"a": len(slots)},
     )
+
+
+def _changes(config: "Config", kind: str) -> str:
+    """Name a setting that changes a namespace of that kind for all who are in it; "" when there is none."""
+    settings = ["root"] if kind == "mount" else []
+    if kind == "uts":
+        settings += [name for name in ("hostname", "domainname") if getattr(config, name)]
+    settings += [name for name in config.linux.sysctl if sysctl_namespace(sysctl_path(name)) == kind]
+    return settings[0] if settings else ""
 
 
 def guard(builder: Builder) -> None:

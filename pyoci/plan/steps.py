@@ -26,6 +26,7 @@ class Input(Record):
     checked to be of type detail), ``fifo`` (opened for reading and writing), ``memfd`` (made empty;
     filled at a barrier), ``pidfd``, ``userns`` (a new user namespace with the mappings of maps),
     ``descriptor`` (already open).  maps holds two lines of ``containerID:hostID:size`` words, uids and gids.
+    changes names a setting that changes the namespace, which therefore must not be the host's.
     """
 
     slot: str
@@ -34,6 +35,7 @@ class Input(Record):
     detail: str = ""
     origin: str = ""
     maps: str = ""
+    changes: str = ""
 
 
 class Step(Record):
