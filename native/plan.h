@@ -82,8 +82,6 @@ enum op {
     OP_DOMAINNAME,      /* a: name */
     OP_LOOPBACK_UP,
     OP_KEYRING,         /* a: name; b: SELinux label for its creation or "" */
-    OP_OOM_SCORE,       /* a: number as text, written to oom_score_adj through the private procfs.  flags: OOM_SCORE_MAY_STAY,
-                           a warning where it may not be lowered */
     OP_SYSCTL,          /* a: name with slashes, below /proc/sys; b: value.  Read back where readable. */
 
     /* ---- mounts (mount.c) ---- */
@@ -179,7 +177,6 @@ enum pivot_flag { PIVOT_MOVE = 1, PIVOT_CHROOT = 2 };
 enum chdir_flag { CHDIR_CREATE = 1, CHDIR_RETRY = 2 };
 enum seccomp_flag { SECCOMP_READV = 1 };
 enum groups_flag { GROUPS_KEEP = 1 };
-enum oom_score_flag { OOM_SCORE_MAY_STAY = 1 };
 
 /* Points at which the parent must do something before the stage may go on. */
 enum barrier {

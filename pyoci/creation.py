@@ -30,6 +30,7 @@ from pyoci.host.conversation import (
     step_words,
 )
 from pyoci.host.inputs import Inputs
+from pyoci.host.procfile import write_file
 from pyoci.kernel import require_procfs, require_selinux, require_version
 from pyoci.options import check_id
 from pyoci.pidfile import remove_pid_file, write_pid_file
@@ -245,7 +246,7 @@ class Creation:
         if any(namespace.type == "user" and not namespace.path for namespace in linux.namespaces):
             idmap.write_maps(pid, linux.uidMappings, linux.gidMappings)
         if offsets := host_offsets(linux):
-            idmap.write_text(pid, "timens_offsets", offsets, "/linux/timeOffsets")
+            write_file(pid, offsets)
 
     def _through_barriers(self, talk: Conversation) -> None:
         while (barrier := talk.barrier()) != BARRIER_READY:

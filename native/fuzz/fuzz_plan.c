@@ -90,7 +90,7 @@ static void read_slots(const struct reader *reader, const struct step *step)
 static void read_texts(const struct reader *reader, const struct step *step)
 {
     switch (step->op) {
-    case OP_TIME_OFFSETS: case OP_HOSTNAME: case OP_DOMAINNAME: case OP_OOM_SCORE: case OP_OPEN_TREE:
+    case OP_TIME_OFFSETS: case OP_HOSTNAME: case OP_DOMAINNAME: case OP_OPEN_TREE:
     case OP_COPY_UP: case OP_ATTACH: case OP_PROPAGATE: case OP_MKDIR: case OP_DEVICE: case OP_READONLY_PATH:
     case OP_MASK_PATH: case OP_CHDIR: case OP_APPARMOR: case OP_SELINUX:
         read_strings(reader, step->a, 1);

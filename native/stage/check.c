@@ -39,7 +39,6 @@ static const struct shape {
     [OP_HOSTNAME] = { A, 0 },
     [OP_DOMAINNAME] = { A, 0 },
     [OP_KEYRING] = { A | B, 0 },
-    [OP_OOM_SCORE] = { A, OOM_SCORE_MAY_STAY },
     [OP_SYSCTL] = { A | B, 0 },
     [OP_ROOT] = { SLOT, 0 },
     [OP_OPEN_TREE] = { SLOT | A, TREE_RECURSIVE | TREE_NOFOLLOW | TREE_HELPER | TREE_IN_ROOT },

@@ -278,17 +278,6 @@ int op_keyring(struct stage *stage, const struct step *step)
     return err;
 }
 
-int op_oom_score(struct stage *stage, const struct step *step)
-{
-    const char *text = string_at(stage, step->a);
-
-    int err = proc_write(stage, "self/oom_score_adj", text, strlen(text));
-
-    if (err == -EACCES && step->flags & OOM_SCORE_MAY_STAY)
-        return stage_report(stage, REPORT_WARNING, EACCES, 0, -1);
-    return err;
-}
-
 /* Read a small file; its length without trailing newlines, or a negative errno. */
 static int read_value(struct stage *stage, const char *path, char value[VALUE_MAX])
 {

@@ -28,7 +28,6 @@ step_fn *const step_table[OP_COUNT] = {
     [OP_DOMAINNAME] = op_domainname,
     [OP_LOOPBACK_UP] = op_loopback_up,
     [OP_KEYRING] = op_keyring,
-    [OP_OOM_SCORE] = op_oom_score,
     [OP_SYSCTL] = op_sysctl,
     [OP_PROPAGATION] = op_propagation,
     [OP_ROOT] = op_root,

@@ -29,12 +29,12 @@ def run(command: "Command") -> int:
             {"op": s.op.removeprefix("OP_").lower(), "what": s.what, "origin": s.origin} for s in plan.steps
         ]
         inputs = [{"slot": i.slot, "kind": i.kind, "path": i.path, "origin": i.origin} for i in plan.inputs]
-        return show(
-            codec.dumps({"cloneFlags": plan.clone_flags, "inputs": inputs, "steps": steps}, indent="  ")
-            + "\n"
-        )
+        writes = [{"file": w.file, "text": w.text, "what": w.what, "origin": w.origin} for w in plan.writes]
+        shown = {"cloneFlags": plan.clone_flags, "writes": writes, "inputs": inputs, "steps": steps}
+        return show(codec.dumps(shown, indent="  ") + "\n")
     # A configuration may hold line ends, and what makes a terminal do something.
-    lines = [f"{'':>4}  opening {i.path or i.slot} for {i.slot}{place(i.origin)}" for i in plan.inputs]
+    lines = [f"{'':>4}  {write.what}{place(write.origin)}" for write in plan.writes]
+    lines += [f"{'':>4}  opening {i.path or i.slot} for {i.slot}{place(i.origin)}" for i in plan.inputs]
     lines += [f"{number:>4}  {what}{place(origin)}" for number, (what, origin) in enumerate(plan.describe())]
     return show("".join(f"{printable(line)}\n" for line in lines))
 

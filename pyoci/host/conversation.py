@@ -8,6 +8,7 @@ from pyoci.config.readers import did_you_mean
 from pyoci.config.source import warn
 from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS, SIGNALS
 from pyoci.errors import Error, KernelError
+from pyoci.host.procfile import write_file
 from pyoci.log import info, warning
 from pyoci.state import read_file
 from pyoci.undo import Undo
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyoci.config.source import Source
-    from pyoci.plan.steps import Plan, Step
+    from pyoci.plan.steps import Plan, Step, Write
     from pyoci.signals import Signals
 
 lib = native.lib
@@ -95,9 +96,19 @@ class Conversation:
         self.lacked_memory: Callable[[], tuple[str, str]] = lambda: ("", "")
 
     def send(self, plan: "Plan", inputs: "list[int]") -> None:
-        """Hand over the plan and the descriptors of its inputs."""
+        """Write for the stage what the plan says, then hand over the plan and the descriptors of its inputs."""
         self.plan = plan
+        for wanted in plan.writes:
+            self._write(wanted)
         self.stage.send(native.encode(plan), inputs)
+
+    def _write(self, wanted: "Write") -> None:
+        try:
+            write_file(self.stage.pid, wanted)
+        except KernelError as error:
+            if wanted.required or error.number != errno.EACCES:
+                raise
+            warn(error, self.source)
 
     def barrier(self) -> int | None:
         """Listen until the stage waits at a barrier; None when it runs the program instead.
@@ -135,15 +146,12 @@ class Conversation:
         return failure
 
     def _warn(self, report: native.Report) -> None:
-        """Note what is not applied, such as capabilities that cannot be granted (config.md#linux-process).
+        """Note the capabilities that cannot be granted, which is no error (config.md#linux-process).
 
         Builders of images ask for ambient ones that are not inheritable, each time: the program gets what the other
         sets say, so that is no warning.
         """
         _, what, origin, _ = step_words(self.plan, report.step)
-        if not report.text:
-            warn(KernelError(what, report.err, origin), self.source)
-            return
         missing = int(report.text, 16)
         names = [name for name, number in CAPABILITIES.items() if missing >> number & 1]
         note = info if report.detail == lib.DETAIL_AMBIENT else warning

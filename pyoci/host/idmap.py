@@ -4,9 +4,10 @@ import errno
 import posix
 
 from pyoci.config.model import IDMapping
-from pyoci.errors import Error, wrap
+from pyoci.errors import Error
 from pyoci.host import programs
-from pyoci.state import write_all
+from pyoci.host.procfile import write_file
+from pyoci.plan.steps import Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def write_maps(pid: int, uids: "Sequence[IDMapping]", gids: "Sequence[IDMapping]
         _write(pid, "uid_map", uids)
         _write(pid, "gid_map", gids)
     elif _is_own(uids, posix.geteuid()) and _is_own(gids, posix.getegid()):
-        write_text(pid, "setgroups", "deny", "/linux/gidMappings")
+        what = "denying setgroups(2)"
+        write_file(pid, Write(file="setgroups", text="deny", what=what, origin="/linux/gidMappings"))
         _write(pid, "uid_map", uids)
         _write(pid, "gid_map", gids)
     else:
@@ -42,21 +44,9 @@ def _is_own(maps: "Sequence[IDMapping]", own: int) -> bool:
 
 def _write(pid: int, file: str, maps: "Sequence[IDMapping]") -> None:
     text = "".join(f"{m.containerID} {m.hostID} {m.size}\n" for m in maps)
-    write_text(pid, file, text, f"/linux/{file[:3]}Mappings")
-
-
-def write_text(pid: int, file: str, text: str, origin: str) -> None:
-    """Write one of the files of /proc/PID, in a single write(2): the kernel takes a map in no other way."""
-    try:
-        fd = posix.open(f"/proc/{pid}/{file}", posix.O_WRONLY | posix.O_CLOEXEC)
-        try:
-            write_all(fd, text.encode())
-        finally:
-            posix.close(fd)
-    except OSError as error:
-        hint = "the ranges must not overlap and be owned by pyoci's user" if file.endswith("_map") else ""
-        hint = hint if error.errno == errno.EINVAL else ""
-        raise wrap(f"writing {file}", error, origin, hint) from error
+    hints = {errno.EINVAL: "the ranges must not overlap and be owned by pyoci's user"}
+    origin = f"/linux/{file[:3]}Mappings"
+    write_file(pid, Write(file=file, text=text, what=f"writing {file}", origin=origin, hints=hints))
 
 
 def _run_helper(name: str, pid: int, maps: "Sequence[IDMapping]", origin: str) -> None:

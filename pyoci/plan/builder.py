@@ -3,7 +3,7 @@
 The functions beside this file take a Builder, read ``builder.config`` and append steps in order.
 """
 
-from pyoci.plan.steps import Input, Plan, Step
+from pyoci.plan.steps import Input, Plan, Step, Write
 from pyoci.record import Record
 
 TYPE_CHECKING = False
@@ -68,6 +68,7 @@ class Builder:
         self.clone_flags = 0
         self.helper = False  # a process with the credentials from before a user namespace helps, see namespaces.enter()
         self.inputs: list[Input] = []
+        self.writes: list[Write] = []
         self.steps: list[Step] = []
         self.new: set[str] = set()
         self.joined: set[str] = set()
@@ -109,4 +110,4 @@ class Builder:
 
     def plan(self) -> Plan:
         """Give what was collected."""
-        return Plan(clone_flags=self.clone_flags, inputs=self.inputs, steps=self.steps)
+        return Plan(clone_flags=self.clone_flags, inputs=self.inputs, steps=self.steps, writes=self.writes)

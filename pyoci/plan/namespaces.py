@@ -4,6 +4,7 @@ from pyoci.config.check import sysctl_namespace, sysctl_path
 from pyoci.config.tables import NAMESPACES
 from pyoci.errors import ConfigError, Problem
 from pyoci.plan.builder import Builder
+from pyoci.plan.steps import Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ MADE_LATER = ("cgroup", "time")
 # The first process of a PID namespace is born there, and a user namespace decides the rights to all others.
 MADE_BY_CLONE = NAMESPACES["pid"] | NAMESPACES["user"]
 
-OOM_SCORE_MAY_STAY = 1
-EPERM, EINVAL, ENOSPC, EUSERS = 1, 22, 28, 87
+EACCES, ENOSPC, EUSERS = 13, 28, 87
 LIMIT_HINT = "the limit in /proc/sys/user may have been reached"
 LIMIT_HINTS = {ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT}
 FORK_HELPER = 1
 BARRIER_MAPS = 0
+OFFSETS = "setting the offsets of the clocks"
 
 
 def birth(linux: "Linux") -> "tuple[int, int]":
@@ -134,11 +135,13 @@ def _wait_for_files(builder: Builder) -> None:
         builder.add("OP_BARRIER", f"waiting for {' and '.join(wanted)}", numbers={"a": BARRIER_MAPS})
 
 
-def host_offsets(linux: "Linux") -> str:
-    """Give what the host side writes to timens_offsets of a container with another user namespace; "" for nothing."""
+def host_offsets(linux: "Linux") -> Write | None:
+    """Give what the host side writes at that barrier for a container with another user namespace, None for nothing."""
     kinds = {namespace.type for namespace in linux.namespaces}
     new = any(namespace.type == "time" and not namespace.path for namespace in linux.namespaces)
-    return _offsets(linux) if new and "user" in kinds else ""
+    if not new or "user" not in kinds or not linux.timeOffsets:
+        return None
+    return Write(file="timens_offsets", text=_offsets(linux), what=OFFSETS, origin="/linux/timeOffsets")
 
 
 def namespace_slot(kind: str) -> str:
@@ -173,16 +176,18 @@ def _changes(config: "Config", kind: str) -> str:
 
 
 def guard(builder: Builder) -> None:
-    """From here on nobody may look into the process, and its files in /proc belong to the host's root."""
+    """Hide the process: from here on nobody may look into it, and its files in /proc belong to the host's root."""
     process = builder.config.process
     if process and process.oomScoreAdj is not None:
-        builder.add(
-            "OP_OOM_SCORE",
-            f"setting oom_score_adj to {process.oomScoreAdj}",
-            "/process/oomScoreAdj",
-            flags=0 if builder.facts.is_host_root() else OOM_SCORE_MAY_STAY,
-            strings={"a": str(process.oomScoreAdj)},
-            hints={13: "lowering it needs CAP_SYS_RESOURCE", EPERM: "lowering it needs CAP_SYS_RESOURCE"},
+        builder.writes.append(
+            Write(
+                file="oom_score_adj",
+                text=str(process.oomScoreAdj),
+                what=f"setting oom_score_adj to {process.oomScoreAdj}",
+                origin="/process/oomScoreAdj",
+                hints={EACCES: "lowering it needs CAP_SYS_RESOURCE"},
+                required=builder.facts.is_host_root(),
+            )
         )
     builder.add("OP_DUMPABLE", "hiding the process from ptrace", numbers={"n": 0})
 
@@ -227,7 +232,7 @@ def _time(builder: Builder) -> None:
     if not is_foreign(builder):  # else it was made with the others, and its offsets are written
         _unshare(builder, NAMESPACES["time"])
         text = _offsets(linux)
-    what = "setting the offsets of the clocks" if text else "entering the time namespace"
+    what = OFFSETS if text else "entering the time namespace"
     builder.add("OP_TIME_OFFSETS", what, "/linux/timeOffsets" if linux.timeOffsets else "", strings={"a": text})
 
 

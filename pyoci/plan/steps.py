@@ -38,6 +38,21 @@ class Input(Record):
     changes: str = ""
 
 
+class Write(Record):
+    """A file in the stage's /proc/PID that the host side writes before it sends the plan.
+
+    It belongs to the host's root once the stage has hidden itself.  what, origin and hints are as a Step's; what is not
+    required and may not be written is warned of.
+    """
+
+    file: str
+    text: str
+    what: str
+    origin: str = ""
+    hints: "Mapping[int, str]" = {}
+    required: bool = True
+
+
 class Step(Record):
     """One operation of the stage.
 
@@ -62,11 +77,12 @@ class Step(Record):
 
 
 class Plan(Record):
-    """What turns a process into the container: inputs, then steps in order, and how the process is born."""
+    """What turns a process into the container: how it is born, what is written for it, inputs, then steps in order."""
 
     clone_flags: int
     inputs: "list[Input]"
     steps: "list[Step]"
+    writes: "list[Write]" = []
 
     def describe(self) -> "list[tuple[str, str]]":
         """Give every step in words, with the JSON pointer it comes from ("" for pyoci's own)."""

@@ -156,3 +156,25 @@ def test_the_groups_of_root_are_not_for_a_container(runtime, bundle, program, us
     read, report = runtime.run(bundle.args(["read", "/private"], "report"), options=options).lines
     assert (read["errno"], report["groups"]) == (errno.EACCES, [7])
     assert "run.oci.keep_original_groups" in log.read_text()
+
+
+def test_files_of_its_own_in_proc(runtime, mine):
+    """What is written there belongs to the user until the process hides itself."""
+    mine.process["oomScoreAdj"] = 678
+    container = runtime.waiting(mine)
+    with open(f"/proc/{container.init}/oom_score_adj") as file:
+        assert file.read() == "678\n"
+    assert container.exec_report()["oomScoreAdj"] == "678\n"
+
+
+@pytest.mark.requires("timens")
+def test_time_offsets(runtime, mine):
+    mine.namespace("time")
+    mine.linux["timeOffsets"] = {"boottime": {"secs": 604800}}
+    assert "boottime       604800         0" in runtime.report(mine)["timens_offsets"]
+
+
+def test_a_pid_namespace_is_not_joined_on_the_way_into_a_user_namespace(runtime, mine, bundles):
+    """Whoever is in there could look into the process while its id mappings are written."""
+    mine.namespace("pid", path="/proc/self/ns/pid")
+    runtime.refuses(mine, "/linux/namespaces", "PID namespace")

@@ -182,12 +182,6 @@ def test_keyring_is_named_and_searchable_by_the_user() -> None:
     assert int(ours[0][4], 16) & 0x080000
 
 
-def test_oom_score() -> None:
-    with Stage(Plan().step("OP_OOM_SCORE", a="517").pause()) as stage:
-        stage.built()
-        assert Path(f"/proc/{stage.pid}/oom_score_adj").read_text().strip() == "517"
-
-
 def test_sysctl_is_set_inside_only() -> None:
     before = Path("/proc/sys/kernel/msgmax").read_text()
     with Stage(Plan().step("OP_SYSCTL", a="kernel/msgmax", b="4321").pause(), namespaces=CLONE_NEWNS | CLONE_NEWIPC) as stage:
@@ -248,3 +242,76 @@ def test_parent_death_kills_a_busy_stage_also_after_a_change_of_user(tmp_path: P
         os.kill(hook, 9)
     os.close(pidfd)
     os.close(memfd)
+
+
+# ---- the helper
+
+
+def helped() -> Plan:
+    """A plan in whose user namespace little can be reached, with a helper from before."""
+    plan = Plan().step("OP_FORK", flags=number("FORK_HELPER"), n=CLONE_NEWUSER | CLONE_NEWNS)
+    return plan.step("OP_BARRIER", a=number("BARRIER_MAPS")).step("OP_BECOME_ROOT").step("OP_HELPER_ENTER")
+
+
+def map_ids(stage: Stage, child: Child) -> None:
+    """Let root of the user namespace be nobody that owns anything."""
+    stage.built()
+    for name in ("uid_map", "gid_map"):
+        Path(f"/proc/{child.pid}/{name}").write_text("0 100000 10")
+    stage.go()
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """A directory that the mapped root cannot reach."""
+    directory = tmp_path / "private"
+    (directory / "inner").mkdir(parents=True)
+    directory.chmod(0o700)
+    return directory / "inner"
+
+
+@pytest.mark.parametrize("flags", [0, "TREE_HELPER"])
+def test_the_helper_opens_what_the_mapped_root_cannot(private: Path, flags: str | int) -> None:
+    plan = helped().step("OP_OPEN_TREE", slot=0, a=str(private), flags=number(flags) if isinstance(flags, str) else flags)
+    with Stage(plan.pause()) as stage, Child(stage) as child:
+        map_ids(stage, child)
+        if flags:
+            stage.built()
+        else:
+            assert stage.report()[1:4] == (len(plan.steps) - 2, 13, number("DETAIL_SOURCE"))
+
+
+def test_what_the_helper_cannot_open_fails_in_its_step(private: Path) -> None:
+    plan = helped().step("OP_OPEN_TREE", slot=0, a=f"{private}/none", flags=number("TREE_HELPER")).pause()
+    with Stage(plan) as stage, Child(stage) as child:
+        map_ids(stage, child)
+        assert stage.report()[1:4] == (len(plan.steps) - 2, ENOENT, number("DETAIL_SOURCE"))
+
+
+def test_the_helper_ends_when_it_is_told_to() -> None:
+    plan = helped().step("OP_HELPER_END").pause().step("OP_OPEN_TREE", slot=0, a="/", flags=number("TREE_HELPER"))
+    with Stage(plan) as stage, Child(stage) as child:
+        map_ids(stage, child)
+        stage.built()
+        assert stage.status() == 0
+        stage.go()
+        assert stage.report()[1:4] == (len(plan.steps) - 1, EINVAL, number("DETAIL_PLAN"))
+
+
+def test_the_helper_ends_with_the_stage() -> None:
+    with Stage(helped().pause()) as stage, Child(stage) as child:
+        map_ids(stage, child)
+        stage.built()
+        child.end(signal.SIGKILL)
+        assert stage.status() == 0
+
+
+def test_the_helper_keeps_the_root_directory(tmp_path: Path) -> None:
+    """That of a mount namespace is another after a chroot, and paths would mean something else there."""
+    (tmp_path / "only-here").mkdir()
+    (tmp_path / "proc").mkdir()
+    plan = Plan().step("OP_FORK", flags=number("FORK_HELPER"), n=CLONE_NEWNS)
+    plan.step("OP_HELPER_ENTER")
+    plan.step("OP_OPEN_TREE", slot=0, a="/only-here", flags=number("TREE_HELPER")).pause()
+    with Stage(plan, prepare=lambda: os.chroot(tmp_path)) as stage, Child(stage):
+        assert stage.built()

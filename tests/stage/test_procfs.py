@@ -19,6 +19,7 @@ from tests.stage.harness import (
     number,
 )
 
+CLONE_NEWTIME = 0x80
 KINDS = {
     "root": CLONE_NEWNS,
     "pid namespace": CLONE_NEWNS | CLONE_NEWPID,
@@ -31,10 +32,20 @@ def in_root() -> Plan:
     return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0)
 
 
+def writing(plan: Plan) -> Plan:
+    """Add a write to a file of the stage's own."""
+    return plan.step("OP_UNSHARE", n=CLONE_NEWTIME).step("OP_TIME_OFFSETS", a="boottime 765 0\n")
+
+
+def written(stage: Stage) -> bool:
+    """Whether it came where it belongs."""
+    return Path(f"/proc/{stage.pid}/timens_offsets").read_text().split()[-3:] == ["boottime", "765", "0"]
+
+
 def fake_proc(tmp_path: Path) -> Path:
     """A directory that looks like procfs: what is written there went astray."""
     (tmp_path / "proc" / "self").mkdir(parents=True)
-    (tmp_path / "proc" / "self" / "oom_score_adj").write_text("untouched")
+    (tmp_path / "proc" / "self" / "timens_offsets").write_text("untouched")
     return tmp_path / "proc"
 
 
@@ -44,27 +55,27 @@ def test_a_write_lands_in_every_kind_of_namespace(rootfs: Path, namespaces: int,
     plan = in_root()
     if pivot:
         plan.step("OP_PIVOT")
-    with Stage(plan.step("OP_OOM_SCORE", a="765").pause(), rootfs, namespaces) as stage:
+    with Stage(writing(plan).pause(), rootfs, namespaces) as stage:
         stage.built()
-        assert Path(f"/proc/{stage.pid}/oom_score_adj").read_text() == "765\n"
+        assert written(stage)
 
 
 def test_it_does_not_matter_what_lies_on_proc(rootfs: Path, tmp_path: Path) -> None:
     """CVE-2025-52881: a mount over /proc must not take the writes."""
     fake = fake_proc(tmp_path)
-    plan = in_root().step("OP_OOM_SCORE", a="765").pause()
+    plan = writing(in_root()).pause()
     with Stage(plan, rootfs, prepare=lambda: bind(fake, "/proc")) as stage:
         stage.built()
-        assert Path(f"/proc/{stage.pid}/oom_score_adj").read_text() == "765\n"
-    assert (fake / "self" / "oom_score_adj").read_text() == "untouched"
+        assert written(stage)
+    assert (fake / "self" / "timens_offsets").read_text() == "untouched"
 
 
 def test_where_no_procfs_can_be_made_the_one_on_proc_must_be_one(rootfs: Path, tmp_path: Path) -> None:
     fake = fake_proc(tmp_path)
-    plan = in_root().step("OP_OOM_SCORE", a="765")
+    plan = writing(in_root())
     with Stage(plan, rootfs, CLONE_NEWNS | CLONE_NEWUSER, prepare=lambda: bind(fake, "/proc")) as stage:
-        assert stage.failed()[1:4] == (2, errno.EXDEV, number("DETAIL_PROCFS"))
-    assert (fake / "self" / "oom_score_adj").read_text() == "untouched"
+        assert stage.failed()[1:4] == (3, errno.EXDEV, number("DETAIL_PROCFS"))
+    assert (fake / "self" / "timens_offsets").read_text() == "untouched"
 
 
 def test_a_cloned_procfs_is_not_searched_across_mounts(tmp_path: Path) -> None:
@@ -78,7 +89,7 @@ def test_a_cloned_procfs_is_not_searched_across_mounts(tmp_path: Path) -> None:
 
 
 def test_the_private_procfs_leaves_no_mount_behind_in_the_container(rootfs: Path) -> None:
-    plan = in_root().step("OP_OOM_SCORE", a="765").step("OP_PIVOT").pause()
+    plan = writing(in_root()).step("OP_PIVOT").pause()
     with Stage(plan, rootfs) as stage:
         stage.built()
         assert [mount.point for mount in stage.mounts()] == ["/"]

@@ -261,7 +261,7 @@ def fds_of(pid: int) -> list[int]:
 
 def test_nothing_but_the_channel_survives_close() -> None:
     with opened("/etc") as one, opened("/") as two:
-        plan = Plan().step("OP_OOM_SCORE", a="1").step("OP_CLOSE", n=0).pause()
+        plan = Plan().step("OP_TIME_OFFSETS").step("OP_CLOSE", n=0).pause()
         with Stage(plan, inputs=(one, two)) as stage:
             stage.built()
             fds = fds_of(stage.pid)

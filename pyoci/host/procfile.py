@@ -1,0 +1,26 @@
+"""Files of a process in /proc that are written from outside; proc(5)."""
+
+import posix
+
+from pyoci.errors import wrap
+from pyoci.state import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyoci.plan.steps import Write
+
+
+def write_file(pid: int, wanted: "Write") -> None:
+    """Write one of the files of /proc/PID, in a single write(2): the kernel takes an id map in no other way.
+
+    Raises:
+        Error: the kernel refuses it.
+    """
+    try:
+        fd = posix.open(f"/proc/{pid}/{wanted.file}", posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            write_all(fd, wanted.text.encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise wrap(wanted.what, error, wanted.origin, wanted.hints.get(error.errno or 0, "")) from error
