@@ -237,6 +237,8 @@ VERBS = {
     ),
 }
 
+# Values of which an empty one is a mistake: an unset variable of a script, mostly.
+NEVER_EMPTY = ("UID", "NUMBER", "US", "BYTES", "LIST")
 TRUE, FALSE = ("true", "1", "t", "T", "TRUE", "True"), ("false", "0", "f", "F", "FALSE", "False")
 
 
@@ -342,7 +344,7 @@ def _read_option(
         if following is None:
             raise UsageError(f"flag needs an argument: {word}")
         text = following
-    if not text and option.value.startswith("UID"):
+    if not text and option.value.startswith(NEVER_EMPTY):
         raise UsageError(f"{word.partition('=')[0]} needs a value")
     if option.value == "N":
         if not text.isascii() or not text.isdigit() or len(text) > 9:

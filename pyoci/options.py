@@ -8,7 +8,7 @@ NAME_MAX = 255
 SIGNAL_MAX = 64
 # What the C library leaves to programs of the realtime signals; signal(7).
 REALTIME = {"RTMIN": 34, "RTMAX": 64}
-SUFFIXES = "kmgt"
+SUFFIXES = "kmgtp"
 
 
 class CreateOptions(Record):
@@ -118,24 +118,25 @@ def parse_signal(text: str) -> int:
 
 
 def parse_size(text: str, what: str) -> int:
-    """Read a number of bytes with an optional suffix k, m, g or t (powers of 1024); -1 is unlimited.
+    """Read a number of bytes as Docker and runc do: ``64m``, ``64MiB``, ``1.5g``, powers of 1024; -1 is unlimited.
 
     Raises:
-        UsageError: it is no such number.
+        UsageError: it is no such number, or too large.
     """
     if text == "-1":
         return -1
-    digits = text.lower().removesuffix("b")
+    number = text.lower().removesuffix("b")
     factor = 1
-    if digits and digits[-1] in SUFFIXES:
-        factor = 1024 ** (SUFFIXES.index(digits[-1]) + 1)
-        digits = digits[:-1]
-    if (
-        not digits
-        or not digits.isascii()
-        or not digits.isdigit()
-        or len(digits) > 19
-        or int(digits) * factor >= 2**63
-    ):
-        raise UsageError(f"{what} needs a number of bytes, not {ascii(text)}")
-    return int(digits) * factor
+    if number[-2:-1] and number[-1] == "i" and number[-2] in SUFFIXES:
+        number = number[:-1]
+    if number and number[-1] in SUFFIXES:
+        factor = 1 << 10 * (SUFFIXES.index(number[-1]) + 1)
+        number = number[:-1].removesuffix(" ")
+    whole, point, fraction = number.partition(".")
+    digits = whole + fraction
+    if not whole or point and not fraction or not digits.isascii() or not digits.isdigit() or len(digits) > 30:
+        raise UsageError(f"{what} needs a number of bytes such as 64m or 1.5GiB, not {ascii(text)}")
+    size = int(digits) * factor // int(f"1{'0' * len(fraction)}")
+    if size >= 2**63:
+        raise UsageError(f"{what}: {ascii(text)} is more than the kernel can count")
+    return size

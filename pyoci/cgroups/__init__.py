@@ -177,7 +177,7 @@ class Cgroup:
         from pyoci.cgroups import limits
 
         if not self._paths:  # none was wanted, or create has found that none is needed
-            if update or limits.asked(resources):
+            if limits.asked(resources):
                 raise StateError("the container has no cgroup, so it cannot have limits", "/linux/resources")
             return
         limits.apply(self, resources, update, fresh=self._fresh)

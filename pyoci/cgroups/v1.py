@@ -1,7 +1,8 @@
 """linux.resources as values for the files of cgroup v1; kernel, admin-guide/cgroup-v1/.
 
 Pure functions.  A number of 0 is "unset" where some callers write it so: memory, shares, quota, period,
-weights.  It is a real limit for pids.
+weights.  It is a real limit for pids.  "No limit" is what a host without the controller gives, too: there it is no
+error.
 """
 
 import errno
@@ -44,7 +45,15 @@ def _limits(resources: "Resources", present: int | None) -> "list[Write]":
     at = f"{RESOURCES}/memory"
     found = []
     if memory.limit:
-        found.append(Write(controller="memory", file=LIMIT, value=str(memory.limit), pointer=f"{at}/limit"))
+        found.append(
+            Write(
+                controller="memory",
+                file=LIMIT,
+                value=str(memory.limit),
+                pointer=f"{at}/limit",
+                tolerated=ABSENT if memory.limit == -1 else (),
+            )
+        )
     swap, pointer = memory.swap, f"{at}/swap"
     if memory.limit == -1 and not swap:
         swap, pointer = -1, f"{at}/limit"  # unlimited memory needs unlimited memory and swap
@@ -75,7 +84,7 @@ def _memory(resources: "Resources") -> "Iterator[Write]":
     for file, value, name in values:
         if value is not None:
             # Kernels without a limit for kernel memory alone do what -1 asks for.
-            tolerated = (errno.ENOENT, errno.EOPNOTSUPP) if value == -1 and "kmem" in file else ()
+            tolerated = (errno.ENOENT, errno.EOPNOTSUPP) if value == -1 else ()
             yield Write(
                 controller="memory",
                 file=file,
@@ -120,6 +129,7 @@ def _cpu(resources: "Resources") -> "Iterator[Write]":
 
 def _bandwidth(cpu: "CPU", at: str) -> "Iterator[Write]":
     """Write what the kernel checks against one another: either order may be the one that it accepts."""
+    unlimited = (cpu.quota or 0) < 0  # then the period does not matter
     for file, value, name in (
         ("cpu.cfs_period_us", cpu.period or None, "period"),
         ("cpu.cfs_quota_us", cpu.quota or None, "quota"),
@@ -134,7 +144,7 @@ def _bandwidth(cpu: "CPU", at: str) -> "Iterator[Write]":
                 value=str(value),
                 pointer=f"{at}/{name}",
                 postponed=True,
-                tolerated=ABSENT if value == 0 else (),
+                tolerated=ABSENT if value <= 0 or unlimited and name == "period" else (),
             )
 
 
@@ -196,6 +206,7 @@ def _throttles(block: "BlockIO") -> "Iterator[Write]":
                 file=f"blkio.throttle.{file}",
                 value=f"{device.major}:{device.minor} {device.rate}",
                 pointer=f"{RESOURCES}/blockIO/{name}/{index}",
+                tolerated=() if device.rate else ABSENT,
             )
 
 
@@ -207,6 +218,7 @@ def _pids(resources: "Resources") -> "Iterator[Write]":
             file="pids.max",
             value="max" if limit < 0 else str(limit),
             pointer=f"{RESOURCES}/pids/limit",
+            tolerated=ABSENT if limit < 0 else (),
         )
 
 

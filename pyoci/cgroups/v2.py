@@ -2,7 +2,8 @@
 
 Pure functions.  The specification describes resources in the terms of v1; what v2 can express is converted,
 the rest is an error (config-linux.md#unified).  A number of 0 is "unset" where some callers write it so:
-memory, shares, quota, period, weights.  It is a real limit for pids.
+memory, shares, quota, period, weights.  It is a real limit for pids.  "No limit" is what a host without the
+controller gives, too: there it is no error.
 """
 
 import errno
@@ -20,6 +21,7 @@ RESOURCES = "/linux/resources"
 DEFAULT_PERIOD = "100000"
 # Where in cpu.max the quota stands when it is unlimited.
 MAX = "max"
+ABSENT = (errno.ENOENT,)
 
 
 def writes(
@@ -58,20 +60,23 @@ def _memory(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
     swap = swap_max(memory)
     if swap is not None:
         # Without swap accounting nothing can be swapped, and nothing is limited.
-        absent = (errno.ENOENT,) if swap in (MAX, "0") else ()
+        absent = ABSENT if swap in (MAX, "0") else ()
         pointer = f"{at}/swap" if memory.swap else f"{at}/limit"
         yield Write(
             controller="memory", file="memory.swap.max", value=swap, pointer=pointer, tolerated=absent
         )
-    if memory.limit:
-        yield Write(controller="memory", file="memory.max", value=number(memory.limit), pointer=f"{at}/limit")
-    if memory.reservation:
-        yield Write(
-            controller="memory",
-            file="memory.low",
-            value=number(memory.reservation),
-            pointer=f"{at}/reservation",
-        )
+    for file, value, name in (
+        ("memory.max", memory.limit, "limit"),
+        ("memory.low", memory.reservation, "reservation"),
+    ):
+        if value:
+            yield Write(
+                controller="memory",
+                file=file,
+                value=number(value),
+                pointer=f"{at}/{name}",
+                tolerated=ABSENT if value < 0 else (),
+            )
 
 
 def swap_max(memory: "Memory") -> str | None:
@@ -115,7 +120,7 @@ def _cpu(resources: "Resources", cpu_max: str) -> "Iterator[Write]":
     at = f"{RESOURCES}/cpu"
     if cpu.idle is not None:
         # Before 5.15 there is no such file, and nothing is idle.
-        absent = () if cpu.idle else (errno.ENOENT,)
+        absent = () if cpu.idle else ABSENT
         yield Write(
             controller="cpu", file="cpu.idle", value=str(cpu.idle), pointer=f"{at}/idle", tolerated=absent
         )
@@ -125,10 +130,16 @@ def _cpu(resources: "Resources", cpu_max: str) -> "Iterator[Write]":
         )
     bandwidth = _bandwidth(cpu, cpu_max)
     if bandwidth:
-        pointer = f"{at}/quota" if cpu.quota else f"{at}/period"
-        yield Write(controller="cpu", file="cpu.max", value=bandwidth, pointer=pointer, postponed=True)
+        yield Write(
+            controller="cpu",
+            file="cpu.max",
+            value=bandwidth,
+            pointer=f"{at}/quota" if cpu.quota else f"{at}/period",
+            tolerated=ABSENT if (cpu.quota or 0) < 0 else (),
+            postponed=True,
+        )
     if cpu.burst is not None:
-        absent = () if cpu.burst else (errno.ENOENT,)
+        absent = () if cpu.burst else ABSENT
         yield Write(
             controller="cpu",
             file="cpu.max.burst",
@@ -236,6 +247,7 @@ def _throttles(block: "BlockIO") -> "Iterator[Write]":
                 file="io.max",
                 value=f"{device.major}:{device.minor} {key}={rate}",
                 pointer=f"{RESOURCES}/blockIO/{name}/{index}",
+                tolerated=() if device.rate else ABSENT,
             )
 
 
@@ -246,6 +258,7 @@ def _pids(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
             file="pids.max",
             value=number(resources.pids.limit),
             pointer=f"{RESOURCES}/pids/limit",
+            tolerated=ABSENT if resources.pids.limit < 0 else (),
         )
 
 
@@ -259,7 +272,7 @@ def _hugetlb(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
             file=f"hugetlb.{limit.pageSize}.rsvd.max",
             value=value,
             pointer=pointer,
-            tolerated=(errno.ENOENT,),
+            tolerated=ABSENT,
         )
         yield Write(controller="hugetlb", file=f"hugetlb.{limit.pageSize}.max", value=value, pointer=pointer)
 

@@ -7,8 +7,10 @@ from pyoci.cgroups.v2 import RESOURCES
 from pyoci.commands.common import state_root
 from pyoci.config.parse import parse_resources
 from pyoci.config.source import Option, Parts, Source
+from pyoci.config.versions import zero_tasks_is_no_limit
 from pyoci.container import Container
 from pyoci.errors import UsageError, wrap
+from pyoci.log import warning
 from pyoci.options import parse_size
 from pyoci.state import read_all, read_given
 
@@ -48,8 +50,18 @@ def run(command: "Command") -> int:
     file = str(command.options["resources"])
     document, source = from_file(file) if file else from_command(command)
     with source:
-        container.update(parse_resources(document))
+        resources = parse_resources(document)
+        container.update(resources)
+    if not file and resources.pids and resources.pids.limit == 0:
+        warning(words_about_no_tasks(container.state.ociVersion))
     return 0
+
+
+def words_about_no_tasks(version: str) -> str:
+    """Say what ``--pids-limit 0`` has done: it has meant two things."""
+    if zero_tasks_is_no_limit(version):
+        return f"a limit of 0 tasks is no limit to a container of version {version}: pids.max is max now"
+    return "pids.max is 0 now: the container can start no process any more; -1 is no limit"
 
 
 def from_file(file: str) -> "tuple[codec.Document, Source]":
@@ -67,7 +79,7 @@ def from_command(command: "Command") -> "tuple[codec.Document, Source]":
     """Make the resources from the options; gives also what knows which of them made what.
 
     Raises:
-        UsageError: an option's value is malformed, or there is nothing to change.
+        UsageError: an option's value is malformed.
     """
     for name in UNSUPPORTED:
         if command.options[name]:
@@ -97,8 +109,6 @@ def from_options(command: "Command") -> "dict[str, Any]":
         text = str(command.options[name])
         if text:
             made.setdefault(group, {})[member] = text if name in TEXTS else parse_number(text, name)
-    if not made:
-        raise UsageError("update: nothing to change; give --resources or a limit")
     return made
 
 

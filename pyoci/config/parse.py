@@ -10,6 +10,7 @@ from pyoci.config.check import check_config
 from pyoci.config.check_parts import check_process, check_resources
 from pyoci.config.forms import file_mode, is_bandwidth, is_page_size, no_entries, version
 from pyoci.config.readers import (
+    Strict,
     boolean,
     integer,
     list_of,
@@ -334,16 +335,22 @@ def parse_process(document: "Document") -> model.Process:
 
 
 def parse_resources(document: "Document") -> model.Resources:
-    """Read the resources of ``update --resources``; raises ConfigError as parse_config does."""
-    resources: model.Resources = parse(document, RESOURCES, check_resources)
+    """Read the resources of ``update --resources``; raises ConfigError as parse_config does.
+
+    A member that is not known is an error: it is a limit that would not be changed.
+    """
+    resources: model.Resources = parse(document, RESOURCES, check_resources, Strict())
     return resources
 
 
 def parse(
-    document: "Document", reader: "Reader", check: "Callable[[Any], Iterable[tuple[str, str]]]"
+    document: "Document",
+    reader: "Reader",
+    check: "Callable[[Any], Iterable[tuple[str, str]]]",
+    findings: "Findings | None" = None,
 ) -> "Any":
     """Read *document*, then look at the rules across its fields."""
-    findings: Findings = []
+    findings = [] if findings is None else findings
     value = reader(document.value, None, findings)
     # The rules across fields may rely on the types.
     found = [(pointer_of(at), message) for at, message in findings] if findings else list(check(value))

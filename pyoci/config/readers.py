@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 NAMES_SHOWN = 3
 HINTS_MAX = 20
 
+
+class Strict(list["tuple[Place, str]"]):
+    """Findings of a document in which a member that nobody knows is one, too."""
+
+
 # ---- readers of single values ----
 
 
@@ -133,7 +138,7 @@ def map_of(reader: "Reader", key: "Reader") -> "Reader":
 
 
 def record(kind: "type[Record]", readers: "dict[str, Reader]") -> "Reader":
-    """Make a reader of objects that become a record; members that *readers* lacks are ignored.
+    """Make a reader of objects that become a record; members that *readers* lacks are ignored, but for Strict findings.
 
     A member that is null is absent: programs in Go write so what they have not set.
     """
@@ -151,6 +156,9 @@ def record(kind: "type[Record]", readers: "dict[str, Reader]") -> "Reader":
             reader = readers.get(name)
             if reader is not None and item is not None:
                 fields[name] = reader(item, (at, name), findings)
+            elif item is not None and isinstance(findings, Strict):
+                hint = did_you_mean(name, readers) if len(findings) < HINTS_MAX else ""
+                findings.append(((at, name), f"unknown member{hint}"))
         for name in required:
             if name not in fields:
                 findings.append(((at, name), f'"{name}" is missing'))

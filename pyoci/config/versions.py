@@ -17,9 +17,14 @@ def as_meant(resources: "Resources | None", version: str) -> "Resources | None":
     pids.limit 0 is a limit since 1.3 (config-linux.md#pids).  Who writes an older version means "no limit" by it, as
     all runtimes took it then: Podman does for --pids-limit=-1.
     """
-    if resources and resources.pids and resources.pids.limit == 0 and minor(version) < PIDS_ZERO_IS_A_LIMIT:
+    if resources and resources.pids and resources.pids.limit == 0 and zero_tasks_is_no_limit(version):
         return replace(resources, pids=Pids(limit=UNLIMITED))
     return resources
+
+
+def zero_tasks_is_no_limit(version: str) -> bool:
+    """Return whether a pids.limit of 0 means none in a document of this version."""
+    return minor(version) < PIDS_ZERO_IS_A_LIMIT
 
 
 def minor(version: str) -> int:

@@ -1,6 +1,7 @@
 """config-linux.md, control groups: where the container is, and that limits hold, for the hierarchy at hand."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -141,6 +142,54 @@ def test_pids_limit(runtime, bundle, limit, version, text):
     bundle.config["ociVersion"] = version
     container = runtime.create(resources(bundle, pids={"limit": limit}))
     assert value(container.init, "pids", "pids.max", "pids.max") == text
+
+
+NO_LIMIT = {
+    "pids -1": {"pids": {"limit": -1}},
+    "pids 0 before 1.3": {"pids": {"limit": 0}},
+    "memory -1": {"memory": {"limit": -1, "reservation": -1, "swap": -1}},
+    "kernel memory -1": {"memory": {"kernel": -1, "kernelTCP": -1}},
+    "memory 0": {"memory": {"limit": 0, "swap": 0, "reservation": 0}},
+    "quota -1": {"cpu": {"quota": -1, "period": 50000, "burst": 0, "idle": 0}},
+    "cpu 0": {"cpu": {"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0}},
+    "rate 0": {"blockIO": {"weight": 0, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 0}]}},
+}
+
+
+@pytest.mark.parametrize("kind", NO_LIMIT)
+def test_no_limit_needs_no_controller(runtime, bundle, kind):
+    """Engines write out what they do not limit; a host without the controller does not limit it either."""
+    if kind == "rate 0" and {"io", "blkio"} & controllers().keys():
+        bundle.linux["resources"] = {}  # there the kernel looks for the device
+    else:
+        resources(bundle, **NO_LIMIT[kind])
+    container = runtime.waiting(bundle)
+    runtime.call("update", "--resources", "-", container.id, stdin=json.dumps(bundle.linux["resources"])).ok()
+
+
+@pytest.mark.requires("pids")
+@pytest.mark.parametrize("limit", [-1, 0, 5])
+def test_no_limit_of_tasks_without_the_v1_hierarchy(runtime, bundle, limit):
+    """As on a v1 host whose kernel has no pids controller: only a real limit is an error there."""
+    version, point = controllers()["pids"]
+    if version != 1:
+        pytest.skip("requires the v1 controller pids")
+    view = ["unshare", "--mount", "sh", "-c", f'umount {point} && exec "$@"', "sh"]
+    runtime.command = [*view, *runtime.command]
+    if limit == 5:
+        runtime.refuses(resources(bundle, pids={"limit": limit}), "/linux/resources/pids/limit", "no pids controller")
+    else:
+        runtime.create(resources(bundle, pids={"limit": limit})).delete("--force").ok()
+
+
+@pytest.mark.parametrize(
+    ("controller", "members"),
+    [("pids", {"pids": {"limit": 5}}), ("memory", {"memory": {"limit": 64 * MIB}}), ("cpu", {"cpu": {"quota": 5000}})],
+)
+def test_a_limit_without_its_controller_is_an_error(runtime, bundle, controller, members):
+    if controller in controllers():
+        pytest.skip(f"requires a host without the controller {controller}")
+    runtime.refuses(resources(bundle, **members), f"/linux/resources/{controller}/", "controller")
 
 
 @pytest.mark.requires("pids")

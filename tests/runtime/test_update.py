@@ -3,8 +3,7 @@
 
 import pytest
 
-from tests.helpers_cgroups import fill_cpuset, resources, value
-from tests.helpers_host import hierarchies
+from tests.helpers_cgroups import resources, value
 
 pytestmark = pytest.mark.requires("root")
 MIB = 1 << 20
@@ -93,8 +92,64 @@ def test_update_to_unlimited(runtime, bundle):
     assert value(container.init, "pids", "pids.max", "pids.max") == "max"
 
 
-def test_update_of_nothing(runtime, bundle):
-    runtime.waiting(bundle).call("update").failed("nothing to change")
+@pytest.mark.requires("pids")
+@pytest.mark.parametrize("version", ["1.0.2", "1.2.1", "1.3.0"])
+def test_update_to_zero_tasks_says_what_it_means(runtime, bundle, version):
+    """No limit before 1.3, as in config.json; and the one who types it is told."""
+    bundle.config["ociVersion"] = version
+    container = runtime.waiting(resources(bundle, pids={"limit": 50}))
+    result = runtime.call("update", "--pids-limit", "0", container.id)
+    text = "0" if version == "1.3.0" else "max"
+    assert result.status == 0 and "warning: " in result.err and f"pids.max is {text} now" in result.err, result
+    assert value(container.init, "pids", "pids.max", "pids.max") == text
+    runtime.call("update", "--resources", "-", container.id, stdin='{"pids": {"limit": 0}}').ok()
+
+
+NOTHING = ["{}", '{"memory": {}}', '{"memory": null, "cpu": null, "devices": null}', '{"pids": {"limit": null}}']
+
+
+@pytest.mark.parametrize("manager", ["cgroupfs", "disabled"])
+@pytest.mark.parametrize("text", ["", *NOTHING])
+def test_update_with_nothing_to_do_succeeds(runtime, bundle, text, manager):
+    container = runtime.container(bundle)
+    words = ("--bundle", bundle.args("wait").write(), bundle.id)
+    runtime.call("create", *words, options=("--cgroup-manager", manager), out=container.stdout).ok()
+    if text:
+        runtime.call("update", "--resources", "-", container.id, stdin=text).ok()
+    else:
+        runtime.call("update", container.id).ok()
+
+
+@pytest.mark.requires("memory")
+def test_update_takes_null_as_absent(runtime, bundle):
+    container = runtime.waiting(resources(bundle, memory={"limit": 64 * MIB}))
+    text = '{"devices": null, "memory": {"limit": 33554432, "reservation": null, "swappiness": null}, "cpu": null}'
+    runtime.call("update", "--resources", "-", container.id, stdin=text).ok()
+    assert value(container.init, "memory", "memory.limit_in_bytes", "memory.max") == str(32 * MIB)
+
+
+@pytest.mark.requires("memory")
+@pytest.mark.parametrize(("text", "size"), [("48MiB", 48 * MIB), ("48mb", 48 * MIB), ("0.0625g", 64 * MIB), ("32768 k", 32 * MIB)])
+def test_update_reads_sizes_as_docker_does(runtime, bundle, text, size):
+    container = runtime.waiting(bundle)
+    runtime.call("update", "--memory", text, container.id).ok()
+    assert value(container.init, "memory", "memory.limit_in_bytes", "memory.max") == str(size)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "meant"),
+    [
+        ('{"memry": {"limit": 1}}', "1:11: /memry", "memory"),
+        ('{"memory": {\n"limt": 1}}', "2:9: /memory/limt", "limit"),
+        ('{"linux": {"resources": {}}}', "1:11: /linux", ""),
+        ('{"blockIO": {"weightDevice": [{"major": 1, "minor": 1, "weigt": 2}]}}', ": /blockIO/weightDevice/0/weigt", "weight"),
+    ],
+)
+def test_update_with_an_unknown_member_is_an_error(runtime, bundle, text, place, meant):
+    """Else a limit that is misspelt, or stands in the wrong place, would not be changed, without a word."""
+    container = runtime.waiting(bundle)
+    line = runtime.call("update", "--resources", "-", container.id, stdin=text).failed(place, "unknown member")
+    assert (f'did you mean "{meant}"?' in line) == bool(meant)
 
 
 @pytest.mark.requires("memory")
@@ -109,31 +164,16 @@ def test_wrong_update(runtime, bundle, text):
 @pytest.mark.parametrize("text", ["x", "1.5", "", "9999999999999999999999"])
 def test_wrong_update_option(runtime, bundle, text):
     container = runtime.waiting(bundle)
-    runtime.call("update", "--pids-limit", text, container.id).failed()
+    runtime.call("update", "--pids-limit", text, container.id).failed("--pids-limit")
+
+
+@pytest.mark.parametrize("option", ["--memory", "--cpu-quota", "--cpuset-cpus", "--blkio-weight"])
+def test_empty_update_option_is_a_mistake(runtime, bundle, option):
+    """An unset variable in a script: it must not count as "nothing to do"."""
+    runtime.call("update", option, "", runtime.waiting(bundle).id).failed(option)
 
 
 def test_update_of_stopped(runtime, bundle):
     container = runtime.start(bundle.args("true"))
     container.wait()
     runtime.call("update", "--pids-limit", "9", container.id).failed()
-
-
-@pytest.mark.requires("freezer")
-def test_create_in_a_frozen_cgroup_does_not_hang(runtime, bundle):
-    frozen = []
-    for root in hierarchies():
-        path = root / bundle.id
-        for name, text in (("freezer.state", "FROZEN"), ("cgroup.freeze", "1")):
-            path.mkdir(exist_ok=True)
-            fill_cpuset(path)
-            if (path / name).exists():
-                (path / name).write_text(text)
-                frozen.append((path / name, {"FROZEN": "THAWED", "1": "0"}[text]))
-    try:
-        assert runtime.container(bundle).create(timeout=10).status == 1
-    finally:
-        for file, text in frozen:
-            file.write_text(text)
-        for root in hierarchies():
-            if (root / bundle.id).exists():
-                (root / bundle.id).rmdir()

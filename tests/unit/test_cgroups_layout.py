@@ -126,9 +126,11 @@ def test_the_cgroup_of_a_disabled_manager_does_nothing() -> None:
     with pytest.raises(KernelError, match="freezer"):
         cgroup.freeze()
     cgroup.apply(Resources(devices=(), memory=Memory(limit=-1)))
-    for given, update in ((None, True), (Resources(memory=Memory(limit=4096)), False), (Resources(pids=Pids(limit=9)), False)):
-        with pytest.raises(Error, match="no cgroup"):
-            cgroup.apply(given, update=update)
+    cgroup.apply(Resources(), update=True)
+    for given in (Resources(memory=Memory(limit=4096)), Resources(pids=Pids(limit=9))):
+        for update in (False, True):
+            with pytest.raises(Error, match="no cgroup"):
+                cgroup.apply(given, update=update)
 
 
 @pytest.mark.parametrize("path", ["..", "a/../..", "/.."])

@@ -142,12 +142,20 @@ def test_users_that_are_none(text):
         parse_user(text)
 
 
-@pytest.mark.parametrize(("text", "size"), [("-1", -1), ("64m", 64 << 20), ("1G", 1 << 30), ("12", 12), ("2kb", 2048)])
+SIZES = {
+    **{"-1": -1, "0": 0, "12": 12, "12b": 12, "64m": 64 << 20, "1G": 1 << 30, "2kb": 2048, "1t": 1 << 40, "1p": 1 << 50},
+    **{"64MiB": 64 << 20, "64mib": 64 << 20, "2 GB": 2 << 30, "1.5g": 3 << 29, "0.5k": 512, "1.25KiB": 1280, "1.1k": 1126},
+}
+
+
+@pytest.mark.parametrize(("text", "size"), SIZES.items())
 def test_sizes(text, size):
     assert parse_size(text, "memory") == size
 
 
-@pytest.mark.parametrize("text", ["", "m", "1.5g", "-2", "1x", "9" * 30])
+@pytest.mark.parametrize(
+    "text", ["", "m", "ib", "64i", "64ib", "1.g", ".5g", "1.5.2g", "1,5g", "-2", "-1m", "1x", "1e3", "٣", " 1", "9" * 30, "9p" * 2, "8192p"]
+)
 def test_sizes_that_are_none(text):
     with pytest.raises(UsageError):
         parse_size(text, "memory")
