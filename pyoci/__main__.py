@@ -100,6 +100,8 @@ def find(verb: str) -> "Callable[[cli.Command], int]":
             from pyoci.commands.spec import run
         case "plan":
             from pyoci.commands.plan import run
+        case "features":
+            from pyoci.commands.features import run
         case "version":
             from pyoci.commands.version import run
         case "validate" | "completion":

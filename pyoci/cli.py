@@ -75,8 +75,8 @@ GLOBALS = """\
   --log-format FORMAT            text (default) or json
   --log-level LEVEL              error (default with --log), warning (default without), info or debug
   --debug                        log everything
-  --systemd-cgroup               let systemd make the cgroups
-  --cgroup-manager NAME          cgroupfs (default), systemd or disabled
+  --systemd-cgroup               not supported yet: create and run refuse it
+  --cgroup-manager NAME          cgroupfs (default) or disabled; systemd is not supported yet
   --rootless BOOL                accepted for compatibility
   --criu PATH                    accepted for compatibility
   -v, --version                  print the version
@@ -165,6 +165,9 @@ VERBS = {
         most=-1,
         command=True,
         options=EXEC,
+    ),
+    "features": Verb(
+        summary="print what pyoci can do, as JSON for engines", words="", least=0, most=0
     ),
     "kill": Verb(
         summary="send a signal (default: that of the image, else TERM)",

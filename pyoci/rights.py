@@ -3,11 +3,11 @@
 import posix
 
 from pyoci import native
+from pyoci.config.annotations import KEEP_GROUPS
 from pyoci.config.check import namespace_of
 from pyoci.config.source import Source, warn
 from pyoci.errors import Error
 from pyoci.kernel import is_host_root
-from pyoci.plan.builder import KEEP_GROUPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

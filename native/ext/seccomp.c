@@ -290,6 +290,18 @@ int pyoci_seccomp_known(const char *name)
     return seccomp_syscall_resolve_name(name) != __NR_SCMP_ERROR;
 }
 
+int pyoci_seccomp_arch_known(uint32_t arch)
+{
+    scmp_filter_ctx context = seccomp_init(SCMP_ACT_ALLOW);
+    int err;
+
+    if (context == NULL)
+        return 0;
+    err = seccomp_arch_add(context, arch);
+    seccomp_release(context);
+    return err == 0 || err == -EEXIST;          /* the native one is there */
+}
+
 /* Without a program the kernel complains of the address, but looks at the flags first. */
 int pyoci_seccomp_flag_supported(uint32_t flag)
 {

@@ -41,6 +41,9 @@ int pyoci_seccomp_answers(const char *program, uint32_t length, const char *name
 
 /* Does libseccomp know a system call of this name, on any architecture? */
 int pyoci_seccomp_known(const char *name);
+/* Can a filter of this machine have rules for this architecture (SCMP_ARCH_*), too?  libseccomp must know it, and its
+ * byte order must be the machine's. */
+int pyoci_seccomp_arch_known(uint32_t arch);
 /* Does the kernel take this SECCOMP_FILTER_FLAG_*?  Does it know this action?  seccomp(2) */
 int pyoci_seccomp_flag_supported(uint32_t flag);
 int pyoci_seccomp_action_supported(uint32_t action);

@@ -18,7 +18,7 @@ OFTEN = 10
 def rehearse() -> None:
     """Go from a command line and a text to an encoded plan."""
     cli.parse(["--root", "/r", "run", "--bundle", "/b", "id"])
-    text = codec.dumps(template(rootless=False), indent="  ").encode()
+    text = codec.dumps(template(rootless=False, v2=True), indent="  ").encode()
     config = parse_config(codec.loads(text, "config.json"))
     layout = Layout(mounts={"": "/sys/fs/cgroup"}, own={"": "/"})
     request = Request(id="id", bundle="/b", rootfs="/b/rootfs", extraEnv=["HOME=/"])

@@ -34,6 +34,10 @@ V1_OPTIONS = (
     "seclabel",
 )
 SYSTEMD = "name=systemd"
+NO_SYSTEMD = (
+    "systemd as the cgroup manager (--systemd-cgroup) is not supported yet; let the caller choose cgroupfs:"
+    " SystemdCgroup = false of containerd, cgroup_manager of Podman and CRI-O, native.cgroupdriver of Docker"
+)
 # What mountinfo escapes; the backslash comes last, so that no escape is undone twice.
 ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\"))
 
@@ -195,12 +199,12 @@ def plan_cgroup(cgroups_path: str | None, container_id: str, layout: Layout, man
     Raises:
         ConfigError: the path leaves its hierarchy or is the hierarchy's root.
         KernelError: no cgroup file system is mounted.
-        UsageError: the manager is unknown.
+        UsageError: the manager is unknown, or not there yet.
     """
     if manager == "disabled":
         return Cgroup({})
     if manager != "cgroupfs":
-        raise UsageError(f"unknown cgroup manager {manager!r}")
+        raise UsageError(NO_SYSTEMD if manager == "systemd" else f"unknown cgroup manager {manager!r}")
     if not layout.mounts:
         raise KernelError(
             "looking for the cgroup file systems",

@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.directory import open_root
-from pyoci.errors import Error, Interrupted, UsageError, wrap
+from pyoci.errors import Error, Interrupted, UsageError, printable, wrap
 from pyoci.log import error as error_line
 from pyoci.options import CreateOptions
 from pyoci.state import absolute, write_all
@@ -40,7 +40,7 @@ def cgroup_manager(command: "Command") -> str:
     """Give the name of the cgroup manager."""
     name = str(command.globals["cgroup-manager"])
     if name not in MANAGERS:
-        raise UsageError(f'the cgroup manager is cgroupfs, systemd or disabled, not "{name}"')
+        raise UsageError(f'the cgroup manager is cgroupfs or disabled, not "{printable(name)}"')
     return "systemd" if command.globals["systemd-cgroup"] else name or "cgroupfs"
 
 
@@ -134,3 +134,18 @@ def show(text: str) -> int:
     except OSError as error:
         raise wrap("writing to standard output", error) from error
     return 0
+
+
+def commit() -> str:
+    """Return the commit that pyoci was built from."""
+    from pyoci.native import ffi, lib  # the other verbs that need this file have no use for it
+
+    return ffi.string(lib.pyoci_commit).decode() or "unknown"
+
+
+def libseccomp_version() -> str:
+    """Return the version of libseccomp that compiles the filters."""
+    from pyoci.native import lib
+
+    number = lib.pyoci_seccomp_version()
+    return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"

@@ -1,6 +1,7 @@
 """pyoci kill: send a signal to a container."""
 
 from pyoci.commands.common import chosen, each, state_root
+from pyoci.config.annotations import STOP_SIGNAL
 from pyoci.container import Container
 from pyoci.errors import UsageError
 from pyoci.log import warning
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from pyoci.record import Members
 
 SIGTERM = 15
-STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 
 
 def run(command: "Command") -> int:

@@ -3,7 +3,9 @@
 import posix
 
 from pyoci import codec
+from pyoci.cgroups.layout import detect
 from pyoci.config.tables import NAMESPACES
+from pyoci.config.versions import NEWEST
 from pyoci.errors import Error, wrap
 from pyoci.state import write_all
 
@@ -37,7 +39,8 @@ def run(command: "Command") -> int:
     """
     directory = str(command.options["bundle"]) or "."
     path = str(command.options["file"]) or f"{directory}/config.json"
-    text = codec.dumps(template(rootless=bool(command.options["rootless"])), indent="\t") + "\n"
+    config = template(rootless=bool(command.options["rootless"]), v2=has_v2_alone())
+    text = codec.dumps(config, indent="\t") + "\n"
     try:
         fd = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666)
     except FileExistsError:
@@ -51,9 +54,13 @@ def run(command: "Command") -> int:
     return 0
 
 
-def template(*, rootless: bool) -> "dict[str, Any]":
-    """Give the default configuration: a shell with few capabilities, in namespaces of its own."""
-    namespaces = [{"type": kind} for kind in NAMESPACES if kind not in ("user", "time")]
+def template(*, rootless: bool, v2: bool) -> "dict[str, Any]":
+    """Give the default configuration: a shell with few capabilities, in namespaces of its own.
+
+    v2 says that the host's cgroups are of version 2 alone.  Nothing here asks the host: the build calls this, too.
+    """
+    unwanted = ("user", "time") if v2 else ("user", "time", "cgroup")
+    namespaces = [{"type": kind} for kind in NAMESPACES if kind not in unwanted]
     linux: dict[str, Any] = {
         "resources": {"devices": [{"allow": False, "access": "rwm"}]},
         "namespaces": namespaces,
@@ -68,7 +75,7 @@ def template(*, rootless: bool) -> "dict[str, Any]":
         del linux["resources"]
         mounts = rootless_mounts(mounts)
     return {
-        "ociVersion": "1.2.1",
+        "ociVersion": NEWEST,
         "process": {
             "terminal": True,
             "user": {"uid": 0, "gid": 0},
@@ -84,6 +91,14 @@ def template(*, rootless: bool) -> "dict[str, Any]":
         "mounts": mounts,
         "linux": linux,
     }
+
+
+def has_v2_alone() -> bool:
+    """Return whether the host's cgroups are those of version 2: a cgroup namespace of version 1 is of little use."""
+    try:
+        return detect().mode == "v2"
+    except Error:  # a configuration can be written where no container could run
+        return False
 
 
 def default_mounts() -> "list[dict[str, Any]]":

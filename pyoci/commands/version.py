@@ -3,14 +3,12 @@
 import sys
 
 from pyoci import __version__
-from pyoci.commands.common import show
-from pyoci.native import ffi, lib
+from pyoci.commands.common import commit, libseccomp_version, show
+from pyoci.config.versions import NEWEST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.cli import Command
-
-SPEC_VERSION = "1.3.0"
 
 
 def run(command: "Command") -> int:
@@ -19,12 +17,10 @@ def run(command: "Command") -> int:
     Docker takes the first line with the word "version" for pyoci's, so no other has it.
     """
     del command  # it has nothing to say here
-    number = lib.pyoci_seccomp_version()
-    commit = ffi.string(lib.pyoci_commit).decode() or "unknown"
     form = "static" if getattr(sys, "frozen", False) else "package"
     return show(
-        f"pyoci version {__version__}\ncommit: {commit}\nspec: {SPEC_VERSION}\n"
+        f"pyoci version {__version__}\ncommit: {commit()}\nspec: {NEWEST}\n"
         f"+CGROUPS +SECCOMP +APPARMOR +SELINUX\nform: {form}\n"
         f"python: {'.'.join(map(str, sys.version_info[:3]))}\n"
-        f"libseccomp: {number >> 16}.{number >> 8 & 255}.{number & 255}\n"
+        f"libseccomp: {libseccomp_version()}\n"
     )

@@ -5,6 +5,7 @@ look at the document only: what depends on the host (does a namespace file exist
 map the ids) is found out when the plan is made or executed.
 """
 
+from pyoci.config.annotations import SECCOMP_RECEIVER
 from pyoci.config.check_parts import check_process, check_resources, is_file_name, number_list
 from pyoci.config.readers import HINTS_MAX, did_you_mean, escaped, quote
 from pyoci.config.tables import MEMORY_POLICY_NODES, MOUNT_OPTIONS, SECCOMP_ERRNO_ACTIONS
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 HOST_NAME_MAX = 64  # bytes, sethostname(2)
 INTERFACE_NAME_MAX = 15  # IFNAMSIZ without its NUL
-SECCOMP_RECEIVER = "run.oci.seccomp.receiver"
 
 
 def namespace_of(linux: "Linux", kind: str) -> "Namespace | None":

@@ -1,4 +1,4 @@
-"""What has changed its meaning between two versions of the specification."""
+"""The versions of the specification that pyoci takes, and what has changed its meaning between two of them."""
 
 from pyoci.config.model import Pids
 from pyoci.record import replace
@@ -7,6 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyoci.config.model import Resources
 
+# What features tells: all 1.x.y are taken, and what is newer in a document is ignored as any unknown member.
+OLDEST, NEWEST = "1.0.0", "1.3.0"
 UNLIMITED = -1
 PIDS_ZERO_IS_A_LIMIT = 3
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyoci.plan.steps import Plan
 
 BARRIER_HOOKS, BARRIER_READY = 1, 2
+# Members of linux that are read and checked, and then refused.
+UNSUPPORTED = ("netDevices", "intelRdt", "memoryPolicy")
 
 
 def create(config: "Config", request: Request, facts: Facts) -> "Plan":
@@ -46,14 +48,10 @@ def refuse_unsupported(config: "Config") -> None:
     Raises:
         ConfigError: such a setting is there.
     """
-    linux = config.linux
-    wishes = (
-        ("netDevices", linux.netDevices),
-        ("intelRdt", linux.intelRdt),
-        ("memoryPolicy", linux.memoryPolicy),
-    )
     problems = [
-        Problem(pointer=f"/linux/{name}", message="is not supported yet") for name, wish in wishes if wish
+        Problem(pointer=f"/linux/{name}", message="is not supported yet")
+        for name in UNSUPPORTED
+        if getattr(config.linux, name)
     ]
     if problems:
         raise ConfigError("config.json", problems)

@@ -3,6 +3,7 @@
 The functions beside this file take a Builder, read ``builder.config`` and append steps in order.
 """
 
+from pyoci.config.annotations import KEEP_GROUPS
 from pyoci.plan.steps import Input, Plan, Step, Write
 from pyoci.record import Record
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 MS_REC = 0x4000
 GROUPS_KEEP = 1
-KEEP_GROUPS = "run.oci.keep_original_groups"
 MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE = 1 << 18, 1 << 19, 1 << 20, 1 << 17
 
 

@@ -23,6 +23,7 @@ lib, ffi = native.lib, native.ffi
 EPERM = 1
 SOCK_FILTER_SIZE = 8
 NEW_LISTENER = 8
+OF_LISTENERS = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",)
 NOTIFY = "SCMP_ACT_NOTIFY"
 PASSING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 REFUSES = lib.PYOCI_SECCOMP_REFUSES
@@ -68,6 +69,12 @@ def filter_flags(seccomp: "Seccomp") -> int:
     if NOTIFY in (seccomp.defaultAction, *(rule.action for rule in seccomp.syscalls)):
         flags |= NEW_LISTENER
     return flags
+
+
+def is_supported(flag: str) -> bool:
+    """Return whether this kernel takes a flag, with a listener where it is about one."""
+    listener = NEW_LISTENER if flag in OF_LISTENERS else 0
+    return bool(lib.pyoci_seccomp_flag_supported(SECCOMP_FLAGS[flag] | listener))
 
 
 def tell_unknown(seccomp: "Seccomp") -> None:

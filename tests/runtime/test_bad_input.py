@@ -367,12 +367,15 @@ def test_what_is_not_supported_is_not_ignored(runtime, bundle, member, value):
 def test_systemd_is_not_supported(runtime, bundle):
     bundle.linux["cgroupsPath"] = "system.slice:pyoci:x"
     for option in (("--systemd-cgroup",), ("--cgroup-manager", "systemd")):
-        runtime.call("create", "--bundle", bundle.write(), bundle.id, options=option).failed("systemd")
+        for verb in ("create", "run", "plan"):
+            said = runtime.call(verb, "--bundle", bundle.write(), bundle.id, options=option)
+            said.failed("systemd", "not supported yet", "SystemdCgroup = false")
     assert runtime.entries() == []
 
 
-def test_features_are_not_claimed(runtime):
-    runtime.call("features").failed("features")
+def test_the_help_does_not_promise_systemd(runtime):
+    lines = [line for line in runtime.call("--help").ok().out.splitlines() if "systemd" in line]
+    assert len(lines) == 2 and all("not supported yet" in line for line in lines)
 
 
 def test_all_problems_are_counted(runtime, bundle):
