@@ -256,6 +256,7 @@ int pyoci_tty_raw(int fd, struct pyoci_termios *saved)
         return -errno;
     memcpy(saved->bytes, &settings, sizeof settings);
     cfmakeraw(&settings);
+    settings.c_oflag |= OPOST;
     return result_of(tcsetattr(fd, TCSADRAIN, &settings));
 }
 
@@ -265,6 +266,16 @@ int pyoci_tty_restore(int fd, const struct pyoci_termios *saved)
 
     memcpy(&settings, saved->bytes, sizeof settings);
     return result_of(tcsetattr(fd, TCSADRAIN, &settings));
+}
+
+int pyoci_tty_plain_newlines(int fd)
+{
+    struct termios settings;
+
+    if (tcgetattr(fd, &settings) < 0)
+        return -errno;
+    settings.c_oflag &= ~(tcflag_t)ONLCR;
+    return result_of(tcsetattr(fd, TCSANOW, &settings));
 }
 
 int pyoci_winsize_get(int fd, unsigned short *size)

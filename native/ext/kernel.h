@@ -52,9 +52,11 @@ int pyoci_regex(const char *expression, const char *names, uint32_t count, uint8
 struct pyoci_termios {
     unsigned char bytes[128];
 };
-/* Make a terminal raw, with its old settings in *saved; termios(3). */
+/* Make a terminal raw but for what it does to output, with its old settings in *saved; termios(3). */
 int pyoci_tty_raw(int fd, struct pyoci_termios *saved);
 int pyoci_tty_restore(int fd, const struct pyoci_termios *saved);
+/* From now on the terminal of this master makes no CR LF of a line's end. */
+int pyoci_tty_plain_newlines(int fd);
 /* size: rows, columns. */
 int pyoci_winsize_get(int fd, unsigned short *size);
 int pyoci_winsize_set(int fd, const unsigned short *size);

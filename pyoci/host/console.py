@@ -74,9 +74,14 @@ class Foreground:
         return 128 - status if status < 0 else status
 
     def begin(self, master: int) -> None:
-        """Take up a terminal, before its program runs: give it our size, and make ours raw."""
+        """Take up a terminal, before its program runs: give it our size, and make ours raw.
+
+        A line ends with CR LF only on a terminal, which makes it so itself: what goes into a pipe or a file has none.
+        Whoever has taken a terminal by --console-socket decides that there.
+        """
         if master < 0:
             return
+        native.check(lib.pyoci_tty_plain_newlines(master), "setting up the terminal")
         self._resize(master)
         if posix.isatty(0):
             self.raw = lib.pyoci_tty_raw(0, self.saved) == 0

@@ -194,6 +194,36 @@ def test_foreground(runtime, bundle):
     assert (report["tty"][0]["rows"], report["tty"][0]["columns"]) == (20, 70)
 
 
+@pytest.mark.parametrize("verb", ["run", "exec"])
+@pytest.mark.parametrize("stdin", ["terminal", "nothing"])
+def test_lines_in_a_pipe_end_as_the_program_ends_them(runtime, bundle, verb, stdin):
+    """Only a terminal wants CR LF, and makes it itself: a pipe gets what a program without a terminal would write."""
+    front, slave = pty.openpty()
+    call = {"stdin": slave if stdin == "terminal" else None}
+    lines = [["echo", "one"], ["echo", "two\r"], ["echo", "three"]]
+    if verb == "run":
+        bundle.process["terminal"] = True
+        shown = runtime.run(bundle.args(*lines), **call)
+    else:
+        shown = runtime.waiting(bundle).exec(*lines, options=("--tty",), **call)
+    os.close(slave)
+    os.close(front)
+    assert (shown.status, shown.out) == (0, "one\ntwo\r\nthree\n")
+
+
+def test_our_own_terminal_ends_lines_itself(runtime, bundle):
+    """While it is raw for the keys that are typed."""
+    bundle.process["terminal"] = True
+    runtime.container(bundle)
+    front = Foreground(runtime, "run", "--bundle", bundle.args("wait").write(), bundle.id)
+    assert front.master.read_until("ready").count("\n") == front.master.seen.count(b"\r\n")
+    _, output, _, local = termios.tcgetattr(front.slave)[:4]
+    front.call.send_signal(signal.SIGTERM)
+    front.end(128 + signal.SIGTERM)
+    assert output & termios.OPOST and output & termios.ONLCR
+    assert not local & (termios.ICANON | termios.ECHO | termios.ISIG)
+
+
 def test_foreground_input_resize_and_status(runtime, bundle):
     bundle.process["terminal"] = True
     runtime.container(bundle)
