@@ -47,9 +47,15 @@ def spread(items, count):
 
 
 @pytest.mark.requires("strace")
-@pytest.mark.parametrize("refused", [[], ["exit_group", "exit"]], ids=["", "no exit"])
-def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path, refused):
-    """Also where the container's filter lets no process exit: the stage, which is under it already, ends all the same."""
+@pytest.mark.parametrize("kind", ["", "no exit", pytest.param("user namespace", marks=pytest.mark.requires("userns"))])
+def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path, kind):
+    """Also where the container's filter lets no process exit: the stage, which is under it already, ends all the same.
+
+    And where it takes several processes to come into the container.
+    """
+    refused = ["exit_group", "exit"] if kind == "no exit" else []
+    if kind == "user namespace":
+        bundle.user_namespace()
     if refused:
         rule = {"names": refused, "action": "SCMP_ACT_ERRNO"}
         bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
