@@ -77,6 +77,7 @@ enum op {
     OP_UNSHARE,         /* n: CLONE_NEW* flags */
     OP_TIME_OFFSETS,    /* a: text for timens_offsets, "" for none, or when the parent has written it; then enters
                            time_for_children */
+    OP_SEND_USER,       /* REPORT_FD of this process's user namespace: of a hidden process not even the parent may open it */
     OP_SETSID,
     OP_HOSTNAME,        /* a: name */
     OP_DOMAINNAME,      /* a: name */
@@ -188,7 +189,7 @@ enum barrier {
 enum report_kind {
     REPORT_FAILED,                  /* step, err, detail; text for OP_HOOK */
     REPORT_BARRIER,                 /* detail: enum barrier */
-    REPORT_FD,                      /* a descriptor by SCM_RIGHTS: the console's master */
+    REPORT_FD,                      /* a descriptor by SCM_RIGHTS: the console's master, a user namespace */
     REPORT_CHILD,                   /* a pidfd by SCM_RIGHTS: OP_FORK's child, which carries on */
     REPORT_LISTENER,                /* detail: number of the seccomp listener in the stage's table */
     REPORT_EXECUTING,               /* the gate is open and the hooks have run; end of file now means success */

@@ -23,6 +23,7 @@ step_fn *const step_table[OP_COUNT] = {
     [OP_HELPER_END] = op_helper_end,
     [OP_UNSHARE] = op_unshare,
     [OP_TIME_OFFSETS] = op_time_offsets,
+    [OP_SEND_USER] = op_send_user,
     [OP_SETSID] = op_setsid,
     [OP_HOSTNAME] = op_hostname,
     [OP_DOMAINNAME] = op_domainname,

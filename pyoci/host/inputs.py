@@ -13,7 +13,6 @@ from pyoci.plan.steps import Input, Plan, Step
 CLOEXEC = posix.O_CLOEXEC
 S_IFMT = 0o170000
 NODEV = 4
-CAP_SYS_PTRACE = 19
 
 
 class Inputs:
@@ -143,25 +142,25 @@ def user_namespace(wanted: "Input") -> int:
     uids, gids = ([parse_mapping(text) for text in line.split()] for line in wanted.maps.split("\n"))
     what = "making the user namespace of a mount's id mappings"
     steps = [
-        *([Step(op="OP_DUMPABLE", what=what, numbers={"n": 0})] if may_hide() else []),
+        *([Step(op="OP_DUMPABLE", what=what, numbers={"n": 0})] if posix.geteuid() == 0 else []),
         Step(op="OP_UNSHARE", what=what, origin=wanted.origin, numbers={"n": NAMESPACES["user"]}),
+        Step(op="OP_SEND_USER", what=what, origin=wanted.origin),
         Step(op="OP_BARRIER", what=what, numbers={"a": native.lib.BARRIER_MAPS}),
     ]
     stage = native.Stage.spawn(0, None, 0)
     try:
         stage.send(native.encode(Plan(clone_flags=0, inputs=[], steps=steps)), [])
         report = stage.receive()
-        if report is None or report.kind != native.lib.REPORT_BARRIER:
+        if report is None or report.kind != native.lib.REPORT_FD:
             raise KernelError(what, report.err if report else errno.EPIPE, wanted.origin)
-        idmap.write_maps(stage.pid, uids, gids)
-        return posix.open(f"/proc/{stage.pid}/ns/user", posix.O_RDONLY | CLOEXEC)
+        try:
+            idmap.write_maps(stage.pid, uids, gids)
+        except BaseException:
+            posix.close(report.fd)
+            raise
+        return report.fd
     finally:
         stage.kill()
-
-
-def may_hide() -> bool:
-    """Tell whether we can write id mappings of a process that is hidden, and open its namespaces."""
-    return posix.geteuid() == 0 and bool(native.lib.pyoci_capabilities() >> CAP_SYS_PTRACE & 1)
 
 
 def parse_mapping(text: str) -> IDMapping:

@@ -155,3 +155,10 @@ def test_in_a_race(runtime, box, secret):
         finally:
             attacker.kill()
         assert attacker.stdout.read() == ""
+
+
+@pytest.mark.requires("idmapped_mounts")
+def test_it_is_hidden_from_a_runtime_without_the_right_to_look_too(runtime, box, source):
+    """Which it must not need, then."""
+    runtime.command = ["setpriv", "--bounding-set=-sys_ptrace", "--", *runtime.command]
+    assert runtime.run(mapped(box, source)).status == 0
