@@ -49,11 +49,17 @@ class BuildStatic(Command):
 
 
 def has_static_file() -> bool:
-    """Tell whether the command is the static file."""
+    """Tell whether the command is the static file.
+
+    Raises:
+        SystemExit: it would be, but what it is made of cannot be had.
+    """
     if "editable_wheel" in sys.argv:
         return False
     try:
         executable.needs()
+    except executable.NotFetched as reason:
+        raise SystemExit(f"setup: the static file cannot be made: {reason}") from None
     except executable.NotHere as reason:
         print(f"setup: no static file: {reason}", file=sys.stderr)
         return False

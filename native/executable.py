@@ -59,12 +59,18 @@ WRAPPED = (
 )
 MEMORY = "0x10000000"  # native/static/snapshot.c
 TAIL = NATIVE / "static" / "tail.ld"
+# Modules that native/static/main.c lists and that not every build of CPython has in its library.
+BUILT_IN = {"_struct", "fcntl", "select"}
 MACHINES = ("aarch64", "x86_64")  # native/static/damage.c
 BACKEND = ["-DUSE__THREAD", "-DHAVE_SYNC_SYNCHRONIZE", *ABSENT, "-w"]
 
 
 class NotHere(Exception):
     """The static file cannot be made on this machine; the text says why."""
+
+
+class NotFetched(NotHere):
+    """It could be made, but what it is made of could not be had: a failure to tell, not a property of the machine."""
 
 
 def needed(name: str) -> str:
@@ -81,6 +87,8 @@ def libpython() -> str:
         raise NotHere(f"{platform.machine()} is not a machine it was written for")
     if sys.version_info[:2] not in VERSIONS:
         raise NotHere(f"Python {sys.version_info.major}.{sys.version_info.minor} is not one it was written for")
+    if apart := sorted(BUILT_IN - set(sys.builtin_module_names)):
+        raise NotHere(f"this Python has {', '.join(apart)} in files beside it, not in its library")
     path = Path(sysconfig.get_config_var("LIBPL") or "", sysconfig.get_config_var("LIBRARY") or "")
     if path.suffix != ".a" or not path.is_file():
         raise NotHere("Python's libpython3.x.a is not installed (Debian: libpython3-dev)")
@@ -91,7 +99,7 @@ def backend() -> Path:
     """Give the source of cffi's backend, of the version that wrote the bindings; pip checks its hash."""
     pinned = NATIVE / "static" / "cffi.txt"
     if f"cffi=={cffi.__version__} " not in pinned.read_text():
-        raise NotHere(f"native/static/cffi.txt does not list cffi {cffi.__version__}")
+        raise NotFetched(f"native/static/cffi.txt does not list cffi {cffi.__version__}")
     name = f"cffi-{cffi.__version__}"
     source = PLACE / name / "src" / "c" / "_cffi_backend.c"
     if newer(source, [pinned]):
@@ -99,7 +107,7 @@ def backend() -> Path:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         pip += ["--no-binary", ":all:", "--require-hashes", "-r", str(pinned), "-d", str(PLACE)]
         if subprocess.run(pip, check=False).returncode:
-            raise NotHere(f"the source of cffi {cffi.__version__} could not be fetched")
+            raise NotFetched(f"the source of cffi {cffi.__version__} could not be fetched")
         with tarfile.open(PLACE / f"{name}.tar.gz") as sdist:
             sdist.extractall(PLACE)
         source.touch()

@@ -104,8 +104,10 @@ def find(verb: str) -> "Callable[[cli.Command], int]":
             from pyoci.commands.features import run
         case "version":
             from pyoci.commands.version import run
-        case "validate" | "completion":
-            from pyoci.commands.tool import run
+        case "validate":
+            from pyoci.commands.validate import run
+        case "completion":
+            from pyoci.commands.completion import run
         case _:
             from pyoci.commands.help import run
     return run

@@ -216,12 +216,14 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
     )
 
 
+def clean_copy(directory: Path) -> Path:
+    """Give the tree without what a build leaves in it."""
+    ignored = shutil.ignore_patterns("build", ".git", "*.so", "rootfs", "__pycache__", "*.egg-info", ".*_cache")
+    return Path(shutil.copytree(TREE, directory / "copy", ignore=ignored, symlinks=True))
+
+
 def test_pip_builds_a_wheel(tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    ignored = shutil.ignore_patterns(
-        "build", ".git", "*.so", "rootfs", "__pycache__", "*.egg-info", ".*_cache"
-    )
-    shutil.copytree(TREE, copy, ignore=ignored, symlinks=True)
+    copy = clean_copy(tmp_path)
     source = Path("build", "native", "static", f"cffi-{cffi.__version__}")  # is not to be fetched again
     if (TREE / source).exists():
         shutil.copytree(TREE / source, copy / source)
@@ -255,3 +257,35 @@ def test_pip_builds_a_wheel(tmp_path: Path) -> None:
     tool = [sys.executable, "-m", "pyoci", "validate", "--bundle", TREE / "bundles" / "hello"]
     shown = run(*tool, cwd=tmp_path / "unpacked")
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
+
+
+def test_pip_installs_the_static_file(tmp_path: Path) -> None:
+    """Into a fresh environment, by a build that is isolated: what it needs, pyproject.toml names."""
+    if (TREE / "build" / "pyoci").is_symlink():
+        pytest.skip("requires libpython3.x.a: the build could not make the static file")
+    python = tmp_path / "venv" / "bin" / "python"
+    interpreter = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
+    subprocess.run([interpreter, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", clean_copy(tmp_path)]
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=400, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    pyoci = python.parent / "pyoci"
+    assert pyoci.read_bytes()[:4] == b"\x7fELF"
+    shown = run(pyoci, "--version", env={}, cwd="/")
+    assert shown.returncode == 0 and "\nform: static\n" in shown.stdout
+    for words in (["validate", "--bundle", TREE / "bundles" / "hello"], ["completion", "bash"], ["features"]):
+        shown = run(pyoci, *words, env={}, cwd="/")
+        assert (shown.returncode, shown.stderr) == (0, ""), words
+    shown = run(python, "-m", "pyoci", "--version", cwd="/")
+    assert shown.returncode == 0 and "\nform: package\n" in shown.stdout
+
+
+def test_pip_fails_where_the_static_file_could_be_made_but_for_its_sources(tmp_path: Path) -> None:
+    """Another form than the one that was asked for must not take its place in silence."""
+    if (TREE / "build" / "pyoci").is_symlink():
+        pytest.skip("requires libpython3.x.a: the build could not make the static file")
+    without_index = os.environ | {"PIP_NO_INDEX": "1"}
+    shown = run(sys.executable, "setup.py", "--name", cwd=clean_copy(tmp_path), env=without_index)
+    assert shown.returncode != 0 and shown.stdout == ""
+    last = shown.stderr.splitlines()[-1]
+    assert last.startswith("setup: the static file cannot be made: the source of cffi ") and "fetched" in last

@@ -42,7 +42,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 IMPORT_THE_EXTENSION = {"pyoci.native", "pyoci.codec"}
 # The package whose verbs may use the whole standard library; everything else belongs to the runtime circle.
 TOOL_CIRCLE: str = runpy.run_path(str(TREE / "native" / "freeze.py"))["TOOL_CIRCLE"]
-HAND_OVER = "pyoci.commands.tool"
+HAND_OVER = "pyoci.commands.validate"
 # What native/static/main.c lists for them.
 BUILT_IN = {
     "_struct",

@@ -108,7 +108,7 @@ FORBIDDEN_CALLS = {
     "umask": "belongs to the caller",
 }
 # The static file becomes the launcher for a verb that it lacks.
-ALLOWED_CALLS = {("pyoci.commands.tool", "execve")}
+ALLOWED_CALLS = {("pyoci.commands.validate", "execve")}
 
 
 def called_name(node: ast.Call) -> str:

@@ -1,4 +1,4 @@
-"""The tool circle from the static file: in the package that is installed beside it, or one line on how to get it."""
+"""The tool circle from the static file: in the package that is installed beside it, and what the file does alone."""
 
 import json
 import os
@@ -84,17 +84,38 @@ def test_in_the_tree() -> None:
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("verb", [("validate",), ("completion", "bash")])
-def test_alone_it_says_how_to_get_it(tmp_path: Path, verb: tuple[str, ...]) -> None:
+@pytest.fixture
+def alone(tmp_path: Path) -> Path:
+    """Give the file without anything beside it."""
     (tmp_path / "bin").mkdir()
-    alone = Path(shutil.copy(PYOCI, tmp_path / "bin"))
-    shown = run(alone, *verb)
-    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (1, "", 1)
-    assert shown.stderr.startswith(f"pyoci: {verb[0]} needs pyoci's Python package")
-    assert "make install" in shown.stderr and f"python3 -m pyoci {verb[0]}" in shown.stderr
-    shown = run(alone, verb[0], "--help")
-    assert (shown.returncode, shown.stderr) == (0, ""), "its help is known to the file"
-    assert run(alone, verb[0], "--nonsense").stderr == f"pyoci: {verb[0]}: unknown option --nonsense\n"
+    return Path(shutil.copy(PYOCI, tmp_path / "bin"))
+
+
+def test_alone_it_validates(alone: Path, wrong: Path) -> None:
+    """What create refuses it knows itself; what only the schema knows it does not."""
+    shown = run(alone, "validate", "--config", wrong, env={})
+    assert (shown.returncode, shown.stderr) == (1, "")
+    assert [told.split(":")[0] for told in said(shown)] == ["/hostname"]
+    many = {"ociVersion": "1.3.0", "root": {"path": "r"}, "process": {"cwd": "x", "args": ["a"], "user": {"uid": 0}}}
+    wrong.write_text(json.dumps(many | {"domainname": None, "hooks": {"prestart": [{"path": "relative"}]}}))
+    shown = run(alone, "validate", "--format", "json", "--config", wrong, env={})
+    found = json.loads(shown.stdout)
+    assert [(each["severity"], each["pointer"]) for each in found] == [
+        ("error", "/process/cwd"),
+        ("warning", "/process/user/gid"),
+        ("warning", "/domainname"),
+        ("error", "/hooks/prestart/0/path"),
+    ]
+    shown = run(alone, "validate", "--bundle", TREE / "bundles" / "hello", env={})
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
+    assert run(alone, "validate", "--nonsense").stderr == "pyoci: validate: unknown option --nonsense\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_alone_it_completes(alone: Path, shell: str) -> None:
+    shown = run(alone, "completion", shell, env={})
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == run(sys.executable, "-m", "pyoci", "completion", shell, cwd=TREE).stdout
 
 
 @pytest.mark.parametrize("spoiled", ["libexec", "libexec/pyoci", "lib/pyoci", "lib/pyoci/pyoci/tools/validate.py", "."])

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from pyoci import cli
+from pyoci.commands import completion
 from pyoci.errors import UsageError
-from pyoci.tools import completion
 
 
 def script(shell: str, capfd: pytest.CaptureFixture[str]) -> str:

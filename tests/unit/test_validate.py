@@ -1,5 +1,7 @@
 """pyoci validate: what create would refuse, and what it would ignore, each with its place."""
 
+import ast
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -7,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from pyoci import cli
+from pyoci.commands import validate as verb
+from pyoci.config import findings
 from pyoci.tools import opinion, schema, validate
 
 GOOD = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}}
@@ -19,7 +23,7 @@ def examined(document: object) -> "list[tuple[str, str, str]]":
 
 
 def run(*words: str) -> int:
-    return validate.run(cli.parse(["validate", *words]))
+    return verb.run(cli.parse(["validate", *words]))
 
 
 def unknown(hint: str = "") -> str:
@@ -169,3 +173,22 @@ def test_only_the_first_unknown_members_are_compared(monkeypatch):
     monkeypatch.setattr(schema, "did_you_mean", lambda name, known: compared.append(name) if known else "")
     found = list(schema.unknown_members({f"unknown{number}": 1 for number in range(1000)}, schema.load()))
     assert len(found) == 1000 and len(compared) == 20
+
+
+@pytest.mark.parametrize(
+    "document",
+    [GOOD, {}, [], {"hostname": 7, "root": {"path": 1}}, GOOD | {"process": {"cwd": "x", "args": [], "user": {"uid": 0}}}],
+)
+def test_the_file_alone_says_what_create_refuses_and_reads_leniently(document):
+    """Not less than the whole says, but for what the schema knows."""
+    text = json.dumps(document).encode()
+    whole = [each for each in validate.examine(text, "c") if "schema" not in each.message and "specification" not in each.message]
+    assert verb.examine(text, "c") == whole
+
+
+def test_the_file_alone_makes_no_set_or_dict_of_names():
+    """Whoever writes a document chooses its names, see pyoci.record.Members."""
+    for module in (findings, verb):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            assert not isinstance(node, (ast.Set, ast.SetComp)), node.lineno
+            assert not isinstance(node, ast.DictComp) or node.lineno and "_fields" in ast.unparse(node), node.lineno

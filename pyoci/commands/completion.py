@@ -1,11 +1,10 @@
 """pyoci completion: scripts for shells, made from the tables of pyoci.cli."""
 
-from typing import TYPE_CHECKING
-
 from pyoci import cli
 from pyoci.commands.common import show
 from pyoci.errors import UsageError, printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -85,7 +84,7 @@ def dashed(name: str) -> str:
     return f"-{name}" if len(name) == 1 else f"--{name}"
 
 
-def first_words(verb: cli.Verb) -> list[str]:
+def first_words(verb: cli.Verb) -> "list[str]":
     """Give what the first word of a verb can be: ID for a container that is there."""
     word = verb.words.partition(" ")[0]
     if "ID" in word:
