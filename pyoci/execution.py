@@ -122,9 +122,9 @@ class Execution:
         Raises:
             StateError: a process would stand still in it.
         """
-        cgroup = self.container.cgroup()
-        for path in self.options.cgroup:
-            cgroup = cgroup.sub(path.rpartition(":")[2])
+        cgroup, given = self.container.cgroup(), self.options.cgroup
+        for controllers, path in cgroup_options(given):
+            cgroup = cgroup.sub(path, controllers)
         if not self.options.ignore_paused:
             cgroup.require_thawed()
         elif cgroup.frozen():  # who is born in a frozen cgroup keeps its parent waiting, whatever signal comes
@@ -325,6 +325,25 @@ def source_of(options: "ExecOptions", config: Source, process_text: "Callable[[]
     if options.process:
         parts = [*parts[: int(options.tty)], ("/process", Source(options.process, process_text, "/process"))]
     return Parts(parts, config)
+
+
+def cgroup_options(given: "list[str]") -> "list[tuple[list[str], str]]":
+    """Read ``[CONTROLLER[,CONTROLLER]:]PATH`` into controllers, none for all, and the path.
+
+    Raises:
+        UsageError: a hierarchy is given twice, or some only beside all.
+    """
+    found: list[tuple[list[str], str]] = []
+    for text in given:
+        names, colon, path = text.partition(":")
+        if not colon and len(given) > 1:
+            raise UsageError(f"--cgroup {ascii(text)} names no controller, and is not the only one")
+        found.append((names.split(",") if colon else [], path if colon else text))
+    listed = sorted([name for names, _ in found for name in names])
+    for name, following in zip(listed, listed[1:], strict=False):
+        if name == following:
+            raise UsageError(f"--cgroup: the controller {ascii(name)} is given twice")
+    return found
 
 
 def pin(pid: int, cpus: str, field: str) -> None:

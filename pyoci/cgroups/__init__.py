@@ -5,6 +5,7 @@
     v1 v2     the values for the files; devices holds the device rules
     entry     how a process comes in
     freezer   how all of them are stopped
+    writes    one value for one file, and why the kernel refuses it
     files     reading, writing, making and removing in a cgroup file system
 
 A Cgroup is the same cgroup in every hierarchy of the host.  Verbs after create rebuild it from the state
@@ -32,7 +33,7 @@ from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from pyoci.config.model import Resources
@@ -227,16 +228,23 @@ class Cgroup:
             if not (entered and not key):
                 _move(pid, directory)
 
-    def sub(self, path: str) -> "Cgroup":
+    def sub(self, path: str, controllers: "Sequence[str]" = ()) -> "Cgroup":
         """Give a cgroup below this one, for processes that ``exec --cgroup`` puts there; it must exist.
 
+        With controllers only in their hierarchies of v1, and in the others this one.
+
         Raises:
-            Error: the path leads out of this cgroup.
+            Error: the path leads out of this cgroup, or it is not in a hierarchy of such a controller.
         """
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." in parts:
             raise Error(f"the cgroup {path!r} is not below the container's")
-        return Cgroup({key: "/".join((base, *parts)) for key, base in self._paths.items()}, explicit=True)
+        unknown = [name for name in controllers if not name or name not in self._paths]
+        if unknown:
+            raise Error(f"the container is in no cgroup v1 hierarchy of the controller {unknown[0]!r}")
+        bases = {self._paths[name] for name in controllers} or {*self._paths.values()}
+        below = {key: "/".join((base, *parts)) for key, base in self._paths.items() if base in bases}
+        return Cgroup({**self._paths, **below}, explicit=True)
 
     def existing(self) -> "Cgroup":
         """Give the same cgroup as one that was there before: nobody is born in it, processes are moved to it."""

@@ -8,34 +8,16 @@ import posix
 import select
 import time
 
-from pyoci.errors import KernelError, wrap
-from pyoci.record import Record
+from pyoci.errors import wrap
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
 O_READ = posix.O_RDONLY | posix.O_CLOEXEC
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
 O_WRITE = posix.O_WRONLY | posix.O_CLOEXEC
-
-
-class Write(Record):
-    """One value for one file of a cgroup.
-
-    controller is the one that owns the file, pointer the JSON pointer of the setting.  tolerated lists
-    errnos that mean "nothing to do here"; instead is written when the kernel does not have the file;
-    postponed marks values that depend on one another: refused with EINVAL, they are tried again at the end.
-    """
-
-    controller: str
-    file: str
-    value: str
-    pointer: str
-    tolerated: "tuple[int, ...]" = ()
-    instead: "Write | None" = None
-    postponed: bool = False
 
 
 def read(path: str) -> str:
@@ -67,59 +49,6 @@ def write(path: str, value: str) -> None:
         posix.write(fd, value.encode("utf-8", "surrogateescape"))
     finally:
         posix.close(fd)
-
-
-def perform(writes: "Sequence[Write]", directory_of: "Callable[[str], str | None]") -> None:
-    """Write all values in order; directory_of gives the directory for a controller.
-
-    Raises:
-        KernelError: the kernel refused a value, or does not have the controller or the file.
-    """
-    again = [one for one in writes if _perform(one, directory_of, one.postponed)]
-    for one in again:
-        _perform(one, directory_of, postpone=False)
-
-
-def _perform(one: Write, directory_of: "Callable[[str], str | None]", postpone: bool) -> bool:
-    """Write one value; True when it must be tried again later."""
-    directory = directory_of(one.controller)
-    if directory is None:
-        if errno.ENOENT in one.tolerated:
-            return False
-        raise KernelError(
-            f"setting {one.file} to {shown(one.value)}",
-            errno.ENOENT,
-            one.pointer,
-            f"the host has no {one.controller} controller in use",
-        )
-    try:
-        write(f"{directory}/{one.file}", one.value)
-    except OSError as error:
-        if error.errno == errno.ENOENT and one.instead is not None:
-            return _perform(one.instead, directory_of, postpone)
-        if postpone and error.errno == errno.EINVAL:
-            return True
-        if error.errno not in one.tolerated:
-            raise wrap(
-                f"setting {directory}/{one.file} to {shown(one.value)}",
-                error,
-                one.pointer,
-                _hint(one, error.errno),
-            ) from error
-    return False
-
-
-def shown(value: str) -> str:
-    """Give a value as it appears in a one-line message."""
-    return repr(value) if not value or "\n" in value else value
-
-
-def _hint(one: Write, number: int | None) -> str:
-    if number == errno.ENOENT:
-        return f"the {one.controller} controller of this kernel has no such file here, or is not enabled"
-    if number == errno.EBUSY and one.controller == "memory":
-        return "more memory than that is in use"
-    return ""
 
 
 def make_directories(path: str, root: str, journal: "Callable[[str], None]") -> "list[str]":

@@ -8,7 +8,8 @@ import errno
 import posix
 
 from pyoci.cgroups import devices, v2
-from pyoci.cgroups.files import Write, perform, read, read_or
+from pyoci.cgroups.files import read, read_or
+from pyoci.cgroups.writes import Write, perform
 from pyoci.config.model import Resources
 from pyoci.errors import ConfigError, KernelError, Problem, wrap
 from pyoci.kernel import is_host_root

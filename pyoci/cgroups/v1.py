@@ -7,8 +7,8 @@ error.
 
 import errno
 
-from pyoci.cgroups.files import Write
 from pyoci.cgroups.v2 import RESOURCES, rdma
+from pyoci.cgroups.writes import Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

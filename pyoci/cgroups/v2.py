@@ -8,7 +8,7 @@ controller gives, too: there it is no error.
 
 import errno
 
-from pyoci.cgroups.files import Write
+from pyoci.cgroups.writes import Write
 from pyoci.errors import ConfigError, Problem
 
 TYPE_CHECKING = False
@@ -313,6 +313,10 @@ def unified(resources: "Resources") -> "list[Write]":
         if not file or "/" in file or file in (".", ".."):
             raise unconvertible(
                 f"/unified/{escape(file)}", "the key must be the name of a file in the cgroup"
+            )
+        if "." not in file.strip("."):
+            raise unconvertible(
+                f"/unified/{escape(file)}", "the key must begin with a controller and a dot, as memory.high does"
             )
         found += [
             Write(

@@ -2,8 +2,8 @@
 
 On v2 a cgroup2 file system; on v1 (and hybrid, whose controllers are v1) a tmpfs with one directory a
 hierarchy.  A cgroup namespace makes the container's own cgroup the root of what is mounted; without one
-the v1 form binds the container's directories, and a user namespace, which may not mount the host's
-hierarchy, gets the host's directory bound.
+the v1 form binds the container's directories (a hierarchy where it has no cgroup is not there), and a user
+namespace, which may not mount the host's hierarchy of v2, gets the host's directory bound.
 """
 
 from pyoci.plan.readonly import RDONLY, later
@@ -19,10 +19,10 @@ NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 
 
 def _hierarchies(builder: "Builder") -> "dict[str, list[str]]":
-    """Group the v1 controllers by their mount point."""
+    """Group the v1 controllers by their mount point, those that are mounted or of which a cgroup is bound."""
     points: dict[str, list[str]] = {}
     for key, point in builder.facts.layout.mounts.items():
-        if key:
+        if key and ("cgroup" in builder.new or key in builder.request.cgroupPaths):
             points.setdefault(point, []).append(key)
     return points
 
@@ -37,7 +37,7 @@ def open_sources(builder: "Builder", index: int) -> None:
     if _is_v1(builder):
         if "cgroup" not in builder.new:
             for point, keys in _hierarchies(builder).items():
-                source = builder.request.cgroupPaths.get(keys[0], point)
+                source = builder.request.cgroupPaths[keys[0]]
                 open_source(builder, f"mount {index} {point}", source, origin)
     elif _binds_v2(builder):
         open_source(

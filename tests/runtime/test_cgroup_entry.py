@@ -289,3 +289,67 @@ def test_exec_at_the_limit_of_tasks_says_so(runtime, bundle, limit, above):
     container.exec("true").failed(f"{directory} may have {limit} tasks at most (pids.max)", "EAGAIN", status=255)
     container.delete("--force").ok()
     remove([root / bundle.id for root in hierarchies()])
+
+
+@pytest.fixture
+def below(runtime, bundle):
+    """A waiting container with a cgroup "below" its own in every hierarchy."""
+    container = runtime.waiting(bundle)
+    for path in set(membership(container.init).values()):
+        (path / "below").mkdir()
+        fill_cpuset(path / "below")
+    return container
+
+
+def places(container, *options):
+    """Name of the cgroup in each hierarchy of a process that exec has started."""
+    file = container.bundle.path / "pid"
+    process = {**container.bundle.process, "args": [PROBE, "wait"]}
+    container.exec_process(process, "--detach", "--pid-file", file, *options).ok()
+    found = {key: path.name for key, path in membership(int(file.read_text())).items()}
+    os.kill(int(file.read_text()), signal.SIGKILL)
+    return found
+
+
+def test_exec_into_a_cgroup_below(below):
+    assert set(places(below, "--cgroup", "below").values()) == {"below"}
+    assert set(places(below, "--cgroup", "/below/").values()) == {"below"}
+
+
+@pytest.mark.requires("memory", "pids")
+def test_exec_into_a_cgroup_below_of_one_controller(below):
+    if controllers()["pids"][0] == 2:
+        below.exec("true", options=("--cgroup", "pids:below")).failed("no cgroup v1 hierarchy", "pids", status=255)
+        return
+    found = places(below, "--cgroup", "pids,memory:below")
+    assert {key for key, name in found.items() if name == "below"} == {"pids", "memory"}
+    found = places(below, "--cgroup", "memory:/", "--cgroup", "pids:below")
+    assert {key for key, name in found.items() if name == "below"} == {"pids"}
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [(["nosuch:below"], "nosuch"), ([":below"], "''"), (["a", "b"], "no controller"), (["memory:a", "memory:b"], "twice"), (["../x"], "below")],
+)
+def test_wrong_cgroup_of_exec(below, options, word):
+    words = [word for option in options for word in ("--cgroup", option)]
+    below.exec("true", options=tuple(words)).failed(word, status=255)
+
+
+@pytest.mark.requires("freezer")
+@pytest.mark.parametrize("words", [("delete", "--force", "ID"), ("kill", "ID", "KILL"), ("kill", "--all", "ID", "KILL")])
+@pytest.mark.parametrize("own_pids", [True, False], ids=["own pids", "shared pids"])
+def test_a_container_that_has_frozen_itself_can_be_killed(runtime, bundle, words, own_pids):
+    """In a cgroup below its own: SIGKILL does not end what the freezer of v1 holds, and a thaw above does not reach it."""
+    if not own_pids:
+        bundle.without_namespace("pid")
+    container = runtime.waiting(bundle, before=("spawn",))
+    for file, frozen, _ in freezers(f"{bundle.id}"):
+        inner = file.parent / "frozen"
+        inner.mkdir()
+        (inner / "cgroup.procs").write_text(str(container.init))
+        (inner / file.name).write_text(frozen)
+    runtime.call(*[bundle.id if word == "ID" else word for word in words], meanwhile=reap).ok()
+    if words[0] == "kill":
+        container.wait()
+        container.delete().ok()

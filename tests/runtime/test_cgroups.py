@@ -325,3 +325,34 @@ def test_device_rule_for_one_access(runtime, bundle):
     assert made["errno"] == 0
     assert reading["errno"] != errno.EPERM
     assert writing["errno"] == errno.EPERM
+
+
+# ---- what is refused, and what is said then
+
+
+@pytest.mark.requires("cgroup_v2_mounted")
+@pytest.mark.parametrize("name", ["memory", "pids", "cgroup", "max", "memory."])
+def test_a_unified_key_without_a_dot_is_no_file(runtime, bundle, name):
+    """Not "an unavailable controller": there may well be one of this name."""
+    runtime.refuses(resources(bundle, unified={name: "1"}), f"/linux/resources/unified/{name}: the key must begin with")
+
+
+REFUSED = [
+    ("cpu", {"quota": 10}, "quota", "at least 1000 microseconds"),
+    ("cpu", {"quota": 5000, "period": 999}, "", "a period has 1000 to 1000000 microseconds"),
+    ("cpu", {"quota": 5000, "period": 1000001}, "", "a period has 1000 to 1000000 microseconds"),
+    ("cpuset", {"cpus": "8190"}, "cpus", "the CPUs that can be used here are "),
+    ("cpuset", {"mems": "1000"}, "mems", "the memory nodes that can be used here are 0"),
+]
+
+
+@pytest.mark.parametrize(("controller", "cpu", "member", "words"), REFUSED)
+def test_what_the_kernel_refuses_is_told_with_the_range(runtime, bundle, controller, cpu, member, words):
+    if controller not in controllers():
+        pytest.skip(f"requires {controller}: no {controller} controller in any cgroup hierarchy")
+    runtime.refuses(resources(bundle, cpu=cpu), f"/linux/resources/cpu/{member}", words)
+
+
+@pytest.mark.requires("pids")
+def test_too_many_tasks_are_told_with_the_range(runtime, bundle):
+    runtime.refuses(resources(bundle, pids={"limit": 4194305}), "/linux/resources/pids/limit", "at most 4194304 tasks")

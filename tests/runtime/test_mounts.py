@@ -327,6 +327,16 @@ def test_cgroup1(runtime, bundle):
     assert memory.root.endswith(bundle.id) or memory.root == "/", "the container sees its own part only"
 
 
+@pytest.mark.requires("cgroup_v1")
+@pytest.mark.parametrize("option", ["ro", "rw"])
+def test_without_a_cgroup_nothing_of_the_hosts_is_bound(runtime, bundle, option):
+    """A container without cgroups, or with one in some hierarchies only, must not get the host's own in their place."""
+    bundle.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=["nosuid", "noexec", "nodev", option])
+    report = runtime.report(bundle, options=("--cgroup-manager", "disabled"))
+    below = [m for m in mounts_of(report["mountinfo"]) if m.point.startswith("/sys/fs/cgroup")]
+    assert [(m.point, m.type) for m in below] == [("/sys/fs/cgroup", "tmpfs")]
+
+
 def test_propagation_of_a_cgroup_mount(runtime, bundle):
     bundle.mount("/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro", "unbindable"])
     assert at(runtime.report(bundle), "/sys/fs/cgroup").propagation == {"unbindable"}

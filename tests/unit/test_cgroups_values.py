@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from pyoci.cgroups import limits, v1, v2
-from pyoci.cgroups.files import Write
+from pyoci.cgroups.writes import Write
 from pyoci.config.model import (
     CPU,
     BlockIO,

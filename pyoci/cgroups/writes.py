@@ -1,0 +1,123 @@
+"""Values for the files of a cgroup, and what is said when the kernel refuses one."""
+
+import errno
+
+from pyoci.cgroups.files import read_or, write
+from pyoci.errors import KernelError, wrap
+from pyoci.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PERIOD = "a period has 1000 to 1000000 microseconds"
+QUOTA = "a quota has at least 1000 microseconds (-1: unlimited), and is no larger share of its period than one above it"
+BURST = "a burst is no longer than the quota, and there is none without a quota"
+REALTIME = "the realtime runtime is no longer than its period (-1: unlimited), and no larger a share than one above it"
+TOGETHER = "the limit of memory and swap together must not be less than that of memory"
+# What the kernel takes, by file, where it answers EINVAL to the rest.
+RANGES = {
+    "cpu.cfs_period_us": PERIOD,
+    "cpu.cfs_quota_us": QUOTA,
+    "cpu.cfs_burst_us": BURST,
+    "cpu.rt_period_us": REALTIME,
+    "cpu.rt_runtime_us": REALTIME,
+    "cpu.max": f"{QUOTA}; {PERIOD}",
+    "cpu.max.burst": BURST,
+    "memory.limit_in_bytes": TOGETHER,
+    "memory.memsw.limit_in_bytes": TOGETHER,
+    "pids.max": "at most 4194304 tasks are possible",
+    "blkio.weight": "a weight is 10 to 1000",
+    "blkio.weight_device": "a weight is 10 to 1000",
+    "blkio.leaf_weight": "a weight is 10 to 1000",
+    "blkio.leaf_weight_device": "a weight is 10 to 1000",
+    "blkio.bfq.weight": "a weight is 1 to 1000",
+    "io.bfq.weight": "a weight is 1 to 1000",
+    "io.weight": "a weight is 10 to 1000",
+}
+# For CPUs and memory nodes the answers differ: not on this machine, not in the cgroup above, not well formed.
+NOT_AVAILABLE = (errno.EINVAL, errno.ERANGE, errno.EACCES, errno.ENOSPC, errno.ENODEV)
+AVAILABLE = {
+    "cpuset.cpus": ("CPUs", ("cpuset.cpus.effective", "cpuset.effective_cpus")),
+    "cpuset.mems": ("memory nodes", ("cpuset.mems.effective", "cpuset.effective_mems")),
+}
+
+
+class Write(Record):
+    """One value for one file of a cgroup.
+
+    controller is the one that owns the file, pointer the JSON pointer of the setting.  tolerated lists
+    errnos that mean "nothing to do here"; instead is written when the kernel does not have the file;
+    postponed marks values that depend on one another: refused with EINVAL, they are tried again at the end.
+    """
+
+    controller: str
+    file: str
+    value: str
+    pointer: str
+    tolerated: "tuple[int, ...]" = ()
+    instead: "Write | None" = None
+    postponed: bool = False
+
+
+def perform(writes: "Sequence[Write]", directory_of: "Callable[[str], str | None]") -> None:
+    """Write all values in order; directory_of gives the directory for a controller.
+
+    Raises:
+        KernelError: the kernel refused a value, or does not have the controller or the file.
+    """
+    again = [one for one in writes if _perform(one, directory_of, one.postponed)]
+    for one in again:
+        _perform(one, directory_of, postpone=False)
+
+
+def _perform(one: Write, directory_of: "Callable[[str], str | None]", postpone: bool) -> bool:
+    """Write one value; True when it must be tried again later."""
+    directory = directory_of(one.controller)
+    if directory is None:
+        if errno.ENOENT in one.tolerated:
+            return False
+        raise KernelError(
+            f"setting {one.file} to {shown(one.value)}",
+            errno.ENOENT,
+            one.pointer,
+            f"the host has no {one.controller} controller in use",
+        )
+    try:
+        write(f"{directory}/{one.file}", one.value)
+    except OSError as error:
+        if error.errno == errno.ENOENT and one.instead is not None:
+            return _perform(one.instead, directory_of, postpone)
+        if postpone and error.errno == errno.EINVAL:
+            return True
+        if error.errno not in one.tolerated:
+            raise wrap(
+                f"setting {directory}/{one.file} to {shown(one.value)}",
+                error,
+                one.pointer,
+                _hint(one, error.errno, directory),
+            ) from error
+    return False
+
+
+def shown(value: str) -> str:
+    """Give a value as it appears in a one-line message."""
+    return repr(value) if not value or "\n" in value else value
+
+
+def _hint(one: Write, number: int | None, directory: str) -> str:
+    if number == errno.ENOENT:
+        return f"the {one.controller} controller of this kernel has no such file here, or is not enabled"
+    if number == errno.EBUSY and one.controller == "memory":
+        return "more memory than that is in use"
+    if number in NOT_AVAILABLE and one.file in AVAILABLE:
+        return _available(one.file, directory)
+    return RANGES.get(one.file, "") if number in (errno.EINVAL, errno.ERANGE) else ""
+
+
+def _available(file: str, directory: str) -> str:
+    """Say which CPUs or memory nodes can be used: those of the cgroup above."""
+    kind, names = AVAILABLE[file]
+    above = directory.rpartition("/")[0]
+    usable = next((text for name in names if (text := read_or(f"{above}/{name}", "").strip())), "")
+    return f"the {kind} that can be used here are {usable}" if usable else ""
