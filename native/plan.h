@@ -193,6 +193,8 @@ enum report_kind {
     REPORT_CHILD,                   /* a pidfd by SCM_RIGHTS: OP_FORK's child, which carries on */
     REPORT_LISTENER,                /* detail: number of the seccomp listener in the stage's table */
     REPORT_EXECUTING,               /* the gate is open and the hooks have run; end of file now means success */
+    REPORT_STEP,                    /* of a traced stage, after a step; detail: how long it took, in microseconds; text: what
+                                       a hook has printed */
     REPORT_WARNING                  /* a control that is not applied, which is no failure.  Of OP_CAPABILITIES: detail:
                                        enum detail; text: those that are missing.  Of others: err says why */
 };

@@ -14,6 +14,7 @@ from pyoci import codec, native
 from pyoci.cgroups import from_state, oom
 from pyoci.directory import Directory
 from pyoci.errors import Error, HookError, NoContainerError, StateError, wrap
+from pyoci.host.conversation import tell_step
 from pyoci.kernel import require_procfs, require_version
 from pyoci.options import check_id
 from pyoci.remains import break_lock, half_made
@@ -258,6 +259,8 @@ class Container:
                     break
                 if report.kind == lib.REPORT_FAILED:
                     raise native.failure(report, self.directory.step(report.step))
+                if report.kind == lib.REPORT_STEP:
+                    tell_step(report, self.directory.step(report.step))
                 executing = executing or report.kind == lib.REPORT_EXECUTING
         finally:
             posix.close(reports)

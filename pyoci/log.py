@@ -2,7 +2,7 @@
 
 The callers read the file as JSON lines (containerd) or as one JSON value (Podman), so nothing but errors is
 written to it unless --debug or --log-level asks; every record is one write(2), because processes share the file.
-Without a file the user sees warnings, too.
+Without a file all records go to standard error, warnings among them, as JSON if that is asked for.
 """
 
 import posix
@@ -20,7 +20,7 @@ class Log:
     """The log of this process; open() is called once, as early as the options are known."""
 
     def __init__(self) -> None:
-        """Write nowhere but to standard error."""
+        """Write to standard error, until open() knows better."""
         self.fd = -1
         self.json = False
         self.level = 0
@@ -29,12 +29,15 @@ class Log:
         """Open the file ("" for none); form is text or json, level one of LEVELS or "".
 
         Raises:
-            UsageError: form or level is none of these.
+            UsageError: form or level is none of these, or the file is something else, as in ``journald:ID``.
             KernelError: the file cannot be opened.
         """
         self.json = form == "json"
-        if path.startswith("file:"):
-            path = path[5:]
+        scheme, colon, rest = path.partition(":")
+        if colon and scheme == "file":
+            path = rest
+        elif colon and scheme.isalnum():
+            raise UsageError(f'the log is a file; "{scheme}:" is not supported')
         if path:
             flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY
             try:
@@ -50,18 +53,21 @@ class Log:
 
     def wants(self, level: str) -> bool:
         """Tell whether records of this level are kept."""
-        return self.fd >= 0 and LEVELS.index(level) <= self.level
+        return LEVELS.index(level) <= self.level
 
     def record(self, level: str, message: str) -> None:
-        """Add one record to the file, if there is one and the level is wanted."""
+        """Add one record to the file, or to standard error where there is none, if the level is wanted."""
         if not self.wants(level):
+            return
+        if self.fd < 0 and not self.json:
+            tell(message if level == "error" else f"{level}: {message}")
             return
         when = f"{utc(int(time.time()))}Z"
         if self.json:
             line = codec.dumps({"level": level, "msg": message, "time": when})
         else:
             line = f"time={codec.dumps(when)} level={level} msg={codec.dumps(message)}"
-        write_quietly(self.fd, line + "\n")
+        write_quietly(self.fd if self.fd >= 0 else 2, line + "\n")
 
 
 log = Log()
@@ -71,7 +77,8 @@ def error(message: str) -> None:
     """Tell the user, and the caller through the log."""
     message = one_line(message)
     log.record("error", message)
-    write_quietly(2, f"pyoci: {message}\n")
+    if log.fd >= 0:
+        tell(message)
 
 
 def warning(message: str) -> None:
@@ -79,10 +86,7 @@ def warning(message: str) -> None:
 
     Where there is a log they stay off standard error: that is the container's own, or read as part of the output.
     """
-    message = one_line(message)
-    log.record("warning", message)
-    if log.level >= 1 and log.fd < 0:
-        write_quietly(2, f"pyoci: warning: {message}\n")
+    log.record("warning", one_line(message))
 
 
 def info(message: str) -> None:
@@ -92,12 +96,18 @@ def info(message: str) -> None:
 
 def debug(message: str) -> None:
     """Note a detail for whoever debugs."""
-    log.record("debug", message)
+    if log.wants("debug"):
+        log.record("debug", one_line(message))
 
 
 def one_line(message: str) -> str:
     """Make one line of a message that is not too long for who reads it."""
     return printable(message if len(message) <= MESSAGE_MAX else message[:MESSAGE_MAX] + "…")
+
+
+def tell(message: str) -> None:
+    """Write a message for the user."""
+    write_quietly(2, f"pyoci: {message}\n")
 
 
 def write_quietly(fd: int, text: str) -> None:

@@ -159,12 +159,15 @@ class Stage:
         check(pid, "starting the stage in its namespaces")
         return cls(pid, pidfd[0], channel[0])
 
-    def send(self, plan: bytes, inputs: "list[int]") -> None:
-        """Hand over the encoded plan and the descriptors of its inputs, which stay open here."""
+    def send(self, plan: bytes, inputs: "list[int]", *, traced: bool = False) -> None:
+        """Hand over the encoded plan and the descriptors of its inputs, which stay open here.
+
+        A traced stage reports each step; see tell_step.
+        """
         memfd = check(lib.pyoci_memfd(b"pyoci-plan", plan, len(plan), 1), "making the plan's memfd")
         try:
             result = lib.pyoci_send_plan(
-                self.channel, memfd, len(plan), ffi.new("int[]", inputs), len(inputs)
+                self.channel, memfd, len(plan), ffi.new("int[]", inputs), len(inputs), traced
             )
         finally:
             posix.close(memfd)

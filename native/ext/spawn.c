@@ -124,6 +124,7 @@ int pyoci_spawn(uint64_t clone_flags, uint32_t ahead_flags, int cgroup_fd, int p
 struct plan_head {
     uint32_t size;              /* of the plan; 0 in the messages that bring more descriptors */
     uint32_t ninputs;
+    uint32_t traced;            /* whether the stage reports each step */
 };
 
 static int send_rights(int channel, struct plan_head head, const int *fds, size_t count)
@@ -151,9 +152,9 @@ static int send_rights(int channel, struct plan_head head, const int *fds, size_
     return sent < 0 ? -errno : 0;
 }
 
-int pyoci_send_plan(int channel, int memfd, uint32_t size, const int *fds, uint32_t nfds)
+int pyoci_send_plan(int channel, int memfd, uint32_t size, const int *fds, uint32_t nfds, int traced)
 {
-    struct plan_head head = {size, nfds};
+    struct plan_head head = {size, nfds, traced != 0};
     int batch[RIGHTS_MAX] = {memfd};
     uint32_t sent = 0;
     size_t used = 1;

@@ -19,6 +19,7 @@ enum {
 struct delivery {
     uint32_t size;                  /* bytes of the plan, 0 in the messages that only bring more inputs */
     uint32_t ninputs;               /* inputs in all messages together */
+    uint32_t traced;                /* report each step, with the time that it has taken */
 };
 
 static struct stage stage;
@@ -89,6 +90,7 @@ static const struct plan *receive_plan(void)
     if (count == 0)
         die(-EPROTO);
     uint32_t ninputs = delivery.ninputs;
+    stage.traced = delivery.traced != 0;
     const struct plan *plan = map_plan(fds[0], delivery.size);
     if (ninputs != plan->ninputs)
         die(-EPROTO);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum { RETRIES_MAX = 1024 };
 
@@ -146,6 +147,13 @@ int slot_fill(struct stage *stage, int32_t slot, int fd)
     return 0;
 }
 
+static uint64_t microseconds(void)
+{
+    struct timespec now = { 0, 0 };
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 int stage_run(struct stage *stage, const void *memory)
 {
     stage->plan = memory;
@@ -155,9 +163,14 @@ int stage_run(struct stage *stage, const void *memory)
         stage->current = i;
         stage->detail = DETAIL_NONE;
         stage->length = 0;
+        uint64_t begun = stage->traced ? microseconds() : 0;
         int result = step_table[stage->steps[i].op](stage, &stage->steps[i]);
         if (result < 0)
             return result;
+        if (stage->steps[i].op == OP_SECCOMP)
+            stage->traced = 0;
+        if (stage->traced)
+            stage_report(stage, REPORT_STEP, 0, (uint32_t)(microseconds() - begun), -1);
     }
     return 0;
 }

@@ -42,6 +42,7 @@ struct stage {
     uint32_t reached;               /* 1 + slot of a mount that its path was seen to lead to, see on_mount(); or 0 */
     int by_readv;                   /* the filter wants read_byte() to use readv(2) */
     int directory_changed;          /* the working directory is the one that the plan wants, and inside the root */
+    int traced;                     /* each step is reported, until a filter may refuse what that takes */
     uint32_t current;               /* index of the step that runs */
     uint32_t detail;                /* enum detail of the failure that is being returned */
     const char *exec_path;          /* what OP_RESOLVE_EXEC found */

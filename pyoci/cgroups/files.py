@@ -9,6 +9,7 @@ import select
 import time
 
 from pyoci.errors import wrap
+from pyoci.log import debug
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
@@ -42,8 +43,14 @@ def read_or(path: str, default: str) -> str:
         return default
 
 
+def shown(value: str) -> str:
+    """Give a value as it appears in a one-line message."""
+    return repr(value) if not value or "\n" in value else value
+
+
 def write(path: str, value: str) -> None:
     """Hand one value to the kernel in one call, as cgroupfs wants it; OSError when it refuses."""
+    debug(f"writing {shown(value)} to {path}")
     fd = posix.open(path, O_WRITE)
     try:
         posix.write(fd, value.encode("utf-8", "surrogateescape"))
@@ -63,6 +70,7 @@ def make_directories(path: str, root: str, journal: "Callable[[str], None]") -> 
     made = []
     for directory in reversed(missing):
         journal(directory)
+        debug(f"making the cgroup {directory}")
         try:
             posix.mkdir(directory, 0o755)
         except FileExistsError:  # somebody else was quicker
@@ -174,6 +182,7 @@ def remove_tree(directory: str, deadline: "Deadline") -> None:
 
 def _remove(path: str) -> OSError | None:
     """Remove one directory; give what prevented it."""
+    debug(f"removing the cgroup {path}")
     try:
         posix.rmdir(path)
     except FileNotFoundError:

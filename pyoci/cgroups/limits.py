@@ -13,6 +13,7 @@ from pyoci.cgroups.writes import Write, perform
 from pyoci.config.model import Resources
 from pyoci.errors import ConfigError, KernelError, Problem, wrap
 from pyoci.kernel import is_host_root
+from pyoci.log import debug
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def _attach_devices(directory: str, listed: "list[devices.Rule]") -> None:
     from pyoci.native import ffi, lib
 
     program = devices.v2_program(listed)
+    debug(f"attaching a device program of {len(program) // 8} instructions to {directory}")
     log = ffi.new("char[]", LOG_BYTES)
     try:
         fd = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)

@@ -2,7 +2,7 @@
 
 import errno
 
-from pyoci.cgroups.files import read_or, write
+from pyoci.cgroups.files import read_or, shown, write
 from pyoci.errors import KernelError, wrap
 from pyoci.record import Record
 
@@ -98,11 +98,6 @@ def _perform(one: Write, directory_of: "Callable[[str], str | None]", postpone: 
                 _hint(one, error.errno, directory),
             ) from error
     return False
-
-
-def shown(value: str) -> str:
-    """Give a value as it appears in a one-line message."""
-    return repr(value) if not value or "\n" in value else value
 
 
 def _hint(one: Write, number: int | None, directory: str) -> str:

@@ -9,7 +9,7 @@ from pyoci.config.source import warn
 from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS, SIGNALS
 from pyoci.errors import Error, KernelError
 from pyoci.host.procfile import write_file
-from pyoci.log import info, warning
+from pyoci.log import debug, info, log, warning
 from pyoci.state import read_file
 from pyoci.undo import Undo
 
@@ -60,6 +60,15 @@ def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[st
     )
 
 
+def tell_step(report: native.Report, words: "tuple[str, str, str, dict[str, str]]") -> None:
+    """Log what a traced stage has done, and how long it took; words are the step's, as of step_words."""
+    op, what, origin, _ = words
+    output = native.printed(report.text) if op == "OP_HOOK" else ""
+    what = f"looking for the program {what}" if op == "OP_RESOLVE_EXEC" else what
+    place = f" [{origin}]" if origin else ""
+    debug(f"step {report.step}: {what}{place}: {report.detail / 1000:.3f} ms{output and f'; {output}'}")
+
+
 def suggestion(report: native.Report, step: "Step") -> str:
     """Return what was meant by a file system, or an option of one, that the kernel does not know."""
     if step.op != "OP_FSMOUNT":
@@ -100,7 +109,7 @@ class Conversation:
         self.plan = plan
         for wanted in plan.writes:
             self._write(wanted)
-        self.stage.send(native.encode(plan), inputs)
+        self.stage.send(native.encode(plan), inputs, traced=log.wants("debug"))
 
     def _write(self, wanted: "Write") -> None:
         try:
@@ -130,6 +139,8 @@ class Conversation:
             elif report.kind == lib.REPORT_LISTENER:
                 self.on_listener(report.detail)
                 self.stage.go()
+            elif report.kind == lib.REPORT_STEP:
+                tell_step(report, step_words(self.plan, report.step))
             elif report.kind == lib.REPORT_WARNING:
                 self._warn(report)
         return None

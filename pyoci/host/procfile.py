@@ -3,6 +3,7 @@
 import posix
 
 from pyoci.errors import wrap
+from pyoci.log import debug
 from pyoci.state import write_all
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ def write_file(pid: int, wanted: "Write") -> None:
     Raises:
         Error: the kernel refuses it.
     """
+    debug(f"writing {wanted.text!r} to /proc/{pid}/{wanted.file}: {wanted.what}")
     try:
         fd = posix.open(f"/proc/{pid}/{wanted.file}", posix.O_WRONLY | posix.O_CLOEXEC)
         try:

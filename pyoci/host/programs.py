@@ -4,6 +4,7 @@ import posix
 import select
 import time
 
+from pyoci.log import debug
 from pyoci.native import check, cstring, ffi, lib, one_line, printed
 
 TYPE_CHECKING = False
@@ -44,6 +45,8 @@ def run_program(
         ProgramTimeout: it was killed, with its process group.
         Interrupted: one of *signals* has arrived; it was killed, too.
     """
+    begun = time.monotonic()
+    debug(f"running {' '.join([path, *argv[1:]])}")
     memfd = check(lib.pyoci_memfd(b"pyoci-stdin", text, len(text), 0), "making a memfd")
     output, write_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
     pidfd = ffi.new("int *")
@@ -62,7 +65,10 @@ def run_program(
     try:
         if started is not None:
             started(pid)
-        return _watch(pid, pidfd[0], output, timeout, whole, signals)
+        status, told = _watch(pid, pidfd[0], output, timeout, whole, signals)
+        after = f"after {(time.monotonic() - begun) * 1000:.3f} ms"
+        debug(f"{path} has ended with status {status} {after}{told and f'; it printed: {told}'}")
+        return status, told
     except BaseException:
         _end_group(pid)
         raise

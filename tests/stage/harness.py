@@ -170,6 +170,7 @@ class Stage:
         maps: str = "",
         send: bool = True,
         prepare: Callable[[], None] = lambda: None,
+        traced: bool = False,
     ) -> None:
         self.plan = plan if isinstance(plan, bytes) else plan.encode(len(inputs))
         self.rootfs = rootfs
@@ -177,6 +178,7 @@ class Stage:
         self.inputs = inputs
         self.maps = maps or f"0 {os.geteuid()} 1"
         self.send = send
+        self.traced = traced
         self.prepare = prepare              # runs in the stage's namespaces before its program
 
     def __enter__(self) -> Self:
@@ -226,7 +228,7 @@ class Stage:
         count = len(self.inputs) if ninputs is None else ninputs
         fds = [memfd, *self.inputs]
         for start in range(0, len(fds), 253):
-            head = struct.pack("=II", 0 if start else size or len(self.plan), count)
+            head = struct.pack("=III", 0 if start else size or len(self.plan), count, self.traced)
             socket.send_fds(self.channel, [head], fds[start : start + 253])
         os.close(memfd)
 

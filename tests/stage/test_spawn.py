@@ -44,7 +44,7 @@ class Spawned:
 
     def __enter__(self) -> "Spawned":
         memfd = lib.pyoci_memfd(b"plan", self.plan, len(self.plan), 1)
-        assert lib.pyoci_send_plan(self.channel, memfd, len(self.plan), list(self.inputs), len(self.inputs)) == 0
+        assert lib.pyoci_send_plan(self.channel, memfd, len(self.plan), list(self.inputs), len(self.inputs), 0) == 0
         os.close(memfd)
         return self
 
