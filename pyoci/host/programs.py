@@ -46,6 +46,24 @@ def run_program(
         Interrupted: one of *signals* has arrived; it was killed, too.
     """
     begun = time.monotonic()
+    pid, pidfd, output = _start(path, argv, env, text, bound)
+    try:
+        if started is not None:
+            started(pid)
+        status, told = _watch(pid, pidfd, output, timeout, whole, signals)
+        after = f"after {(time.monotonic() - begun) * 1000:.3f} ms"
+        debug(f"{path} has ended with status {status} {after}{told and f'; it printed: {told}'}")
+        return status, told
+    except BaseException:
+        _end_group(pid)
+        raise
+    finally:
+        posix.close(pidfd)
+        posix.close(output)
+
+
+def _start(path: str, argv: "list[str]", env: "list[str]", text: bytes, bound: bool) -> "tuple[int, int, int]":
+    """Start the program; gives its pid, its pidfd, and the reading end of what it prints."""
     debug(f"running {' '.join([path, *argv[1:]])}")
     memfd = check(lib.pyoci_memfd(b"pyoci-stdin", text, len(text), 0), "making a memfd")
     output, write_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
@@ -62,19 +80,7 @@ def run_program(
             posix.close(output)
     if pid < 0:
         raise OSError(-pid, posix.strerror(-pid))
-    try:
-        if started is not None:
-            started(pid)
-        status, told = _watch(pid, pidfd[0], output, timeout, whole, signals)
-        after = f"after {(time.monotonic() - begun) * 1000:.3f} ms"
-        debug(f"{path} has ended with status {status} {after}{told and f'; it printed: {told}'}")
-        return status, told
-    except BaseException:
-        _end_group(pid)
-        raise
-    finally:
-        posix.close(pidfd[0])
-        posix.close(output)
+    return pid, pidfd[0], output
 
 
 def _end_group(pid: int) -> None:

@@ -56,7 +56,7 @@ def document() -> dict[str, Any]:
             "gidMappings": IDS,
             "sysctl": {f"net.{name}": name for name in NAMES},
             "resources": {
-                "unified": MAP,
+                "unified": {f"{name}.max": name for name in NAMES},
                 "rdma": {name: {"hcaHandles": 1} for name in NAMES},
                 "hugepageLimits": [{"pageSize": f"{number}MB", "limit": 1} for number in range(1, 4)],
             },
