@@ -16,6 +16,7 @@ from tests.conftest import runtime_command, runtime_name
 from tests.interop import images
 from tests.interop.containerd import Containerd
 from tests.interop.podman import Podman, own_processes
+from tests.interop.rootless import Rootless
 
 DEVIATIONS = Path(__file__).parent / "deviations.tsv"
 
@@ -137,6 +138,37 @@ def podman(podman_store: Podman) -> Iterator[Podman]:
         check=True,
     ).stdout.split()
     assert not set(ids) & set(listed), "the runtime still lists a removed container"
+
+
+@pytest.fixture(scope="session")
+def rootless_store(runtime_path: Path, image_archive: Path) -> Iterator[Rootless]:
+    """Give podman and buildah of an ordinary user with the busybox image; fail when they leave something behind."""
+    need_root()
+    need_program("podman", "conmon", "newuidmap", "setpriv")
+    for file in ("/etc/subuid", "/etc/subgid"):
+        if not Path(file).exists():
+            pytest.skip(f"needs the file {file}")
+    before = mount_points()
+    base = Path(tempfile.mkdtemp(prefix="pyoci-rootless-"))
+    rootless = Rootless(base, runtime_path)
+    try:
+        archive = shutil.copy(image_archive, base / "image.tar")
+        rootless.ok("pull", "--quiet", f"oci-archive:{archive}")
+        yield rootless
+        rootless.remove_all()
+    finally:
+        rootless("system", "migrate")  # ends the process that keeps the user namespace
+        left = eventually_gone(base)
+        shutil.rmtree(base, ignore_errors=True)
+    assert not left, f"processes left: {left}"
+    assert mount_points() == before
+
+
+@pytest.fixture
+def rootless(rootless_store: Rootless) -> Iterator[Rootless]:
+    """Give podman of an ordinary user for one test; all its containers must be removable afterwards."""
+    yield rootless_store
+    rootless_store.remove_all()
 
 
 @pytest.fixture(scope="session")
