@@ -60,6 +60,7 @@ def test_nobody_can_write_to_what_is_executed(runtime, bundle, strict):
 
 def test_without_the_right_to_a_safe_file_it_says_why(runtime, bundle, strict):
     prefix = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+    bundle.user_namespace()
     words = ("--cgroup-manager", "disabled", "create", "--bundle", bundle.write(), bundle.id)
     strict(*words, prefix=prefix).failed("vm.memfd_noexec")
     assert (runtime.entries(), cgroups(bundle.id)) == ([], [])

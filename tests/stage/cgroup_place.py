@@ -38,7 +38,7 @@ class Place:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.path = f"/pyoci-test-{os.getpid()}"
+        self.path = f"/pyoci-place-{os.getpid()}"
         self.journal: list[str] = []
         self.children: list[subprocess.Popen[str]] = []
 

@@ -53,4 +53,4 @@ def test_cgroup_v1(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture
 
 
 def test_apparmor(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, "tests/vm/inside", lsm="apparmor", deadline=300)
+    run_inside(request, capsys, "tests/vm/inside", "tests/runtime/test_own_files.py", lsm="apparmor", deadline=300)
