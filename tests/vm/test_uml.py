@@ -1,34 +1,62 @@
-"""The runtime tier in User-Mode Linux: all capabilities, pure cgroup v2 with controllers, and AppArmor."""
+"""The runtime tier in User-Mode Linux: all capabilities, pure cgroup v2 or v1 with controllers, and AppArmor.
+
+A virtual machine has one CPU, so that two of them run at once.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.vm import boot, tier
 
+AT_ONCE = 2
+HERE = Path(__file__)
+FILES = sorted(str(file.relative_to(boot.TREE)) for place in tier.RUNTIME for file in (boot.TREE / place).glob("test_*.py"))
+V1 = ("cgroups", "cgroup_entry", "lifecycle", "update", "killed", "faults")
 
-def run_inside(
-    request: pytest.FixtureRequest,
-    capture: pytest.CaptureFixture[str],
-    *tests: str,
-    lsm: str | None = None,
-    cgroups: str = "v2",
-    deadline: float,
-) -> None:
-    """Boot the virtual machine, run tests of this tree in it, and judge them."""
-    place = "uml" if cgroups == "v2" else f"uml-{cgroups}"
-    try:
-        outcome = boot.boot(
-            tier.command(*tests),
-            env=tier.environment(request.config, place),
-            lsm=lsm,
-            cgroups=cgroups,
-            deadline=deadline,
-        )
-    except boot.Unavailable as error:
-        pytest.skip(str(error))
-    output = outcome.output
-    if outcome.status is None:
-        output += f"\nthe virtual machine ended before the tests; its console:\n{outcome.console}"
-    tier.judge(outcome.status, output, capture, f"{place} lsm={lsm}")
+
+class Run(NamedTuple):
+    """One virtual machine, and what runs in it."""
+
+    tests: list[str]
+    deadline: float
+    cgroups: str = "v2"
+    lsm: str | None = None
+
+
+# The long ones first.
+RUNS = {
+    "half": Run(FILES[::2], 2400),
+    "other half": Run(FILES[1::2], 2400),
+    "v1": Run([f"tests/runtime/test_{name}.py" for name in V1] + ["tests/security/test_default_devices.py"], 1200, cgroups="v1"),
+    "cgroup files": Run(["tests/stage/test_cgroups_kernel.py", "tests/stage/test_cgroup_limits_kernel.py"], 600),
+    "apparmor": Run(["tests/vm/inside", "tests/runtime/test_own_files.py"], 600, lsm="apparmor"),
+}
+
+
+def start(config: pytest.Config, run: Run) -> boot.Outcome:
+    """Boot a virtual machine and wait for its end."""
+    environment = tier.environment(config, place(run))
+    return boot.boot(
+        tier.command(*run.tests), env=environment, lsm=run.lsm, cgroups=run.cgroups, deadline=run.deadline
+    )
+
+
+def place(run: Run) -> str:
+    """Return the name of the place, as skips-allowed.txt has it."""
+    return "uml" if run.cgroups == "v2" else f"uml-{run.cgroups}"
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, "Future[boot.Outcome]"]]:
+    """Start those that are wanted, as many at once as there are CPUs for."""
+    names = [item.callspec.params["name"] for item in request.session.items if item.path == HERE and hasattr(item, "callspec")]
+    pool = ThreadPoolExecutor(AT_ONCE)
+    yield {name: pool.submit(start, request.config, RUNS[name]) for name in names}
+    pool.shutdown(cancel_futures=True)
 
 
 def test_status_and_output_come_back() -> None:
@@ -39,18 +67,13 @@ def test_status_and_output_come_back() -> None:
     assert (outcome.status, outcome.output) == (37, "0::/init\n"), outcome.console
 
 
-def test_runtime_tier(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, *tier.RUNTIME, deadline=2400)
-
-
-def test_cgroup_files(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, "tests/stage/test_cgroups_kernel.py", "tests/stage/test_cgroup_limits_kernel.py", deadline=300)
-
-
-def test_cgroup_v1(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    tests = [f"tests/runtime/test_{name}.py" for name in ("cgroups", "cgroup_entry", "lifecycle", "update", "killed", "faults")]
-    run_inside(request, capsys, *tests, "tests/security/test_default_devices.py", cgroups="v1", deadline=900)
-
-
-def test_apparmor(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-    run_inside(request, capsys, "tests/vm/inside", "tests/runtime/test_own_files.py", lsm="apparmor", deadline=300)
+@pytest.mark.parametrize("name", RUNS)
+def test_tier(name: str, outcomes: dict[str, "Future[boot.Outcome]"], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        outcome = outcomes[name].result()
+    except boot.Unavailable as error:
+        pytest.skip(str(error))
+    output = outcome.output
+    if outcome.status is None:
+        output += f"\nthe virtual machine ended before the tests; its console:\n{outcome.console}"
+    tier.judge(outcome.status, output, capsys, f"{place(RUNS[name])} {name}")
