@@ -12,7 +12,7 @@ import pytest
 
 from tests.vm import boot, tier
 
-AT_ONCE = 2
+AT_ONCE, PARTS = 2, 4
 HERE = Path(__file__)
 FILES = sorted(str(file.relative_to(boot.TREE)) for place in tier.RUNTIME for file in (boot.TREE / place).glob("test_*.py"))
 V1 = ("cgroups", "cgroup_entry", "lifecycle", "update", "killed", "faults")
@@ -27,10 +27,8 @@ class Run(NamedTuple):
     lsm: str | None = None
 
 
-# The long ones first.
 RUNS = {
-    "half": Run(FILES[::2], 2400),
-    "other half": Run(FILES[1::2], 2400),
+    **{f"{part + 1} of {PARTS}": Run(FILES[part::PARTS], 1800) for part in range(PARTS)},
     "v1": Run([f"tests/runtime/test_{name}.py" for name in V1] + ["tests/security/test_default_devices.py"], 1200, cgroups="v1"),
     "cgroup files": Run(["tests/stage/test_cgroups_kernel.py", "tests/stage/test_cgroup_limits_kernel.py"], 600),
     "apparmor": Run(["tests/vm/inside", "tests/runtime/test_own_files.py"], 600, lsm="apparmor"),
