@@ -110,6 +110,7 @@ enum op {
     OP_SYMLINK,         /* a: text of the link; b: path of the link.  An existing entry is left alone.
                            flags: SYMLINK_IF_SOURCE only when the (absolute) text exists on the host side's /proc;
                            SYMLINK_REPLACE */
+    OP_VERIFY_MOUNT,    /* slot: mount; a: path that must lead to it.  EXDEV when it leads to another one. */
     OP_DEVICE,          /* a: path; n: makedev; m: S_IFMT bits; b: mode; c: uid; d: gid.  The same node may be there
                            already; anything else is EEXIST. */
     OP_NULL_DEVICE,     /* slot: filled with a detached clone of the host's /dev/null, verified to be chr 1:3, private,

@@ -50,6 +50,7 @@ static const struct shape {
     [OP_PROPAGATE] = { A, 0 },
     [OP_MKDIR] = { A, 0 },
     [OP_SYMLINK] = { A | B, SYMLINK_IF_SOURCE | SYMLINK_REPLACE },
+    [OP_VERIFY_MOUNT] = { SLOT | A, 0 },
     [OP_DEVICE] = { A, 0 },
     [OP_NULL_DEVICE] = { SLOT, 0 },
     [OP_READONLY_PATH] = { A | C_SLOT_OR_NONE, 0 },

@@ -44,6 +44,18 @@ int op_symlink(struct stage *stage, const struct step *step)
     return result < 0 ? fail(stage, DETAIL_CREATE, result) : 0;
 }
 
+int op_verify_mount(struct stage *stage, const struct step *step)
+{
+    int fd = path_resolve(stage, string_at(stage, step->a), O_DIRECTORY);
+    if (fd < 0)
+        return fail(stage, DETAIL_TARGET, fd);
+    int64_t id = mount_id(fd), wanted = mount_id(stage->slots[step->slot]);
+    close(fd);
+    if (id < 0 || wanted < 0)
+        return fail(stage, DETAIL_TARGET, id < 0 ? (int)id : (int)wanted);
+    return id == wanted ? 0 : fail(stage, DETAIL_NONE, EXDEV);
+}
+
 /* ---- devices ---- */
 
 static int is_device(int fd, mode_t type, uint64_t device)

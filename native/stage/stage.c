@@ -42,6 +42,7 @@ step_fn *const step_table[OP_COUNT] = {
     [OP_PROPAGATE] = op_propagate,
     [OP_MKDIR] = op_mkdir,
     [OP_SYMLINK] = op_symlink,
+    [OP_VERIFY_MOUNT] = op_verify_mount,
     [OP_DEVICE] = op_device,
     [OP_NULL_DEVICE] = op_null_device,
     [OP_READONLY_PATH] = op_readonly_path,

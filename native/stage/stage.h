@@ -159,7 +159,7 @@ step_fn op_dumpable, op_parent_death, op_become_root, op_join, op_join_process, 
 step_fn op_fork, op_helper_enter, op_helper_end;                                                   /* fork.c */
 step_fn op_propagation, op_root, op_open_tree, op_fsmount, op_setattr, op_copy_up, op_attach, op_remount,
     op_propagate;                                                                                  /* mount.c, copyup.c */
-step_fn op_mkdir, op_symlink, op_device, op_null_device, op_readonly_path, op_mask_path, op_pivot,
+step_fn op_mkdir, op_symlink, op_verify_mount, op_device, op_null_device, op_readonly_path, op_mask_path, op_pivot,
     op_root_readonly;                                                                    /* rootfs.c, pivot.c */
 step_fn op_console, op_controlling_tty;                                                            /* console.c */
 step_fn op_rlimit, op_scheduler, op_io_priority, op_personality, op_stdio, op_umask, op_chdir, op_bounding,

@@ -7,7 +7,7 @@ from pyoci.config.check import is_bind
 from pyoci.config.forms import normal_path
 from pyoci.config.tables import PROPAGATION
 from pyoci.errors import ConfigError, Problem
-from pyoci.plan import readonly
+from pyoci.plan import cover, readonly
 from pyoci.plan.builder import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, Builder
 from pyoci.plan.sources import open_source
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CHDIR_CREATE, CHDIR_RETRY = 1, 2
 NOSUID_NOEXEC = 2 | 8  # a node needs neither; what is bound would else have what the host's mount has
 EXISTS_HINT = "another file is already at that path"
-EEXIST, ENODEV = 17, 19
+EEXIST, EXDEV, ENODEV = 17, 18, 19
 
 
 def root(builder: Builder) -> None:
@@ -155,6 +155,7 @@ def _host_id(mappings: "Sequence[IDMapping]", number: int, pointer: str) -> int:
 def devices(builder: Builder) -> None:
     """Provide the default devices and links, then the configured ones."""
     if needs_devices(builder):
+        _verify_dev(builder)
         for path, major, minor in default_devices(builder):
             _device(builder, f"device {path}", path, S_IFCHR, major << 8 | minor, 0o666, 0, 0, "")
         builder.add(
@@ -178,6 +179,23 @@ def devices(builder: Builder) -> None:
             device.gid or 0,
             f"/linux/devices/{index}",
         )
+
+
+def _verify_dev(builder: Builder) -> None:
+    """Stop where a link of the image has led another mount to /dev: that could be the host's own."""
+    mounts = builder.config.mounts
+    index = cover.covering(mounts, ["/dev/null"])[0]
+    if index < 0:
+        return
+    point = normal_path(mounts[index].destination)
+    builder.add(
+        "OP_VERIFY_MOUNT",
+        f"verifying that {point} is the mount that was made there",
+        f"/mounts/{index}",
+        slot=cover.slot_of(index),
+        strings={"a": point},
+        hints={EXDEV: "a symbolic link of the root file system has led another mount to it"},
+    )
 
 
 def makedev(major: int, minor: int) -> int:
