@@ -184,7 +184,7 @@ def devices(builder: Builder) -> None:
 def _verify_dev(builder: Builder) -> None:
     """Stop where a link of the image has led another mount to /dev: that could be the host's own."""
     mounts = builder.config.mounts
-    index = cover.covering(mounts, ["/dev/null"])[0]
+    index = cover.covering(mounts, ["/dev"])[0]
     if index < 0:
         return
     point = normal_path(mounts[index].destination)

@@ -36,3 +36,9 @@ def test_other_places_are_as_they_were(runtime, bundle, device_directory, place)
     bundle.mount(place, type="bind", source=str(device_directory), options=["rbind"])
     assert runtime.probe(bundle, ["lstat", f"{place}/ptmx"])[0]["errno"] == 0
     assert os.listdir(device_directory) == ["ptmx"]
+
+
+def test_devices_that_are_mounts_themselves(runtime, bundle):
+    """Engines without the right to make nodes list each."""
+    bundle.mount("/dev/null", type="bind", source="/dev/null", options=["bind"])
+    assert runtime.probe(bundle, ["lstat", "/dev/null"])[0]["errno"] == 0
