@@ -36,7 +36,9 @@ class Log:
         scheme, colon, rest = path.partition(":")
         if colon and scheme == "file":
             path = rest
-        elif colon and scheme.isalnum():
+            if not path:
+                raise UsageError("--log file: names no file")
+        elif colon and all(part.isalnum() for part in scheme.replace("+", "-").replace(".", "-").split("-")):
             raise UsageError(f'the log is a file; "{scheme}:" is not supported')
         if path:
             flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY

@@ -117,10 +117,14 @@ def test_json_without_a_file(runtime, bundle):
     assert {json.loads(line)["level"] for line in result.err.splitlines()} == {"debug"}
 
 
-@pytest.mark.parametrize("scheme", ["journald", "syslog", "http", "fd"])
+@pytest.mark.parametrize("scheme", ["journald", "syslog", "http", "fd", "http+unix", "a-b", "x.y"])
 def test_a_scheme_that_is_not_supported(runtime, tmp_path, scheme):
     runtime.call("list", cwd=tmp_path, options=("--log", f"{scheme}:x")).failed(f'"{scheme}:" is not supported')
     assert not list(tmp_path.iterdir())
+
+
+def test_a_scheme_with_nothing_behind_it(runtime):
+    runtime.call("list", options=("--log", "file:")).failed("names no file")
 
 
 @pytest.mark.parametrize("name", ["file:{}/log", "{}/journald:log", "./log:1"])
