@@ -54,7 +54,8 @@ enum op {
     /* ---- order and talk (stage.c) ---- */
     OP_BARRIER,         /* a: enum barrier.  Report it, wait for the parent's go; end of file ends the stage. */
     OP_GATE,            /* slot: FIFO to read one byte from (start opens the gate); a: slot of the FIFO that later
-                           reports go to.  TERM, INT and HUP end the stage while it waits. */
+                           reports go to.  TERM, INT and HUP end the stage while it waits.  The byte is GATE_TRACED when
+                           the steps that follow are to be reported, up to a filter. */
     OP_EXEC,            /* a,b: list argv; c,d: list env.  Run the file that OP_RESOLVE_EXEC found.  Reports
                            REPORT_EXECUTING first when it follows a gate. */
     OP_HOOK,            /* a: host path (or path, after the pivot) of the program; b,c: list argv; d: list env, its
@@ -154,6 +155,7 @@ enum op {
     OP_COUNT
 };
 
+enum gate_byte { GATE_OPEN = 10, GATE_TRACED = 116 };
 enum fork_flag { FORK_HELPER = 1 };
 enum tree_flag {
     TREE_RECURSIVE = 1,

@@ -16,6 +16,7 @@ from pyoci.directory import Directory
 from pyoci.errors import Error, HookError, NoContainerError, StateError, wrap
 from pyoci.host.conversation import tell_step
 from pyoci.kernel import require_procfs, require_version
+from pyoci.log import log
 from pyoci.options import check_id
 from pyoci.remains import break_lock, half_made
 from pyoci.signals import Signals
@@ -233,7 +234,7 @@ class Container:
         try:
             reports = posix.open("status", READ_FIFO, dir_fd=directory.fd)
             gate = posix.open("gate", WRITE_FIFO, dir_fd=directory.fd)
-            posix.write(gate, b"\n")
+            posix.write(gate, bytes([lib.GATE_TRACED if log.wants("debug") else lib.GATE_OPEN]))
             posix.close(gate)
         except OSError as error:
             raise wrap("opening the start gate", error) from error

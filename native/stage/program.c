@@ -77,13 +77,15 @@ int gate_signals(void)
 
 int op_gate(struct stage *stage, const struct step *step)
 {
-    int gate = stage->slots[step->slot], got, err = step_before(stage, OP_SECCOMP) ? 0 : gate_signals();
+    int filtered = step_before(stage, OP_SECCOMP), got, err = filtered ? 0 : gate_signals();
+    char byte;
 
     if (err < 0)
         return err;
-    got = read_byte(stage, gate);
+    got = read_byte(stage, stage->slots[step->slot], &byte);
     if (got != 1)
         return got < 0 ? got : -EPIPE;
+    stage->traced = byte == GATE_TRACED && !filtered;
     stage->status = stage->slots[step->a];
     return 0;
 }

@@ -170,7 +170,7 @@ int stage_run(struct stage *stage, const void *memory)
             return result;
         if (stage->steps[i].op == OP_SECCOMP)
             stage->traced = 0;
-        if (stage->traced)
+        if (stage->traced && begun != 0)
             stage_report(stage, REPORT_STEP, 0, (uint32_t)(microseconds() - begun), -1);
     }
     return 0;
@@ -203,14 +203,13 @@ int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, i
     return written < 0 ? written : 0;
 }
 
-int read_byte(const struct stage *stage, int fd)
+int read_byte(const struct stage *stage, int fd, char *byte)
 {
-    char byte;
-    struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+    struct iovec part = { .iov_base = byte, .iov_len = 1 };
     unsigned tries = 0;
     int got;
     do
-        got = sys(stage->by_readv ? syscall(SYS_readv, fd, &part, 1) : read(fd, &byte, 1));
+        got = sys(stage->by_readv ? syscall(SYS_readv, fd, &part, 1) : read(fd, byte, 1));
     while (interrupted(got, &tries));
     return got;
 }
@@ -219,6 +218,7 @@ int stage_wait_go(struct stage *stage)
 {
     if (stage->channel < 0)
         return 0;
-    int got = read_byte(stage, stage->channel);
+    char byte;
+    int got = read_byte(stage, stage->channel, &byte);
     return got == 1 ? 0 : got < 0 ? got : -EPIPE;
 }

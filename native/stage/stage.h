@@ -64,7 +64,7 @@ void stage_init(struct stage *stage);
 /* Run all steps of a checked plan.  0, or the failing step's negative errno; stage->current names the step. */
 int stage_run(struct stage *stage, const void *memory);
 /* Wait for one byte, by a call that the filter lets through.  1, 0 at end of file, or a negative errno. */
-int read_byte(const struct stage *stage, int fd);
+int read_byte(const struct stage *stage, int fd, char *byte);
 /* Send one report, with stage->text when it has length, and a descriptor if fd >= 0. */
 int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, int fd);
 /* Send one message with nfds descriptors (at most MESSAGE_FDS).  0 or a negative errno. */

@@ -59,6 +59,29 @@ def test_every_step_with_its_time(runtime, bundle, log):
     assert steps(log)[0] == 0
 
 
+@pytest.mark.requires("seccomp")
+@pytest.mark.parametrize("filtered", [False, True])
+def test_start_alone(runtime, bundle, log, filtered):
+    """Who starts a container decides whether what is left to do is told; create was not asked."""
+    if filtered:
+        bundle.process["noNewPrivileges"] = False  # the filter is in force before the gate
+        bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getppid"], "action": "SCMP_ACT_ERRNO"}]}
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/probe", "args": ["probe", "echo", "a hook"]}]}
+    container = runtime.create(bundle.args("wait"))
+    runtime.call("start", container.id, options=options(log)).ok()
+    container.until_ready()
+    assert bool(steps(log)) != filtered
+    assert any("it printed: a hook" in message for message in messages(log)) != filtered
+
+
+def test_start_that_does_not_ask(runtime, bundle, log):
+    container = runtime.create(bundle.args("wait"), options=options(log))
+    log.unlink()
+    runtime.call("start", container.id, options=("--log", str(log), "--log-format", "json")).ok()
+    container.until_ready()
+    assert log.read_text() == ""
+
+
 def test_all_levels_say_what_was_asked_for(runtime, bundle, log):
     runtime.create(bundle.args("wait"), options=("--log", str(log), "--log-level", "info"))
     assert log.read_text() == ""
