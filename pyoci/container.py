@@ -20,7 +20,7 @@ from pyoci.log import log
 from pyoci.options import check_id
 from pyoci.remains import break_lock, half_made
 from pyoci.signals import Signals
-from pyoci.state import State, is_alive, public_state, require
+from pyoci.state import State, is_alive, open_pidfd, public_state, require
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
@@ -294,14 +294,10 @@ class Container:
 
     def open_process(self) -> int:
         """Open the init process; -1 when it has gone or its pid belongs to somebody else by now."""
-        if not self.state.pid:  # a create that was cut off before it had one
+        # A create that was cut off early has no pid.
+        pidfd = open_pidfd(self.state.pid) if self.state.pid else -1
+        if pidfd < 0:
             return -1
-        try:
-            pidfd = posix.pidfd_open(self.state.pid, 0)
-        except ProcessLookupError:
-            return -1
-        except OSError as error:
-            raise wrap(f"opening process {self.state.pid}", error) from error
         if is_alive(self.state.pid, self.state.startTime):
             return pidfd
         posix.close(pidfd)

@@ -109,6 +109,17 @@ def is_alive(pid: int, start_time: int) -> bool:
     return found is not None and found[0] not in "ZX" and found[1] == start_time
 
 
+def open_pidfd(pid: int) -> int:
+    """Open a process; -1 when there is none with that pid.  pidfd_open(2)."""
+    try:
+        return posix.pidfd_open(pid, 0)
+    except OSError as error:
+        # EINVAL: no process any more, in the moment in which it is reaped; or a thread that leads no process.
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            return -1
+        raise wrap(f"opening process {pid}", error) from error
+
+
 def absolute(path: str) -> str:
     """Make a path absolute, against the current directory.
 

@@ -4,6 +4,7 @@ Every call has a deadline.  The test process is a subreaper (tests/runtime/conft
 its child when the runtime's ``create`` has ended.
 """
 
+import errno
 import json
 import os
 import select
@@ -104,8 +105,10 @@ def wait_exit(pid: int, deadline: float = DEADLINE) -> int | None:
     """Wait for a process to end; give its exit code (128 + signal), None when it is not our child."""
     try:
         descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):  # EINVAL: it is being reaped at this moment
+            return None
+        raise
     try:
         ready = select.select([descriptor], [], [], deadline)[0]
         assert ready, f"process {pid} still runs after {deadline} s"
@@ -325,6 +328,10 @@ class Container:
         """Run ``probe report`` by ``exec``; what it saw."""
         report: dict[str, Any] = self.exec("report", options=options, **call).ok().lines[-1]
         return report
+
+    def oom_scores(self) -> tuple[str, str]:
+        """Give oom_score_adj of init as the host sees it, and of a process of ``exec`` as it sees it itself."""
+        return Path(f"/proc/{self.init}/oom_score_adj").read_text(), self.exec_report()["oomScoreAdj"]
 
     def exec_process(self, process: dict[str, Any], *options: Any, **call: Any) -> Result:
         """Run ``exec --process`` with a file of this content."""

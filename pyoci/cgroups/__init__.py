@@ -29,6 +29,7 @@ from pyoci.cgroups.files import (
 )
 from pyoci.errors import Error, KernelError, StateError, wrap
 from pyoci.kernel import is_host_root
+from pyoci.state import open_pidfd
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
@@ -322,10 +323,8 @@ class Cgroup:
         pidfds = {}
         try:
             for pid in pids:
-                try:
-                    pidfds[pid] = posix.pidfd_open(pid, 0)
-                except ProcessLookupError:
-                    continue
+                if (pidfd := open_pidfd(pid)) >= 0:
+                    pidfds[pid] = pidfd
             members = set(self.pids())
             for pid, pidfd in pidfds.items():
                 result = lib.pyoci_pidfd_send_signal(pidfd, signal) if pid in members else 0

@@ -32,7 +32,7 @@ class Containerd:
 
     def __init__(self, base: Path, runtime: Path) -> None:
         self.base = base
-        self.namespace = f"pyoci-test-{os.getpid()}"
+        self.namespace = f"pyoci-ctr-{os.getpid()}"
         self.config = base / "config.toml"
         self.config.write_text(CONFIG.format(base=base))
         self.log = base / "containerd.log"

@@ -1,15 +1,17 @@
 """The record of a container: whole files, a journal that survives a crash, identity by start time."""
 
+import errno
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pyoci.directory import Directory
 from pyoci.errors import KernelError, StateError
 from pyoci.record import Members
-from pyoci.state import ALLOWED, State, is_alive, require, stat_fields, write_file
+from pyoci.state import ALLOWED, State, is_alive, open_pidfd, require, stat_fields, write_file
 
 
 @pytest.fixture
@@ -86,6 +88,17 @@ def test_identity_is_pid_and_start_time():
     assert is_alive(os.getpid(), found[1])
     assert not is_alive(os.getpid(), found[1] + 1)
     assert not is_alive(0, 0)
+
+
+@pytest.mark.parametrize("number", [errno.ESRCH, errno.EINVAL], ids=["gone", "being reaped"])
+def test_a_process_that_has_gone_has_no_pidfd(monkeypatch, number):
+    """Linux before 6.9 says EINVAL of a pid in the moment in which its process is reaped."""
+
+    def refuse(_pid, _flags):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("pyoci.state.posix", SimpleNamespace(pidfd_open=refuse))
+    assert open_pidfd(4321) == -1
 
 
 def test_zombie_is_not_alive():
