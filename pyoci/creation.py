@@ -11,7 +11,7 @@ from pyoci.bundle import load, open_rootfs
 from pyoci.cgroups import entry, oom
 from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
-from pyoci.config.check import namespace_of
+from pyoci.config.check import is_new, namespace_of
 from pyoci.config.model import Resources
 from pyoci.config.readers import did_you_mean, some_of
 from pyoci.config.source import Source, warn
@@ -243,7 +243,7 @@ class Creation:
     def _write_files(self, pid: int) -> None:
         """Write what the stage may not, once it is hidden and has another user namespace."""
         linux = self.bundle.config.linux
-        if any(namespace.type == "user" and not namespace.path for namespace in linux.namespaces):
+        if is_new(linux.namespaces, "user"):
             idmap.write_maps(pid, linux.uidMappings, linux.gidMappings)
         if offsets := host_offsets(linux):
             write_file(pid, offsets)
@@ -305,7 +305,7 @@ class Creation:
             cgroup=self.cgroup.saved(),
             hasProcess=config.process is not None,
             hooks=[name for name in ("poststart", "poststop") if getattr(config.hooks, name)],
-            privatePid=any(ns.type == "pid" and not ns.path for ns in config.linux.namespaces),
+            privatePid=is_new(config.linux.namespaces, "pid"),
         )
 
     def _hand_over(self, talk: Conversation) -> None:

@@ -33,6 +33,7 @@ class Log:
             KernelError: the file cannot be opened.
         """
         self.json = form == "json"
+        # A scheme as in RFC 3986, section 3.1; a file of such a name is given as ./NAME.
         scheme, colon, rest = path.partition(":")
         if colon and scheme == "file":
             path = rest

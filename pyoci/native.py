@@ -162,7 +162,7 @@ class Stage:
     def send(self, plan: bytes, inputs: "list[int]", *, traced: bool = False) -> None:
         """Hand over the encoded plan and the descriptors of its inputs, which stay open here.
 
-        A traced stage reports each step; see tell_step.
+        A traced stage reports each step; see pyoci.host.conversation.
         """
         memfd = check(lib.pyoci_memfd(b"pyoci-plan", plan, len(plan), 1), "making the plan's memfd")
         try:

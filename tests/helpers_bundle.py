@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,16 @@ class Bundle:
         """Add a mount."""
         self.config["mounts"].append({"destination": destination, **mount})
         return self
+
+    def own_dev(self) -> Path:
+        """Bind a directory of the host, with a null device in it, on /dev in place of what is mounted there; give it."""
+        own = self.path / "dev"
+        own.mkdir()
+        os.mknod(own / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        for point in ("/dev/pts", "/dev/shm", "/dev"):
+            self.without_mount(point)
+        self.mount("/dev", type="bind", source=str(own), options=["bind"])
+        return own
 
     def mount_of(self, destination: str) -> dict[str, Any]:
         """Give the mount at *destination*."""

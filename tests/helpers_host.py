@@ -152,6 +152,10 @@ def _apparmor() -> str:
     return "" if enabled.exists() and enabled.read_text().strip() == "Y" else "AppArmor is not enabled"
 
 
+def _two_cpus() -> str:
+    return "" if len(os.sched_getaffinity(0)) > 1 else "this process may use one"
+
+
 def _selinux() -> str:
     return _exists("/sys/fs/selinux/enforce")
 
@@ -226,6 +230,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "overlay": lambda: _file_system("overlay"),
     "apparmor": _apparmor,
     "selinux": _selinux,
+    "two_cpus": _two_cpus,
     "block_device": _block_device,
     "idmapped_mounts": _idmapped_mounts,
     "known_calls": lambda: "" if platform.machine() in UNUSUAL_CALLS else f"no call numbers of {platform.machine()}",

@@ -15,7 +15,7 @@
 int pyoci_spawn(uint64_t clone_flags, uint32_t ahead_flags, int cgroup_fd, int preserve, int *pidfd,
                 int *channel);
 
-/* Send the plan (size bytes in memfd) and the descriptors that fill slots 0 to nfds-1. */
+/* Send the plan (size bytes in memfd) and the descriptors that fill slots 0 to nfds-1.  traced: each step is reported. */
 int pyoci_send_plan(int channel, int memfd, uint32_t size, const int *fds, uint32_t nfds, int traced);
 
 /* Receive one report from the channel, or from the FIFO that reports go to behind the gate.  *fd is the

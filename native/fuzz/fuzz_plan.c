@@ -79,7 +79,7 @@ static void read_slots(const struct reader *reader, const struct step *step)
             have_slot(reader, step, (int64_t)step->slot + step->a - 1);
         break;
     case OP_HOOK: case OP_JOIN_PROCESS: case OP_ROOT: case OP_OPEN_TREE: case OP_FSMOUNT: case OP_COPY_UP:
-    case OP_ATTACH: case OP_NULL_DEVICE: case OP_CONSOLE: case OP_CONTROLLING_TTY:
+    case OP_ATTACH: case OP_VERIFY_MOUNT: case OP_NULL_DEVICE: case OP_CONSOLE: case OP_CONTROLLING_TTY:
         break;
     default:
         return;
@@ -91,8 +91,8 @@ static void read_texts(const struct reader *reader, const struct step *step)
 {
     switch (step->op) {
     case OP_TIME_OFFSETS: case OP_HOSTNAME: case OP_DOMAINNAME: case OP_OPEN_TREE:
-    case OP_COPY_UP: case OP_ATTACH: case OP_PROPAGATE: case OP_MKDIR: case OP_DEVICE: case OP_READONLY_PATH:
-    case OP_MASK_PATH: case OP_CHDIR: case OP_APPARMOR: case OP_SELINUX:
+    case OP_COPY_UP: case OP_ATTACH: case OP_PROPAGATE: case OP_MKDIR: case OP_VERIFY_MOUNT: case OP_DEVICE:
+    case OP_READONLY_PATH: case OP_MASK_PATH: case OP_CHDIR: case OP_APPARMOR: case OP_SELINUX:
         read_strings(reader, step->a, 1);
         break;
     case OP_KEYRING: case OP_SYSCTL: case OP_SYMLINK:

@@ -362,7 +362,5 @@ int op_hook(struct stage *stage, const struct step *step)
     err = start_hook(stage, &hook);
     close_pair(hook.output);
     close_pair(hook.failure);
-    if (err == 0 && !stage->traced)
-        stage->length = 0;
     return err;
 }

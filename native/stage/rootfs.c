@@ -44,16 +44,23 @@ int op_symlink(struct stage *stage, const struct step *step)
     return result < 0 ? fail(stage, DETAIL_CREATE, result) : 0;
 }
 
+/* Does the path lead to this mount?  1, 0, or the negative errno of resolving it. */
+static int leads_to(struct stage *stage, const char *path, int mount)
+{
+    int fd = path_resolve(stage, path, 0);
+    if (fd < 0)
+        return fd;
+    int64_t id = mount_id(fd);
+    close(fd);
+    return id >= 0 && id == mount_id(mount);
+}
+
 int op_verify_mount(struct stage *stage, const struct step *step)
 {
-    int fd = path_resolve(stage, string_at(stage, step->a), O_DIRECTORY);
-    if (fd < 0)
-        return fail(stage, DETAIL_TARGET, fd);
-    int64_t id = mount_id(fd), wanted = mount_id(stage->slots[step->slot]);
-    close(fd);
-    if (id < 0 || wanted < 0)
-        return fail(stage, DETAIL_TARGET, id < 0 ? (int)id : (int)wanted);
-    return id == wanted ? 0 : fail(stage, DETAIL_NONE, EXDEV);
+    int found = leads_to(stage, string_at(stage, step->a), stage->slots[step->slot]);
+    if (found < 0)
+        return fail(stage, DETAIL_TARGET, found);
+    return found ? 0 : fail(stage, DETAIL_NONE, EXDEV);
 }
 
 /* ---- devices ---- */
@@ -146,12 +153,7 @@ static int on_mount(struct stage *stage, const struct step *step, int mount)
         return 1;
     memcpy(point, string_at(stage, step->a), step->n);
     point[step->n] = '\0';
-    int fd = path_resolve(stage, point, 0);
-    if (fd < 0)
-        return 0;
-    int64_t id = mount_id(fd);
-    close(fd);
-    if (id < 0 || id != mount_id(mount))
+    if (leads_to(stage, point, mount) <= 0)
         return 0;
     stage->reached = step->c;
     return 1;

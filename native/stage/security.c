@@ -126,6 +126,7 @@ int op_seccomp(struct stage *stage, const struct step *step)
     result = sys(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned)step->n, &program));
     if (result < 0)
         return result;
+    stage->traced = 0;                                  /* the filter may kill for what that takes */
     stage->by_readv = step->flags & SECCOMP_READV;
     if (step->n & SECCOMP_FILTER_FLAG_NEW_LISTENER)
         return hand_over_listener(stage, result);

@@ -154,8 +154,8 @@ int fd_reopen(struct stage *stage, int fd, int flags);
 
 /* ---- steps, by family ---- */
 step_fn op_barrier, op_gate, op_exec, op_hook, op_resolve_exec, op_close;                         /* program.c */
-step_fn op_dumpable, op_parent_death, op_become_root, op_join, op_join_process, op_unshare,
-    op_time_offsets, op_send_user, op_setsid, op_hostname, op_domainname, op_loopback_up, op_keyring, op_sysctl;                                                                                     /* namespaces.c */
+step_fn op_dumpable, op_parent_death, op_become_root, op_join, op_join_process, op_unshare, op_time_offsets, op_send_user,
+    op_setsid, op_hostname, op_domainname, op_loopback_up, op_keyring, op_sysctl;                  /* namespaces.c */
 step_fn op_fork, op_helper_enter, op_helper_end;                                                   /* fork.c */
 step_fn op_propagation, op_root, op_open_tree, op_fsmount, op_setattr, op_copy_up, op_attach, op_remount,
     op_propagate;                                                                                  /* mount.c, copyup.c */

@@ -10,6 +10,7 @@ import posix
 
 from pyoci.cgroups import Cgroup
 from pyoci.cgroups.files import read
+from pyoci.config.check import is_new
 from pyoci.config.forms import normal_path
 from pyoci.errors import ConfigError, Error, KernelError, Problem, UsageError, wrap
 from pyoci.record import Record
@@ -241,7 +242,7 @@ def ownership_wanted(namespaces: "Iterable[Namespace]", mounts: "Iterable[Mount]
 
     That is so when the container gets a new cgroup namespace and a writable cgroup mount on /sys/fs/cgroup.
     """
-    if not any(namespace.type == "cgroup" and not namespace.path for namespace in namespaces):
+    if not is_new(namespaces, "cgroup"):
         return False
     return any(
         mount.source == "cgroup"

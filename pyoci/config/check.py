@@ -12,7 +12,7 @@ from pyoci.config.tables import MEMORY_POLICY_NODES, MOUNT_OPTIONS, SECCOMP_ERRN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pyoci.config.model import Config, IDMapping, Linux, Mount, Namespace
 
@@ -28,6 +28,11 @@ def namespace_of(linux: "Linux", kind: str) -> "Namespace | None":
         if namespace.type == kind:
             return namespace
     return None
+
+
+def is_new(namespaces: "Iterable[Namespace]", kind: str) -> bool:
+    """Tell whether the container gets a namespace of that type of its own, and does not join one by a path."""
+    return any(namespace.type == kind and not namespace.path for namespace in namespaces)
 
 
 def is_bind(mount: "Mount") -> bool:

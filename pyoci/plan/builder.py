@@ -51,7 +51,6 @@ class Facts(Record):
     initial: bool = True
     foreign: "tuple[str, ...]" = ()
 
-
     def is_host_root(self) -> bool:
         """Tell whether pyoci is root, and not only of a user namespace."""
         return self.euid == 0 and self.initial
@@ -78,15 +77,19 @@ class Builder:
         # By slot: what makes a mount read-only once nothing is mounted or made below it any more.
         self.late: dict[str, Step] = {}
 
+    def is_foreign(self) -> bool:
+        """Tell whether the container has another user namespace than pyoci."""
+        return "user" in self.new | self.joined
+
     def makes_nodes(self) -> bool:
         """Tell whether the container's own processes may make device nodes: only in the host's user namespace."""
-        return self.facts.initial and "user" not in self.new | self.joined
+        return self.facts.initial and not self.is_foreign()
 
     def owns(self, kind: str) -> bool:
         """Tell whether the container's user namespace owns its namespace of a kind; where both are joined it may."""
         if kind in self.new or (kind in self.joined and "user" not in self.new):
             return True
-        return "user" not in self.new | self.joined and kind not in self.facts.foreign
+        return not self.is_foreign() and kind not in self.facts.foreign
 
     def groups_kept(self) -> int:
         """Return GROUPS_KEEP where the caller's groups stay: an ordinary user's, who asks for it.

@@ -1,6 +1,6 @@
 """How the process comes into its namespaces, and what is set up in them: config-linux.md#namespaces."""
 
-from pyoci.config.check import sysctl_namespace, sysctl_path
+from pyoci.config.check import is_new, namespace_of, sysctl_namespace, sysctl_path
 from pyoci.config.tables import NAMESPACES
 from pyoci.errors import ConfigError, Problem
 from pyoci.plan.builder import Builder
@@ -74,7 +74,7 @@ def enter(builder: Builder) -> None:
         else:
             builder.new.add(namespace.type)
     builder.clone_flags, ahead = birth(builder.config.linux)
-    builder.helper = builder.facts.privileged and is_foreign(builder) and "mount" in builder.new | builder.joined
+    builder.helper = builder.facts.privileged and builder.is_foreign() and "mount" in builder.new | builder.joined
     hidden = builder.facts.euid == 0 or "user" not in builder.new
     if hidden:
         guard(builder)
@@ -86,17 +86,12 @@ def enter(builder: Builder) -> None:
         _join(builder, paths)
     if takes_two_processes(builder.new, builder.joined):
         _fork(builder)
-    if is_foreign(builder):
+    if builder.is_foreign():
         _wait_for_files(builder)
         if not hidden:
             guard(builder)
         kept = builder.groups_kept()
         builder.add("OP_BECOME_ROOT", "becoming root of the user namespace", "/linux/uidMappings", flags=kept)
-
-
-def is_foreign(builder: Builder) -> bool:
-    """Tell whether the container has another user namespace than pyoci."""
-    return "user" in builder.new | builder.joined
 
 
 def _unshare(builder: Builder, flags: int) -> None:
@@ -137,9 +132,7 @@ def _wait_for_files(builder: Builder) -> None:
 
 def host_offsets(linux: "Linux") -> Write | None:
     """Give what the host side writes at that barrier for a container with another user namespace, None for nothing."""
-    kinds = {namespace.type for namespace in linux.namespaces}
-    new = any(namespace.type == "time" and not namespace.path for namespace in linux.namespaces)
-    if not new or "user" not in kinds or not linux.timeOffsets:
+    if not is_new(linux.namespaces, "time") or namespace_of(linux, "user") is None or not linux.timeOffsets:
         return None
     return Write(file="timens_offsets", text=_offsets(linux), what=OFFSETS, origin="/linux/timeOffsets")
 
@@ -229,7 +222,7 @@ def set_up(builder: Builder) -> None:
 def _time(builder: Builder) -> None:
     linux = builder.config.linux
     text = ""
-    if not is_foreign(builder):  # else it was made with the others, and its offsets are written
+    if not builder.is_foreign():  # else it was made with the others, and its offsets are written
         _unshare(builder, NAMESPACES["time"])
         text = _offsets(linux)
     what = OFFSETS if text else "entering the time namespace"

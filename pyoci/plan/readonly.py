@@ -7,6 +7,7 @@ whatever is mounted on /dev, so ``ro`` takes effect there at the end, as with ru
 from pyoci.config.check import is_bind
 from pyoci.config.forms import normal_path
 from pyoci.plan import cover
+from pyoci.plan.sources import SETATTR_RECURSIVE
 from pyoci.plan.steps import Step
 from pyoci.record import replace
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pyoci.plan.mounts import Options
 
 RDONLY = 1
-SETATTR_RECURSIVE = 1
 
 
 def postpone(builder: "Builder", index: int, options: "Options") -> "Options":

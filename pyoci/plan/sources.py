@@ -39,7 +39,7 @@ def open_source(
     if slot in builder.sources:
         return slot
     builder.sources[slot] = path
-    foreign = "user" in builder.new | builder.joined or "mount" in builder.facts.foreign
+    foreign = builder.is_foreign() or "mount" in builder.facts.foreign
     if shared and builder.facts.privileged and not foreign:
         words = (("recursive", recursive), ("nofollow", nofollow))
         detail = " ".join(word for word, wanted in words if wanted)

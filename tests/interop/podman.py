@@ -83,8 +83,14 @@ class Podman:
         deadline: float = DEADLINE,
     ) -> "subprocess.CompletedProcess[str]":
         """Run one podman command; its standard input is empty unless `stdin` is given."""
+        return self.program([*self.command, *args], stdin, deadline)
+
+    def program(
+        self, words: list[str], stdin: str | None = None, deadline: float = DEADLINE
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run any program in podman's environment and directory."""
         return subprocess.run(
-            [*self.command, *args],
+            words,
             env=self.environ,
             cwd=self.base,
             text=True,

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.interop.podman import DEADLINE, Podman
+from tests.interop.podman import Podman
 
 USER, GROUP = 1000, 2000  # who calls, and an additional group of his
 FIRST, COUNT = 100000, 65536  # his subordinate ids
@@ -62,16 +62,7 @@ class Rootless(Podman):
 
     def as_user(self, *words: str) -> str:
         """Run a program as the user; it must succeed; return what it printed, without the last newline."""
-        done = subprocess.run(
-            [*self.enter, *words],
-            env=self.environ,
-            cwd=self.base,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-        )
+        done = self.program([*self.enter, *words])
         assert done.returncode == 0, f"{' '.join(words)}: {done.returncode}: {done.stderr}{done.stdout}"
         return done.stdout.rstrip("\n")
 

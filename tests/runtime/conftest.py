@@ -120,6 +120,13 @@ def one_file(runtime: Runtime) -> None:
 
 
 @pytest.fixture
+def pyoci_alone(request: pytest.FixtureRequest) -> None:
+    """Skip a test of what no peer has: pyoci's library, or the words of its log."""
+    if runtime_name(request.config) != "pyoci":
+        pytest.skip("it is pyoci's own")
+
+
+@pytest.fixture
 def bundles(scratch: Path, probe: Path) -> Iterator[Callable[[], Bundle]]:
     """A factory of bundles."""
     made: list[Bundle] = []

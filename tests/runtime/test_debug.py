@@ -5,17 +5,8 @@ import re
 
 import pytest
 
-from tests.conftest import runtime_name
-
-pytestmark = [pytest.mark.requires("root"), pytest.mark.usefixtures("of_pyoci")]
+pytestmark = [pytest.mark.requires("root"), pytest.mark.usefixtures("pyoci_alone")]
 STEP = re.compile(r"step (\d+): .*: \d+\.\d{3} ms")
-
-
-@pytest.fixture
-def of_pyoci(request):
-    """Skip where a peer is under test: each has words of its own."""
-    if runtime_name(request.config) != "pyoci":
-        pytest.skip("pyoci's own log")
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ import textwrap
 
 import pytest
 
-from tests.conftest import runtime_name
 from tests.helpers_leaks import cgroups, reap
 from tests.helpers_runtime import REPOSITORY, wait_until
 
 pytest.importorskip("pyoci._native", reason="the extension is not built")
-pytestmark = [pytest.mark.requires("root"), pytest.mark.usefixtures("of_this_tree")]
+pytestmark = [pytest.mark.requires("root"), pytest.mark.usefixtures("pyoci_alone")]
 
 PRELUDE = """
 import ctypes, json, os, signal, sys
@@ -37,13 +36,6 @@ def observe():
 def tell(**what):
     print(json.dumps(what), flush=True)
 """
-
-
-@pytest.fixture
-def of_this_tree(request):
-    """Skip when a peer is under test: there is no library of it."""
-    if runtime_name(request.config) != "pyoci":
-        pytest.skip("the library is pyoci's own")
 
 
 @pytest.fixture

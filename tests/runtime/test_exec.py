@@ -341,14 +341,6 @@ def test_exec_in_paused(container):
 # ---- CPUs
 
 
-def usable_cpus():
-    """CPUs that this process may use, at least two."""
-    found = sorted(os.sched_getaffinity(0))
-    if len(found) < 2:
-        pytest.skip("requires two CPUs: there is one")
-    return found
-
-
 @pytest.mark.parametrize("cpu", sorted(os.sched_getaffinity(0))[:2])
 def test_final_affinity(runtime, bundle, cpu):
     bundle.process["execCPUAffinity"] = {"final": str(cpu)}
@@ -363,10 +355,11 @@ def test_initial_affinity_stays_without_a_final_one(runtime, bundle):
     assert container.exec_process(process).ok().lines[-1]["affinity"] == [cpu]
 
 
+@pytest.mark.requires("two_cpus")
 @pytest.mark.parametrize("given", ["nothing", "initial", "final"])
 def test_the_callers_affinity_is_not_inherited(runtime, bundle, given):
     """Who pins pyoci (taskset, CPUAffinity= of systemd, kubelet) has not asked for a container on these CPUs."""
-    usable = usable_cpus()
+    usable = sorted(os.sched_getaffinity(0))
     pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, usable[:1])}
     if given != "nothing":
         bundle.process["execCPUAffinity"] = {given: str(usable[-1])}
@@ -378,9 +371,9 @@ def test_the_callers_affinity_is_not_inherited(runtime, bundle, given):
     assert container.exec_process(process, **pinned).ok().lines[-1]["affinity"] == usable
 
 
-@pytest.mark.requires("cpuset")
+@pytest.mark.requires("cpuset", "two_cpus")
 def test_the_cpuset_bounds_the_affinity(runtime, bundle):
-    usable = usable_cpus()
+    usable = sorted(os.sched_getaffinity(0))
     bundle.linux["resources"] = {"cpu": {"cpus": str(usable[-1]), "mems": "0"}}
     pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, usable[:1])}
     assert runtime.waiting(bundle, **pinned).exec_report(**pinned)["affinity"] == usable[-1:]

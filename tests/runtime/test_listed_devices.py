@@ -1,7 +1,5 @@
 """linux.devices beside the default devices: what is listed wins, whether nodes are made or bound."""
 
-import os
-import stat
 
 import pytest
 
@@ -51,12 +49,7 @@ def test_the_same_device_listed_twice(runtime, shaped):
 
 def test_dev_of_the_host_gets_no_listed_device(runtime, bundle):
     """A /dev that was bound belongs to whoever made it: nothing is made in it."""
-    own = bundle.path / "dev"
-    own.mkdir()
-    os.mknod(own / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    for point in ("/dev/pts", "/dev/shm", "/dev"):
-        bundle.without_mount(point)
-    bundle.mount("/dev", type="bind", source=str(own), options=["bind"])
+    own = bundle.own_dev()
     bundle.linux["devices"] = [FULL]
     runtime.run(bundle.args("true"))
     assert [entry.name for entry in own.iterdir()] == ["null"]

@@ -32,9 +32,7 @@ def box(request, runtime, bundles):
 def test_oom_score_adj(runtime, box, user):
     box.process.update(oomScoreAdj=678, user={"uid": user, "gid": user})
     container = runtime.waiting(box)
-    with open(f"/proc/{container.init}/oom_score_adj") as file:
-        assert file.read() == "678\n"
-    assert container.exec_report()["oomScoreAdj"] == "678\n"
+    assert container.oom_scores() == ("678\n", "678\n")
 
 
 @pytest.mark.requires("timens")

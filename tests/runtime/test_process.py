@@ -225,12 +225,11 @@ def test_cpu_affinity_for_exec_is_not_inits(runtime, bundle):
     assert runtime.report(bundle)["affinity"] == sorted(os.sched_getaffinity(0))
 
 
+@pytest.mark.requires("two_cpus")
 @pytest.mark.parametrize("verb", ["create", "run"])
 def test_the_callers_cpu_affinity_is_not_inherited(runtime, bundle, verb):
     """Who pins pyoci has not asked for a container on these CPUs: it gets all that its cpuset has."""
     usable = sorted(os.sched_getaffinity(0))
-    if len(usable) < 2:
-        pytest.skip("requires two CPUs: there is one")
     pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, usable[:1])}
     if verb == "run":
         report = runtime.report(bundle, **pinned)

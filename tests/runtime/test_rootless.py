@@ -162,9 +162,7 @@ def test_files_of_its_own_in_proc(runtime, mine):
     """What is written there belongs to the user until the process hides itself."""
     mine.process["oomScoreAdj"] = 678
     container = runtime.waiting(mine)
-    with open(f"/proc/{container.init}/oom_score_adj") as file:
-        assert file.read() == "678\n"
-    assert container.exec_report()["oomScoreAdj"] == "678\n"
+    assert container.oom_scores() == ("678\n", "678\n")
 
 
 @pytest.mark.requires("timens")
