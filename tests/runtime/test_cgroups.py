@@ -203,6 +203,14 @@ def test_pids_limit_of_one_starts(runtime, bundle):
     assert runtime.run(resources(bundle.args(["echo", "alone"]), pids={"limit": 1})).ok().out == "alone\n"
 
 
+@pytest.mark.requires("pids")
+def test_pids_limit_does_not_count_the_hooks_of_create(runtime, bundle):
+    """They run in the container's cgroup, and are not what is to be limited."""
+    script = "for each in 1 2 3; do sleep 0 & done; wait"
+    bundle.config["hooks"] = {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-ec", script], "env": ["PATH=/usr/bin:/bin"]}]}
+    assert runtime.probe(resources(bundle, pids={"limit": 1}), ["forks", "1"])[0]["forked"] == 0
+
+
 @pytest.mark.requires("cpu")
 def test_cpu_shares(runtime, bundle):
     container = runtime.create(resources(bundle, cpu={"shares": 1024}))

@@ -68,3 +68,20 @@ def test_run_where_the_caller_ignores_the_end_of_its_children(runtime, bundle, k
         bundle.hook(kind, "true")
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)}
     assert runtime.run(bundle.args(["exit", 42]), **ignore).status == 42
+
+
+@pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG])
+def test_signals_that_are_about_the_runtime_itself_are_not_forwarded(runtime, bundle, number):
+    """That a child of its own has ended, that nobody reads its output.
+
+    The kernel delivers the lower number first: when SIGRTMAX has arrived, the other would have.
+    """
+    container = runtime.container(bundle.args("wait"))
+    call = runtime.spawn("run", "--bundle", bundle.write(), bundle.id, stdout=container.stdout.fd)
+    container.until_ready()
+    call.send_signal(number)
+    call.send_signal(signal.SIGRTMAX)
+    container.until(lambda: signal.SIGRTMAX in container.signals(), "the last signal arrives")
+    assert container.signals() == [signal.SIGRTMAX]
+    call.send_signal(signal.SIGTERM)
+    assert call.wait(20) == 128 + signal.SIGTERM

@@ -78,6 +78,13 @@ def test_where_no_procfs_can_be_made_the_one_on_proc_must_be_one(rootfs: Path, t
     assert (fake / "self" / "timens_offsets").read_text() == "untouched"
 
 
+def test_the_one_on_proc_must_be_the_root_of_one(rootfs: Path) -> None:
+    """A directory of procfs bound there has other files by the same names."""
+    plan = writing(in_root())
+    with Stage(plan, rootfs, CLONE_NEWNS | CLONE_NEWUSER, prepare=lambda: bind("/proc/sys", "/proc")) as stage:
+        assert stage.failed()[1:4] == (3, errno.EXDEV, number("DETAIL_PROCFS"))
+
+
 def test_a_cloned_procfs_is_not_searched_across_mounts(tmp_path: Path) -> None:
     """A mount over a file of the host's /proc is locked to it, and comes along with the clone, in a user namespace."""
     fake = tmp_path / "hostname"
