@@ -165,7 +165,7 @@ def test_works_in_an_empty_root(tmp_path: Path, closed: str) -> None:
     shutil.copy(PYOCI, tmp_path / "pyoci")
     shown = run("sh", "-c", f'exec "$@" {closed}', "sh", "chroot", tmp_path, "/pyoci", "--version")
     assert shown.returncode == (1 if closed else 0)
-    assert closed or shown.stdout.startswith("pyoci version ")
+    assert shown.stdout.startswith("" if closed else "pyoci version ")
 
 
 def test_closed_descriptors_are_filled() -> None:
