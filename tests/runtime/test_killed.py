@@ -4,7 +4,6 @@ import collections
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,15 @@ from tests.helpers_leaks import alive, cgroups, descendants, processes_since, re
 from tests.helpers_runtime import wait_until
 
 pytestmark = pytest.mark.requires("root")
-# What changes the machine, or lets the stage do so, and the end.
-CHANGING = {"mkdirat", "mkdir", "mknodat", "write", "clone3", "sendmsg", "sendto", "recvmsg", "rename", "exit_group"}
-MOMENTS = 48
-BUDGET = 45.0
+# What changes nothing but this process, or answers a question.  Every other call of a create is a moment to be killed at.
+HARMLESS = {
+    "brk", "capget", "close", "dup", "exit", "fchdir", "fstat", "getdents64", "getegid", "geteuid", "getgid", "getpid", "getppid",
+    "getrandom", "gettid", "getuid", "lseek", "lstat", "mmap", "mprotect", "munmap", "newfstatat", "openat2", "poll", "ppoll",
+    "pread64", "prlimit64", "read", "readlink", "readlinkat", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "sigaltstack",
+    "socketpair", "stat", "statfs", "statx", "fstatfs", "sysinfo", "uname",
+}  # fmt: skip
+# How often each is called depends on how quick the stage is.
+TIMING = {"recvmsg", "sendto"}
 
 
 def create(runtime, bundle, trace, *inject):
@@ -35,20 +39,15 @@ def moments(trace, claim):
     for line in trace.read_text(errors="replace").splitlines():
         name, parenthesis, _ = line.partition("(")
         seen[name] += 1
-        if parenthesis and name in CHANGING and (found or claim in line):
+        changes = name not in HARMLESS and (name != "openat" or "O_CREAT" in line)
+        if parenthesis and changes and (found or claim in line):
             found.append((name, seen[name]))
     return found
 
 
-def spread(items, count):
-    """At most *count* of the items, from the first to the last."""
-    step = max(1.0, (len(items) - 1) / (count - 1))
-    return [items[round(i * step)] for i in range(min(count, len(items)))]
-
-
 @pytest.mark.requires("strace")
 @pytest.mark.parametrize("kind", ["", "no exit", pytest.param("user namespace", marks=pytest.mark.requires("userns"))])
-def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path, kind):
+def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path, capsys, kind):
     """Also where the container's filter lets no process exit: the stage, which is under it already, ends all the same.
 
     And where it takes several processes to come into the container.
@@ -65,20 +64,27 @@ def test_create_that_is_killed_at_any_call(runtime, bundle, tmp_path, kind):
     found = moments(tmp_path / "whole", f', "{bundle.id}", 0700')
     assert len(found) > 15 and found[-1][0] == "exit_group"
     runtime.call("delete", "--force", bundle.id).ok()
-    end = time.monotonic() + BUDGET
-    for name, number in spread(found, MOMENTS):
+    missed = []
+    for name, number in found:
         result = create(runtime, bundle, tmp_path / "cut", "-e", f"inject={name}:signal=KILL:when={number}")
         assert result.status in (-signal.SIGKILL, 0), f"{name} {number}: {result}"
-        known = [entry for entry in runtime.entries() if os.listdir(runtime.root / entry)]
-        shown = json.loads(runtime.call("list", "--format", "json").ok().out) if known else []
-        assert [entry["id"] for entry in shown] == known, f"{name} {number}"
-        if not (runtime.entries() and '"created"' in runtime.call("state", bundle.id).out):
-            wait_until(lambda: not processes_since(runtime.others), f"the stage ends with pyoci: {name} {number}")
-        runtime.call("delete", "--force", bundle.id, meanwhile=reap).ok()
-        wait_until(lambda: not processes_since(runtime.others), f"no process: {name} {number}")
-        assert (runtime.entries(), cgroups(bundle.id)) == ([], []), f"killed at {name} {number}"
-        if time.monotonic() > end:
-            break
+        missed += [] if result.status else [(name, number)]
+        taken_back(runtime, bundle, f"killed at {name} {number}")
+    with capsys.disabled():
+        print(f"\n    create{' with ' * bool(kind)}{kind}: killed at {len(found) - len(missed)} of {len(found)} calls")
+    assert len(missed) <= 2 and {name for name, _ in missed} <= TIMING, missed
+
+
+def taken_back(runtime, bundle, when):
+    """Demand that list shows what is left, that the stage has ended, and that delete takes the rest back."""
+    known = [entry for entry in runtime.entries() if os.listdir(runtime.root / entry)]
+    shown = json.loads(runtime.call("list", "--format", "json").ok().out) if known else []
+    assert [entry["id"] for entry in shown] == known, when
+    if not (runtime.entries() and '"created"' in runtime.call("state", bundle.id).out):
+        wait_until(lambda: not processes_since(runtime.others), f"the stage ends with pyoci: {when}")
+    runtime.call("delete", "--force", bundle.id, meanwhile=reap).ok()
+    wait_until(lambda: not processes_since(runtime.others), f"no process: {when}")
+    assert (runtime.entries(), cgroups(bundle.id)) == ([], []), when
 
 
 def runs_sleep(pid):
