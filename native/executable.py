@@ -45,10 +45,10 @@ from build import (
 TARGET = TREE / "build" / "pyoci"
 PLACE = WORK / "static"
 VERSIONS = ((3, 11),)
-# "whole": CPython's documented initialisation, which native/static/main.c compares with "core".
-INITIALISATION = "core"
+# $SNAPSHOT=0: without the recording, each start is CPython's whole one.
+SNAPSHOT = os.environ.get("SNAPSHOT", "1") != "0"
 # Fixed addresses: relocating the tables of CPython's types would touch each page of them at every start.
-EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2", f"-DPYOCI_WHOLE={int(INITIALISATION == 'whole')}"]
+EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2"]
 ABSENT = [f"-D{name}=absent_{name}" for name in ("dlopen", "dlsym", "dlclose", "dlerror")]
 # Functions that native/static has its own for.
 WRAPPED = (
@@ -122,8 +122,7 @@ def frozen() -> Path:
         fresh = target.with_suffix(".new")
         # Of a fixed seed: the order of a set's items is part of the code.
         os.environ["PYTHONHASHSEED"] = "0"
-        whole = ["whole"] if INITIALISATION == "whole" else []
-        run([sys.executable, "-X", "no_debug_ranges", str(NATIVE / "freeze.py"), str(fresh), *whole])
+        run([sys.executable, "-X", "no_debug_ranges", str(NATIVE / "freeze.py"), str(fresh)])
         fresh.rename(target)
     return target
 
@@ -172,7 +171,7 @@ def build(target: Path) -> None:
     if newer(target, [whole, NATIVE / "snapshot.py"]):
         bare = PLACE / "bare"
         run(["strip", "-o", str(bare), str(whole)])
-        if INITIALISATION == "core":
+        if SNAPSHOT:
             pieces = agreed(whole, ranges(link_map, {*parts, *libraries}))
             started = PLACE / "pyoci.started"
             started.write_bytes(fill(whole.read_bytes(), pieces))

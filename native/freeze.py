@@ -1,13 +1,11 @@
-"""Freeze the runtime's modules: ``python -X no_debug_ranges native/freeze.py TARGET.c [whole]``.
+"""Freeze the modules of the static file: ``python -X no_debug_ranges native/freeze.py TARGET.c``.
 
-Every module of the package is compiled and written as an array of C, but for the tool circle, whose verbs need
-the standard library.  Nobody waits for them to be read: they are imported when the file is built, see
-native/static/snapshot.c.
+Every module of the package but the tool circle, and the modules of the standard library listed here, are compiled and
+written as arrays of C.  All of them are imported when the file is built, see native/static/snapshot.c, so an import
+costs nothing at run time.
 
-What is left out: docstrings and assertions, as by -OO, and the columns that a traceback could show.  The names of
-files are relative: a traceback shows them, and they must not be this machine's.
-
-*whole* adds what CPython's full initialisation imports, see native/executable.py.
+Docstrings and assertions are left out, as by -OO, and so are the columns that a traceback could show.  File names are
+relative: a traceback shows them, and they must not be those of the build machine.
 """
 
 import marshal
@@ -19,14 +17,51 @@ from types import CodeType
 NATIVE = Path(__file__).resolve().parent
 TREE = NATIVE.parent
 TOOL_CIRCLE = "pyoci.tools"
-WHOLE = {
-    "abc": "abc.py",
-    "codecs": "codecs.py",
-    "encodings": "encodings/__init__.py",
-    "encodings.aliases": "encodings/aliases.py",
-    "encodings.utf_8": "encodings/utf_8.py",
-    "io": "io.py",
-}
+# What the runtime circle may import of the standard library, besides modules in C that main.c lists.  A module belongs
+# here if importing it asks the host for nothing, and if it works when its recording goes on in another process.
+LIBRARY = (
+    "abc",
+    "collections",
+    "collections.abc",
+    "contextlib",
+    "copy",
+    "dataclasses",
+    "enum",
+    "functools",
+    "io",
+    "keyword",
+    "operator",
+    "os",
+    "os.path",
+    "re",
+    "reprlib",
+    "signal",
+    "stat",
+    "struct",
+    "types",
+    "typing",
+    "weakref",
+)
+# What those, and the initialisation of CPython, import in turn.
+SUPPORT = (
+    "_collections_abc",
+    "_weakrefset",
+    "codecs",
+    "copyreg",
+    "encodings",
+    "encodings.aliases",
+    "encodings.utf_8",
+    "genericpath",
+    "posixpath",
+    "re._casefix",
+    "re._compiler",
+    "re._constants",
+    "re._parser",
+    "warnings",
+)
+ALIASES = {"os.path"}  # os makes it
+
+Modules = dict[str, tuple[CodeType, bool]]  # by their names; the code, and whether it is a package
 
 
 def compiled(path: Path, shown: str) -> CodeType:
@@ -35,31 +70,36 @@ def compiled(path: Path, shown: str) -> CodeType:
     return code
 
 
-def package() -> dict[str, CodeType]:
-    """Give the modules of the runtime circle by their names."""
+def package() -> Modules:
+    """Return the modules of the runtime circle."""
     found = {}
     for path in sorted((TREE / "pyoci").rglob("*.py")):
         place = path.relative_to(TREE)
         parts = place.with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
         if not f"{name}.".startswith(f"{TOOL_CIRCLE}."):
-            found[name] = compiled(path, str(place))
+            found[name] = compiled(path, str(place)), is_package
     if lost := {name.rpartition(".")[0] for name in found} - {"", *found}:
         raise SystemExit(f"freeze: no __init__.py in {', '.join(sorted(lost))}")
     return found
 
 
-def library(whole: bool) -> dict[str, CodeType]:
-    """Give what stands for modules of the standard library, or those that the full initialisation needs."""
-    if not whole:
-        return {"_io": compiled(NATIVE / "static" / "_io.py", "_io.py")}
+def library() -> Modules:
+    """Return the modules of the standard library, and native/static/inspect.py, which stands for one of them."""
     root = Path(sysconfig.get_path("stdlib"))
-    return {name: compiled(root / path, path) for name, path in WHOLE.items()}
+    found = {"inspect": (compiled(NATIVE / "static" / "inspect.py", "inspect.py"), False)}
+    for name in sorted({*LIBRARY, *SUPPORT} - ALIASES):
+        path = Path(*name.split("."))
+        is_package = (root / path).is_dir()
+        path = path / "__init__.py" if is_package else path.with_suffix(".py")
+        found[name] = compiled(root / path, str(path)), is_package
+    return found
 
 
-def rehearsal() -> dict[str, CodeType]:
-    """Give what is imported last, and only when the file is built."""
-    return {"_rehearsal": compiled(NATIVE / "static" / "rehearsal.py", "rehearsal.py")}
+def rehearsal() -> Modules:
+    """Return what is imported last, and only when the file is built."""
+    return {"_rehearsal": (compiled(NATIVE / "static" / "rehearsal.py", "rehearsal.py"), False)}
 
 
 def array(label: str, code: CodeType) -> tuple[str, int]:
@@ -71,24 +111,24 @@ def array(label: str, code: CodeType) -> tuple[str, int]:
     return f"static const unsigned char {label}[] = {{\n{text}\n}};\n", len(data)
 
 
-def table(name: str, modules: dict[str, CodeType]) -> str:
+def table(name: str, modules: Modules) -> str:
     """Give an array for each module, and the table that names them."""
     text, entries = "", ""
-    for number, (module, code) in enumerate(modules.items()):
+    for number, (module, (code, is_package)) in enumerate(modules.items()):
         label = f"{name}_{number}"
         words, size = array(label, code)
         text += words
-        entries += f'    {{"{module}", {label}, {size}, false, NULL}},\n'
+        entries += f'    {{"{module}", {label}, {size}, {str(is_package).lower()}, NULL}},\n'
     return text + f"static const struct _frozen {name}[] = {{\n{entries}    {{NULL, NULL, 0, false, NULL}}\n}};\n"
 
 
-def main(target: Path, whole: bool) -> None:
+def main(target: Path) -> None:
     """Write the tables that stand for those of libpython's frozen.o."""
     bootstrap = compiled(NATIVE / "static" / "bootstrap.py", "<frozen importlib._bootstrap>")
     target.write_text(
         "#include <Python.h>\n#include <stdbool.h>\n"
-        + table("bootstrap", {"_frozen_importlib": bootstrap})
-        + table("modules", package() | library(whole) | rehearsal())
+        + table("bootstrap", {"_frozen_importlib": (bootstrap, False)})
+        + table("modules", library() | package() | rehearsal())
         + table("none", {})
         + "const struct _frozen *_PyImport_FrozenBootstrap = bootstrap, *PyImport_FrozenModules = modules;\n"
         "const struct _frozen *_PyImport_FrozenStdlib = none, *_PyImport_FrozenTest = none;\n"
@@ -97,4 +137,4 @@ def main(target: Path, whole: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "whole" in sys.argv[2:])
+    main(Path(sys.argv[1]))

@@ -4,19 +4,20 @@ A module is frozen into the file, or built into it, or it does not exist.  There
 hook, no cache and no lock, for there are no threads.  The names with an underscore are those that CPython calls.
 """
 
-BuiltinImporter = None  # the loader of __main__, where the initialisation is whole
+BuiltinImporter = None  # the loader of __main__
 
 
 def _install(sys, _imp):
     """Take what the import system needs; called once, before anything can be imported."""
-    global imp, modules, Module, Spec, SPEC
+    global imp, modules, Module, Spec, specs
     imp = _imp
     modules = sys.modules
     Module = type(sys)
     Spec = type(sys.implementation)
     # Each import statement asks a module's __spec__ for _initializing, and the module itself for __path__; without
     # an answer an AttributeError is made and thrown away, at the price of ten answers.
-    SPEC = sys.__spec__ = Spec(_initializing=False, parent=None)
+    specs = {}
+    sys.__spec__ = spec("")
 
 
 def _install_external_importers():
@@ -40,11 +41,18 @@ def _find_and_load(name, import_):
     return module
 
 
+def spec(package):
+    """Return the one spec of all modules of a package; import statements at run time write to its reference count."""
+    if package not in specs:
+        specs[package] = Spec(_initializing=False, parent=package)
+    return specs[package]
+
+
 def run(name):
     """Make a module from its frozen code."""
     module = modules[name] = Module(name)
-    module.__package__ = name  # for relative imports, which only CPython's own packages use
-    module.__spec__ = SPEC
+    module.__package__ = name if imp.is_frozen_package(name) else name.rpartition(".")[0]
+    module.__spec__ = spec(module.__package__)
     module.__path__ = ()
     exec(imp.get_frozen_object(name), module.__dict__)
     return module
@@ -57,7 +65,7 @@ def initialise(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     modules[name] = module
     imp.exec_builtin(module)
-    module.__spec__ = SPEC
+    module.__spec__ = spec("")
     module.__path__ = ()
     return module
 

@@ -5,10 +5,7 @@
  * and frozen.c (native/freeze.py) name.  All of it happens when the file is built: a start goes on from there, see
  * snapshot.c.
  *
- * CPython is initialised up to its core phase.  The rest (file system codec by name, signal handlers,
- * sys.stdin and its siblings, the calculation of paths) costs again as much and is of no use here; what is
- * missing in exchange is held by tests/source/test_static.py: modules outside the table may crash.  The
- * documented way is one constant away: build with -DPYOCI_WHOLE=1, see native/executable.py.
+ * There is no sys.stdin, sys.stdout and sys.stderr (they are None): a recorded one would know the build's descriptors.
  */
 #define _GNU_SOURCE
 #include <Python.h>
@@ -21,27 +18,32 @@
 #include "snapshot.h"
 #include "startup.h"
 
-#ifndef PYOCI_WHOLE
-#define PYOCI_WHOLE 0
-#endif
-
 enum { FAILURE = 1, HEADROOM = 3 << 20, HASH_SEED = 1 };
 
 typedef PyObject *initialise(void);
-initialise PyInit__cffi_backend, PyInit__imp, PyInit__native, PyInit__struct, PyInit_errno, PyInit_fcntl, PyInit_gc,
-    PyInit_itertools, PyInit_posix, PyInit_select, PyInit_time, PyMarshal_Init, _PyWarnings_Init;
-#if PYOCI_WHOLE
-initialise PyInit__abc, PyInit__codecs, PyInit__io, PyInit__signal;
-#endif
+initialise PyInit__abc, PyInit__cffi_backend, PyInit__codecs, PyInit__collections, PyInit__functools, PyInit__imp,
+    PyInit__io, PyInit__operator, PyInit__signal, PyInit__sre, PyInit__stat, PyInit__struct, PyInit__thread,
+    _PyWarnings_Init, PyInit__weakref, PyInit_errno, PyInit_fcntl, PyInit_gc, PyInit_itertools, PyMarshal_Init,
+    PyInit_posix, PyInit__native, PyInit_select, PyInit_time;
 
 /* Stands for the table of libpython's config.o, so that neither that nor the modules it names are linked in. */
 struct _inittab _PyImport_Inittab[] = {
-    {"_imp", PyInit__imp},
-    {"_warnings", _PyWarnings_Init},
-    {"builtins", NULL},
-    {"sys", NULL},
+    {"_abc", PyInit__abc},
     {"_cffi_backend", PyInit__cffi_backend},
+    {"_codecs", PyInit__codecs},
+    {"_collections", PyInit__collections},
+    {"_functools", PyInit__functools},
+    {"_imp", PyInit__imp},
+    {"_io", PyInit__io},
+    {"_operator", PyInit__operator},
+    {"_signal", PyInit__signal},
+    {"_sre", PyInit__sre},
+    {"_stat", PyInit__stat},
     {"_struct", PyInit__struct},
+    {"_thread", PyInit__thread},
+    {"_warnings", _PyWarnings_Init},
+    {"_weakref", PyInit__weakref},
+    {"builtins", NULL},
     {"errno", PyInit_errno},
     {"fcntl", PyInit_fcntl},
     {"gc", PyInit_gc},
@@ -50,13 +52,8 @@ struct _inittab _PyImport_Inittab[] = {
     {"posix", PyInit_posix},
     {"pyoci._native", PyInit__native},
     {"select", PyInit_select},
+    {"sys", NULL},
     {"time", PyInit_time},
-#if PYOCI_WHOLE
-    {"_abc", PyInit__abc},
-    {"_codecs", PyInit__codecs},
-    {"_io", PyInit__io},
-    {"_signal", PyInit__signal},
-#endif
     {NULL, NULL}
 };
 
@@ -105,15 +102,15 @@ static int has_memory(void)
 
 static volatile sig_atomic_t interrupted;
 
-/* Stands for CPython's own, which without _signal knows no handler: posix and select ask it when a system call
- * was cut short.  The first SIGINT becomes a KeyboardInterrupt, so that what is half made is undone; the second
- * one ends us. */
+/* Asked when a system call was cut short.  The first SIGINT becomes a KeyboardInterrupt, so that what is half made is
+ * undone; the second one ends us.  CPython's own handlers are those that Python code has set. */
+int __real_PyErr_CheckSignals(void);
 int __wrap_PyErr_CheckSignals(void);
 
 int __wrap_PyErr_CheckSignals(void)
 {
     if (!interrupted)
-        return 0;
+        return __real_PyErr_CheckSignals();
     interrupted = 0;
     PyErr_SetNone(PyExc_KeyboardInterrupt);
     return -1;
@@ -135,7 +132,7 @@ static void on_interrupt(int signal_number)
     errno = saved;
 }
 
-/* Without _signal, which sets up a handler for each of 64 signals; the stage gives all their defaults back. */
+/* CPython's own would look at each of 64 signals; the stage gives all their defaults back. */
 static void set_signals(void)
 {
     struct sigaction action = {.sa_handler = SIG_IGN}, before;
@@ -152,6 +149,7 @@ static void set_signals(void)
 
 static PyStatus start(void)
 {
+    static const char *const streams[] = {"stdin", "__stdin__", "stdout", "__stdout__", "stderr", "__stderr__"};
     PyPreConfig before;
     PyConfig config;
     PyStatus status;
@@ -164,13 +162,15 @@ static PyStatus start(void)
     PyConfig_InitIsolatedConfig(&config);
     config.use_hash_seed = 1;
     config.hash_seed = HASH_SEED;
-    config._init_main = PYOCI_WHOLE;
     config.install_signal_handlers = 0;
     config.module_search_paths_set = 1;
     config.pathconfig_warnings = 0;
     config.site_import = 0;
     config.write_bytecode = 0;
-    return Py_InitializeFromConfig(&config);
+    status = Py_InitializeFromConfig(&config);
+    for (size_t i = 0; !PyStatus_Exception(status) && i < sizeof streams / sizeof streams[0]; i++)
+        PySys_SetObject(streams[i], Py_None);
+    return status;
 }
 
 /* Give the list for sys.argv, which the core phase does not set. */
@@ -200,13 +200,6 @@ static int run(int count, char **arguments)
     return tell_error(); /* entry() ends the process */
 }
 
-/* To look at four megabytes takes 0.6 ms, a third of a start.  Who asks for the version wants to know what this is, and
- * callers do so when they start themselves; the other verbs notice damage when it hurts (damage.c). */
-static bool asks_what_this_is(int count, char **arguments)
-{
-    return count == 2 && (strcmp(arguments[1], "--version") == 0 || strcmp(arguments[1], "-v") == 0);
-}
-
 int main(int argc, char **argv)
 {
     static char *variables[KEPT + 1];
@@ -214,10 +207,6 @@ int main(int argc, char **argv)
 
     if (fill_standard_descriptors() < 0)
         return complain(strerror(errno));
-    if (snapshot_is_here && asks_what_this_is(argc, argv) && !snapshot_is_whole()) {
-        dprintf(STDERR_FILENO, "pyoci: the executable is damaged: its modules are not those that were built\n");
-        return FAILURE;
-    }
     if (!has_memory())
         return complain("no memory");
     scrub(environ, variables);
@@ -226,6 +215,8 @@ int main(int argc, char **argv)
         snapshot_begin();
     if (!snapshot_is_here) {
         PyStatus status = start();
+        if (is_build)
+            snapshot_started();
         if (PyStatus_Exception(status))
             return complain(status.err_msg ? status.err_msg : "no memory");
     } else if (!snapshot_resume()) {

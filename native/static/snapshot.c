@@ -20,19 +20,20 @@
 #include <Python.h>
 #include <internal/pycore_runtime.h>
 
+#include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "checksum.h"
 #include "snapshot.h"
 
 /* The memory is a section of its own, so that it is a segment of its own: the linker is told where
  * (native/executable.py). */
 #define WORDS(number) #number
 #define TEXT(number) WORDS(number)
-enum { ALIGNMENT = 16, PAGE = 4096 };
+enum { ALIGNMENT = 16, PAGE = 4096, EIGHTHS = 8, CLASSES = 160 };
 
 __asm__(".section .snapshot, \"aw\", @nobits\n"
         ".balign 4096\n"
@@ -41,7 +42,12 @@ __asm__(".section .snapshot, \"aw\", @nobits\n"
         ".previous");
 extern char __data_start[], _end[]; /* of all variables; the linker's names */
 
+enum { OUTPUT = STDOUT_FILENO, ERRORS = STDERR_FILENO, HIDDEN = 10 };
+
 static char *next = snapshot.bytes + sizeof snapshot.head;
+static struct piece {
+    struct piece *next;
+} *given_back[CLASSES];
 static bool recording;
 static pthread_key_t keys; /* how many pthread_key_create(3) had made */
 static PyObjectArenaAllocator usual;
@@ -64,21 +70,56 @@ static bool is_kept(const void *memory)
     return (const char *)memory >= snapshot.bytes && (const char *)memory < next;
 }
 
-/* Give zeroed memory that begins at a multiple of alignment, with its size in front of it. */
-static void *take(size_t size, size_t alignment)
+/* Sizes are rounded up to one of few, eight between two powers of two, so that what is freed can be given out again. */
+static size_t rounded(size_t size, size_t *class)
 {
-    size_t used = (size_t)(next - snapshot.bytes), start = (used + ALIGNMENT + alignment - 1) / alignment * alignment;
+    int power = size < EIGHTHS * ALIGNMENT ? 0 : (int)(sizeof(long) * CHAR_BIT) - 8 - __builtin_clzl(size);
+    size_t step = (size_t)ALIGNMENT << power;
 
-    if (size > SNAPSHOT_MAX || start + size + PAGE > SNAPSHOT_MAX)
+    size = (size + step - 1) / step;
+    *class = (size_t)power * EIGHTHS + size;
+    return size * step;
+}
+
+/* Return zeroed memory, with its size in front of it. */
+static void *take(size_t size)
+{
+    size_t class;
+    char *memory;
+    struct piece *free;
+
+    if (size > SNAPSHOT_MAX / 2)
         return NULL;
-    memcpy(snapshot.bytes + start - ALIGNMENT, &size, sizeof size);
-    next = snapshot.bytes + start + size;
-    return snapshot.bytes + start;
+    size = rounded(size ? size : 1, &class);
+    free = given_back[class];
+    if (free) {
+        given_back[class] = free->next;
+        return memset(free, 0, size);
+    }
+    memory = next + ALIGNMENT;
+    if (size + PAGE > (size_t)(snapshot.bytes + SNAPSHOT_MAX - memory))
+        return NULL;
+    memcpy(memory - ALIGNMENT, &size, sizeof size);
+    next = memory + size;
+    return memory;
+}
+
+/* Only while recording: later a start may not depend on what another one has freed. */
+static void give_back(void *memory)
+{
+    size_t size, class;
+    struct piece *free = memory;
+
+    memcpy(&size, (char *)memory - ALIGNMENT, sizeof size);
+    rounded(size, &class);
+    memset(memory, 0, size);
+    free->next = given_back[class];
+    given_back[class] = free;
 }
 
 void *__wrap_malloc(size_t size)
 {
-    return recording ? take(size, ALIGNMENT) : __real_malloc(size);
+    return recording ? take(size) : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
@@ -87,7 +128,7 @@ void *__wrap_calloc(size_t count, size_t size)
 
     if (!recording)
         return __real_calloc(count, size);
-    return __builtin_mul_overflow(count, size, &bytes) ? NULL : take(bytes, ALIGNMENT);
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : take(bytes);
 }
 
 void *__wrap_realloc(void *memory, size_t size)
@@ -96,13 +137,15 @@ void *__wrap_realloc(void *memory, size_t size)
     void *moved;
 
     if (!is_kept(memory))
-        return recording && !memory ? take(size, ALIGNMENT) : __real_realloc(memory, size);
+        return recording && !memory ? take(size) : __real_realloc(memory, size);
     memcpy(&before, (char *)memory - ALIGNMENT, sizeof before);
     if (size <= before)
         return memory;
     moved = __wrap_malloc(size);
-    if (moved)
-        memcpy(moved, memory, before);
+    if (!moved)
+        return NULL;
+    memcpy(moved, memory, before);
+    __wrap_free(memory);
     return moved;
 }
 
@@ -110,11 +153,20 @@ void __wrap_free(void *memory)
 {
     if (!is_kept(memory))
         __real_free(memory);
+    else if (recording)
+        give_back(memory);
 }
 
 static void *arena(void *context, size_t size)
 {
-    return recording ? take(size, PAGE) : usual.alloc(context, size);
+    char *memory = snapshot.bytes + ((size_t)(next - snapshot.bytes) + PAGE - 1) / PAGE * PAGE;
+
+    if (!recording)
+        return usual.alloc(context, size);
+    if (size + PAGE > (size_t)(snapshot.bytes + SNAPSHOT_MAX - memory))
+        return NULL;
+    next = memory + size;
+    return memory;
 }
 
 static void free_arena(void *context, void *memory, size_t size)
@@ -125,6 +177,13 @@ static void free_arena(void *context, void *memory, size_t size)
 
 /* ---- the build's side ---- */
 
+/* Close a descriptor while CPython starts, so that it makes no sys.stdout from what the build has there. */
+static void hide(int fd)
+{
+    dup2(fd, fd + HIDDEN);
+    close(fd);
+}
+
 void snapshot_begin(void)
 {
     PyObjectArenaAllocator ours = {NULL, arena, free_arena};
@@ -133,6 +192,15 @@ void snapshot_begin(void)
     ours.ctx = usual.ctx;
     PyObject_SetArenaAllocator(&ours);
     recording = true;
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
+    hide(OUTPUT), hide(ERRORS), close(STDIN_FILENO);
+}
+
+void snapshot_started(void)
+{
+    dup2(OUTPUT + HIDDEN, OUTPUT);
+    dup2(ERRORS + HIDDEN, ERRORS);
 }
 
 static bool write_all(const void *memory, size_t size)
@@ -140,7 +208,7 @@ static bool write_all(const void *memory, size_t size)
     const char *from = memory;
 
     while (size) {
-        ssize_t written = write(STDOUT_FILENO, from, size);
+        ssize_t written = write(OUTPUT, from, size);
         if (written < 0) {
             PyErr_SetFromErrno(PyExc_OSError);
             return false;
@@ -159,6 +227,17 @@ static bool write_piece(const char *from, const char *end)
     return write_all(place, sizeof place) && write_all(from, (size_t)(end - from));
 }
 
+/* Take all objects out of the lists in which the collector links new ones: those would be written to. */
+static bool freeze_objects(void)
+{
+    PyObject *module = PyImport_ImportModule("gc");
+    PyObject *done = module ? PyObject_CallMethod(module, "freeze", NULL) : NULL;
+
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
 bool snapshot_write(void)
 {
     for (const struct _frozen *each = PyImport_FrozenModules; each->name; each++) {
@@ -167,6 +246,8 @@ bool snapshot_write(void)
             return false;
         Py_DECREF(module);
     }
+    if (!freeze_objects())
+        return false;
     if (pthread_key_create(&keys, NULL) != 0)
         return false;
     recording = false;
@@ -175,13 +256,6 @@ bool snapshot_write(void)
 }
 
 /* ---- the start's side ---- */
-
-bool snapshot_is_whole(void)
-{
-    const size_t head = sizeof snapshot.head;
-
-    return checksum(snapshot.bytes + head, snapshot.head.size - head) == snapshot.head.sum;
-}
 
 /* Put what the kernel gave this process into posix.environ. */
 static bool read_environment(void)

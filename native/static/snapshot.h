@@ -8,10 +8,9 @@
 /* Whether this file holds a snapshot: CPython is there, and every module is imported. */
 extern bool snapshot_is_here;
 
-/* The memory.  At its beginning native/snapshot.py writes its size, which is that up to a last byte that is not zero,
- * and the checksum of what follows. */
+/* The memory.  At its beginning native/snapshot.py writes its size, which is that up to a last byte that is not zero. */
 struct snapshot_head {
-    uint64_t size, sum;
+    uint64_t size, unused;
 };
 #define SNAPSHOT_MAX 0x1000000
 extern union snapshot {
@@ -19,11 +18,9 @@ extern union snapshot {
     char bytes[SNAPSHOT_MAX];
 } snapshot;
 
-/* Tell whether the memory is what the build has written; only before anything of it is used. */
-bool snapshot_is_whole(void);
-
-/* From here on all memory comes from the part of the file that is kept. */
+/* From here on all memory comes from the part of the file that is kept.  CPython starts between these two. */
 void snapshot_begin(void);
+void snapshot_started(void);
 
 /* Import every module and write the memory to standard output; gives false, with Python's exception, if it fails. */
 bool snapshot_write(void);
