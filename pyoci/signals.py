@@ -4,39 +4,46 @@ A program that embeds pyoci finds its signal mask and its handlers as they were:
 ends what is being done, too, and is handed to the handler when that has been taken back.
 """
 
-import posix
+import os
 import select
+import signal
+from collections.abc import Iterable
 
 from pyoci import native
 from pyoci.errors import Interrupted
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 lib, ffi = native.lib, native.ffi
 # What others send to end a program, by the action that it has unless it asks for another; signal(7).
-NAMES = {
-    1: "SIGHUP",
-    2: "SIGINT",
-    3: "SIGQUIT",
-    10: "SIGUSR1",
-    12: "SIGUSR2",
-    14: "SIGALRM",
-    15: "SIGTERM",
-    24: "SIGXCPU",
-}
-# SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: a fault of our own.  32 and 33 are the C library's.
-NEVER_HELD = (4, 5, 6, 7, 8, 11, 31, 32, 33)
+ENDS_A_PROGRAM = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGTERM,
+    signal.SIGXCPU,
+)
+# A fault of our own; and two that the C library keeps for itself, nptl(7).
+FAULTS = (
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+)
+OF_THE_C_LIBRARY = (32, 33)
 
 
-def mask(numbers: "Iterable[int]") -> int:
+def mask(numbers: Iterable[int]) -> int:
     """Return a set of signals as the kernel takes it."""
     return sum(1 << number - 1 for number in numbers)
 
 
-ENDING = mask(NAMES)
-EVERYTHING = ((1 << 64) - 1) & ~mask(NEVER_HELD)
+ENDING = mask(ENDS_A_PROGRAM)
+EVERYTHING = ((1 << 64) - 1) & ~mask((*FAULTS, *OF_THE_C_LIBRARY))
 
 
 class Signals:
@@ -61,11 +68,11 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         """Give back the mask, and the signals that were taken to who has a handler for them."""
-        posix.close(self.fd)
+        os.close(self.fd)
         lib.pyoci_release_signals(self.held)
         for number in self.taken:
             if self.held.handled >> number - 1 & 1:
-                posix.kill(posix.getpid(), number)
+                os.kill(os.getpid(), number)
 
     def check(self) -> None:
         """Look whether one has arrived.
@@ -76,9 +83,9 @@ class Signals:
         number = lib.pyoci_read_signal(self.fd)
         if number > 0:
             self.taken.append(number)
-            raise Interrupted(self.what, number, NAMES[number])
+            raise Interrupted(self.what, number, signal.Signals(number).name)
 
-    def wait(self, fds: "Iterable[int]", milliseconds: "float | None" = None) -> "list[int]":
+    def wait(self, fds: Iterable[int], milliseconds: float | None = None) -> list[int]:
         """Wait until one of the descriptors can be read (or has ended); none when the time is over.
 
         A descriptor that is ready comes before a signal: once the program runs, the signal is for it and ends no start.

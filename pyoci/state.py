@@ -5,19 +5,16 @@ gate open for reading.
 """
 
 import errno
-import posix
+import os
 import time
+from typing import Any
 
 from pyoci.errors import StateError, wrap
 from pyoci.log import utc
 from pyoci.record import Members, Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 STATE_VERSION = 1
-O_FILE = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK
+O_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 # The status rules of runtime.md#operations, as Docker, Podman and containerd know them from runc: verb -> statuses.
 # "delete" of a created container kills it first, which the callers depend on.
@@ -72,31 +69,31 @@ class State(Record):
     annotations: Members = Members()
     pid: int = 0
     startTime: int = 0
-    cgroup: "dict[str, Any]" = {}
-    hooks: "list[str]" = []
+    cgroup: dict[str, Any] = {}
+    hooks: list[str] = []
     document: str = "config.json"
     hasProcess: bool = True
     privatePid: bool = True
     version: int = STATE_VERSION
 
 
-def stat_fields(pid: int) -> "tuple[str, int] | None":
+def stat_fields(pid: int) -> tuple[str, int] | None:
     """Give the state letter and the start time of a process, or None when it is gone; proc(5).
 
     The command name may hold anything, so the fields are counted from the last parenthesis.
     """
     try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESRCH):
             return None
         raise wrap(f"reading /proc/{pid}/stat", error) from error
     try:
-        text = posix.read(fd, 4096)
+        text = os.read(fd, 4096)
     except ProcessLookupError:
         return None
     finally:
-        posix.close(fd)
+        os.close(fd)
     fields = text[text.rindex(b")") + 2 :].split()
     return fields[0].decode(), int(fields[19])
 
@@ -112,7 +109,7 @@ def is_alive(pid: int, start_time: int) -> bool:
 def open_pidfd(pid: int) -> int:
     """Open a process; -1 when there is none with that pid.  pidfd_open(2)."""
     try:
-        return posix.pidfd_open(pid, 0)
+        return os.pidfd_open(pid, 0)
     except OSError as error:
         # EINVAL: no process any more, in the moment in which it is reaped; or a thread that leads no process.
         if error.errno in (errno.ESRCH, errno.EINVAL):
@@ -129,20 +126,20 @@ def absolute(path: str) -> str:
     if path.startswith("/"):
         return path
     try:
-        return f"{posix.getcwd()}/{path}"
+        return f"{os.getcwd()}/{path}"
     except OSError as error:
         raise wrap("finding the current directory", error) from error
 
 
 def read_file(path: str) -> bytes:
     """Read a whole regular file, without following a symbolic link at its end."""
-    return read_all(posix.open(path, O_FILE))
+    return read_all(os.open(path, O_FILE))
 
 
 def read_given(path: str) -> bytes:
     """Read a file that the caller names: it may be a link, or a pipe as with ``/dev/stdin`` and a shell's ``<()``."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
-    posix.set_blocking(fd, True)  # only opening must not wait
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    os.set_blocking(fd, True)  # only opening must not wait
     return read_all(fd)
 
 
@@ -150,21 +147,21 @@ def read_all(fd: int, limit: int = 16 * 1024 * 1024) -> bytes:
     """Read to the end of an open file and close it."""
     try:
         chunks = []
-        while chunk := posix.read(fd, 1 << 20):
+        while chunk := os.read(fd, 1 << 20):
             chunks.append(chunk)
             limit -= len(chunk)
             if limit < 0:
-                raise OSError(errno.EFBIG, posix.strerror(errno.EFBIG))
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return b"".join(chunks)
     finally:
-        posix.close(fd)
+        os.close(fd)
 
 
 def write_all(fd: int, data: bytes) -> None:
     """Write every byte; write(2) may take fewer."""
     view = memoryview(data)
     while view:
-        view = view[posix.write(fd, view) :]
+        view = view[os.write(fd, view) :]
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600, *, sync: bool = False, dir_fd: int | None = None) -> None:
@@ -174,25 +171,25 @@ def write_file(path: str, data: bytes, mode: int = 0o600, *, sync: bool = False,
     host either.
     """
     directory, slash, name = path.rpartition("/")
-    temporary = f"{directory}{slash}.{name}.{posix.getpid()}"
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
-    fd = posix.open(temporary, flags, mode, dir_fd=dir_fd)
+    temporary = f"{directory}{slash}.{name}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    fd = os.open(temporary, flags, mode, dir_fd=dir_fd)
     try:
         try:
             write_all(fd, data)
             if sync:
-                posix.fsync(fd)
+                os.fsync(fd)
         finally:
-            posix.close(fd)
-        posix.rename(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            os.close(fd)
+        os.rename(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except OSError:
-        posix.unlink(temporary, dir_fd=dir_fd)
+        os.unlink(temporary, dir_fd=dir_fd)
         raise
 
 
 def public_state(
     version: str, container_id: str, status: str, pid: int, bundle: str, annotations: "Any"
-) -> "dict[str, Any]":
+) -> dict[str, Any]:
     """Give the state object of runtime.md#state, as hooks and the seccomp agent get it."""
     state: dict[str, Any] = {"ociVersion": version, "id": container_id, "status": status}
     if status != "stopped":

@@ -1,10 +1,8 @@
 """Taking back what was made: every step is tried, whatever fails, and the first error is the one that is told."""
 
-from pyoci.errors import Error, wrap
+from collections.abc import Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pyoci.errors import Error, wrap
 
 SHOWN = 3
 
@@ -16,7 +14,7 @@ class Undo:
         """Begin with no failure."""
         self.failures: list[Error] = []
 
-    def attempt(self, what: str, step: "Callable[[], object]") -> None:
+    def attempt(self, what: str, step: Callable[[], object]) -> None:
         """Do one step, and keep its failure; *what* says what it does where the system gives only an errno."""
         try:
             step()

@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -97,7 +96,7 @@ def test_a_process_that_has_gone_has_no_pidfd(monkeypatch, number):
     def refuse(_pid, _flags):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("pyoci.state.posix", SimpleNamespace(pidfd_open=refuse))
+    monkeypatch.setattr("pyoci.state.os.pidfd_open", refuse)
     assert open_pidfd(4321) == -1
 
 
