@@ -4,11 +4,15 @@ import importlib.util
 import os
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests import helpers_host
-from tests.helpers_runtime import default_command
+from tests import helpers_host, helpers_start
+from tests.helpers_runtime import default_command, newer_source
+
+# What runs build/pyoci, unless another runtime is named.
+NEED_BUILD = ("runtime/", "security/", "interop/", "vm/", "source/test_static", "source/test_damage", "source/test_collisions")
 
 pytest_plugins = ["tests.skips"] if importlib.util.find_spec("tests.skips") else []
 
@@ -23,8 +27,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Describe the markers."""
+    """Describe the markers; make ordinary what the tests inherit."""
+    helpers_start.make_ordinary()
     config.addinivalue_line("markers", "requires(*names): what the machine must have, see tests/helpers_host.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse to test a build/pyoci that is older than the sources: it would show what they were."""
+    here = f"{Path(__file__).parent}/"
+    wanted = any(str(item.path).removeprefix(here).startswith(NEED_BUILD) for item in items)
+    if wanted and not config.getoption("--oci-runtime") and (newer := newer_source()):
+        raise pytest.UsageError(f"build/pyoci is older than {newer}: run make, or name another runtime by --oci-runtime")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -30,6 +30,17 @@ def default_command() -> list[str]:
     return [str(built)] if built.exists() else package_command()
 
 
+def newer_source() -> str:
+    """Return the newest source when build/pyoci is older, as a path in the tree; else "", also when nothing is built."""
+    built = REPOSITORY / "build" / "pyoci"
+    patterns = ("pyoci/**/*.py", "pyoci/**/*.json", "native/**/*")
+    found = [path for pattern in patterns for path in REPOSITORY.glob(pattern) if path.is_file() and "__pycache__" not in path.parts]
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    if not built.exists() or built.lstat().st_mtime >= newest.stat().st_mtime:
+        return ""
+    return str(newest.relative_to(REPOSITORY))
+
+
 def package_command() -> list[str]:
     """pyoci as a package of the tree, whatever the directory and environment of the call."""
     return ["/usr/bin/env", f"PYTHONPATH={REPOSITORY}", "PYTHONSAFEPATH=1", sys.executable, "-m", "pyoci"]
