@@ -4,6 +4,8 @@
 # make install  PREFIX=/usr/local, DESTDIR=
 # make lint bench clean
 #
+# SNAPSHOT=0 builds the static file without the recording of its start (native/static/README.md).
+#
 # What is missing is installed first: Debian's packages when this is root (else they are named),
 # Python's into build/venv.
 
@@ -11,6 +13,8 @@ PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 TESTS ?= tests
 PYTEST_ARGS ?=
+SNAPSHOT ?= 1
+export SNAPSHOT
 
 VENV := build/venv
 BIN := $(VENV)/bin
@@ -48,9 +52,13 @@ build/bin/pyoci: pyoci/_native.abi3.so $(SOURCES)
 	$(BIN)/python native/install.py build --launcher
 
 # It shares objects with the extension.  Where it cannot be made it is a link to build/bin/pyoci.
-build/pyoci: pyoci/_native.abi3.so $(SOURCES)
-	$(BIN)/python native/executable.py
+build/pyoci: pyoci/_native.abi3.so $(SOURCES) build/form-$(SNAPSHOT)
+	$(BIN)/python native/static/executable.py
 	@touch -h $@
+
+build/form-$(SNAPSHOT):
+	@mkdir -p build && rm -f build/form-*
+	@touch $@
 
 install: pyoci/_native.abi3.so build/pyoci
 	$(BIN)/python native/install.py $(PREFIX) --destdir "$(DESTDIR)"

@@ -9,7 +9,8 @@ from pathlib import Path
 from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "native"))
+NATIVE = Path(__file__).resolve().parent / "native"
+sys.path[:0] = [str(NATIVE), str(NATIVE / "static")]
 import executable  # noqa: E402
 
 import build as native  # noqa: E402

@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -136,39 +135,21 @@ def build_stage() -> Path:
     return target
 
 
-def checksum(data: bytes) -> int:
-    """Give the sum that native/checksum.h computes."""
-    factor, mask = 0x9E3779B97F4A7C15, 2**64 - 1
-    words = array("Q", data + bytes(-len(data) % 8))
-    sums = []
-    for first in range(4):
-        sums.append(0)
-        for word in words[first::4]:
-            sums[-1] = (sums[-1] ^ word) * factor & mask
-    result = len(data)
-    for word in sums:
-        result = (result ^ word) * factor & mask
-    return result
-
-
 def embed(stage: Path) -> Path:
     """Write the stage's ELF, the version and the commit as C."""
     data = stage.read_bytes()
-    words = data + bytes(-len(data) % 8)
     rows = "\n".join(
-        "    " + "".join(f"{byte}," for byte in words[at : at + 32]) for at in range(0, len(words), 32)
+        "    " + "".join(f"{byte}," for byte in data[at : at + 32]) for at in range(0, len(data), 32)
     )
     return write(
         WORK / "embed.c",
         (
-            "#include <stddef.h>\n#include <stdint.h>\n"
+            "#include <stddef.h>\n"
             "extern const unsigned char pyoci_stage_elf[];\nextern const size_t pyoci_stage_size;\n"
-            "extern const uint64_t pyoci_stage_sum;\n"
             f"{CONSTANTS}"
             f'const char pyoci_version[] = "{version()}";\n'
             f'const char pyoci_commit[] = "{commit()}";\n'
             f"const size_t pyoci_stage_size = {len(data)};\n"
-            f"const uint64_t pyoci_stage_sum = {checksum(data)}u;\n"
             f"const unsigned char pyoci_stage_elf[] = {{\n{rows}\n}};\n"
         ),
     )

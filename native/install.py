@@ -1,6 +1,6 @@
 """Make an installation that stands alone: ``python native/install.py PREFIX [--destdir DIR] [--launcher]``.
 
-    PREFIX/bin/pyoci            the static file (native/executable.py), or the launcher (native/launcher.c)
+    PREFIX/bin/pyoci            the static file (native/static/executable.py), or the launcher (native/launcher.c)
     PREFIX/libexec/pyoci        beside a static file the launcher, for the verbs that the file lacks
     PREFIX/lib/pyoci/pyoci/     the package, its schemas, its byte code and the extension
     PREFIX/lib/pyoci/_cffi_backend*.so

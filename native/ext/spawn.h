@@ -9,9 +9,8 @@
  * clone_flags: CLONE_NEW* of the namespaces it is born in; ahead_flags: those that it makes itself, while
  * the caller goes on; cgroup_fd: directory of the cgroup it is born in, or -1; preserve: number of
  * descriptors behind 2 that belong to the user's program.
- * *pidfd names the process, *channel is the SEQPACKET socket to it.  Returns its pid.  EBADMSG and ENOEXEC:
- * the stage is damaged, or must not be executed by the host's vm.memfd_noexec.  ECHILD: it was killed before it
- * ran, as recent kernels do to a process that is cloned into a cgroup that was killed before. */
+ * *pidfd names the process, *channel is the SEQPACKET socket to it.  Returns its pid.  ENOEXEC: the
+ * host's vm.memfd_noexec forbids to execute the stage.  ECHILD: it was killed before it ran, as recent kernels do to a process that is cloned into a cgroup that was killed before. */
 int pyoci_spawn(uint64_t clone_flags, uint32_t ahead_flags, int cgroup_fd, int preserve, int *pidfd,
                 int *channel);
 

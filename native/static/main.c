@@ -2,7 +2,7 @@
  *
  * There is no search path, no site, no environment but the variables of startup.h, no locale, no shared
  * library and no thread; no file of Python's is looked for.  What can be imported is what the table below
- * and frozen.c (native/freeze.py) name.  All of it happens when the file is built: a start goes on from there, see
+ * and frozen.c (freeze.py) name.  All of it happens when the file is built: a start goes on from there, see
  * snapshot.c.
  *
  * There is no sys.stdin, sys.stdout and sys.stderr (they are None): a recorded one would know the build's descriptors.
@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "crash.h"
 #include "snapshot.h"
 #include "startup.h"
 
@@ -205,6 +206,7 @@ int main(int argc, char **argv)
     static char *variables[KEPT + 1];
     bool is_build = !snapshot_is_here && argc == 2 && strcmp(argv[1], "--snapshot") == 0;
 
+    watch_crashes();
     if (fill_standard_descriptors() < 0)
         return complain(strerror(errno));
     if (!has_memory())

@@ -1,7 +1,7 @@
 /* The state of CPython after its start, kept in the file.
  *
  * Making CPython's types and importing the modules takes the same 20 million instructions at every start, and gives
- * the same bytes.  So the build lets them happen once (`pyoci --snapshot`) and native/snapshot.py puts the memory
+ * the same bytes.  So the build lets them happen once (`pyoci --snapshot`) and snapshot.py puts the memory
  * that they leave behind into the file: what is not in the C library's own variables, which are fresh at each start,
  * and all that was allocated.  A start maps this, page by page when it is touched, and goes on from there.
  *
@@ -30,7 +30,7 @@
 #include "snapshot.h"
 
 /* The memory is a section of its own, so that it is a segment of its own: the linker is told where
- * (native/executable.py). */
+ * (executable.py). */
 #define WORDS(number) #number
 #define TEXT(number) WORDS(number)
 enum { ALIGNMENT = 16, PAGE = 4096, EIGHTHS = 8, CLASSES = 160 };
@@ -44,7 +44,7 @@ extern char __data_start[], _end[]; /* of all variables; the linker's names */
 
 enum { OUTPUT = STDOUT_FILENO, ERRORS = STDERR_FILENO, HIDDEN = 10 };
 
-static char *next = snapshot.bytes + sizeof snapshot.head;
+static char *next = snapshot;
 static struct piece {
     struct piece *next;
 } *given_back[CLASSES];
@@ -67,7 +67,7 @@ void __wrap_free(void *memory);
 /* What nobody has asked for is no part of the file: there the kernel may put the heap. */
 static bool is_kept(const void *memory)
 {
-    return (const char *)memory >= snapshot.bytes && (const char *)memory < next;
+    return (const char *)memory >= snapshot && (const char *)memory < next;
 }
 
 /* Sizes are rounded up to one of few, eight between two powers of two, so that what is freed can be given out again. */
@@ -97,7 +97,7 @@ static void *take(size_t size)
         return memset(free, 0, size);
     }
     memory = next + ALIGNMENT;
-    if (size + PAGE > (size_t)(snapshot.bytes + SNAPSHOT_MAX - memory))
+    if (size + PAGE > (size_t)(snapshot + SNAPSHOT_MAX - memory))
         return NULL;
     memcpy(memory - ALIGNMENT, &size, sizeof size);
     next = memory + size;
@@ -159,11 +159,11 @@ void __wrap_free(void *memory)
 
 static void *arena(void *context, size_t size)
 {
-    char *memory = snapshot.bytes + ((size_t)(next - snapshot.bytes) + PAGE - 1) / PAGE * PAGE;
+    char *memory = snapshot + ((size_t)(next - snapshot) + PAGE - 1) / PAGE * PAGE;
 
     if (!recording)
         return usual.alloc(context, size);
-    if (size + PAGE > (size_t)(snapshot.bytes + SNAPSHOT_MAX - memory))
+    if (size + PAGE > (size_t)(snapshot + SNAPSHOT_MAX - memory))
         return NULL;
     next = memory + size;
     return memory;
@@ -252,7 +252,7 @@ bool snapshot_write(void)
         return false;
     recording = false;
     snapshot_is_here = true;
-    return write_piece(__data_start, _end) && write_piece(snapshot.bytes, next);
+    return write_piece(__data_start, _end) && write_piece(snapshot, next);
 }
 
 /* ---- the start's side ---- */
@@ -281,6 +281,7 @@ bool snapshot_resume(void)
     PyThreadState *thread = PyThreadState_Get();
     pthread_key_t key;
 
+    (void)*(const volatile char *)(next - 1); /* of a file that was cut off the end is missing: a crash, told in one line */
     for (pthread_key_t made = 0; made < keys; made++)
         if (pthread_key_create(&key, NULL) != 0)
             return false;

@@ -3,29 +3,22 @@
 #define PYOCI_SNAPSHOT_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 /* Whether this file holds a snapshot: CPython is there, and every module is imported. */
 extern bool snapshot_is_here;
 
-/* The memory.  At its beginning native/snapshot.py writes its size, which is that up to a last byte that is not zero. */
-struct snapshot_head {
-    uint64_t size, unused;
-};
+/* All memory that was allocated. */
 #define SNAPSHOT_MAX 0x1000000
-extern union snapshot {
-    struct snapshot_head head;
-    char bytes[SNAPSHOT_MAX];
-} snapshot;
+extern char snapshot[SNAPSHOT_MAX];
 
 /* From here on all memory comes from the part of the file that is kept.  CPython starts between these two. */
 void snapshot_begin(void);
 void snapshot_started(void);
 
-/* Import every module and write the memory to standard output; gives false, with Python's exception, if it fails. */
+/* Import every module and write the memory to standard output; return false, with Python's exception, if that fails. */
 bool snapshot_write(void);
 
-/* Make the state that was kept this process' own; gives false, with Python's exception, if it fails. */
+/* Make the state that was kept this process' own; return false, with Python's exception, if that fails. */
 bool snapshot_resume(void);
 
 #endif

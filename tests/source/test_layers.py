@@ -38,7 +38,7 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # The boundary to C has two doors: calls, and the JSON reader, which must not drag the other in.
 IMPORT_THE_EXTENSION = {"pyoci.native", "pyoci.codec"}
-FREEZE = runpy.run_path(str(TREE / "native" / "freeze.py"))
+FREEZE = runpy.run_path(str(TREE / "native" / "static" / "freeze.py"))
 # The package whose verbs may use the whole standard library; everything else belongs to the runtime circle.
 TOOL_CIRCLE: str = FREEZE["TOOL_CIRCLE"]
 HAND_OVER = "pyoci.commands.validate"

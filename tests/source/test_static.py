@@ -289,7 +289,7 @@ def build(tree: Path, **variables: str) -> Path:
     """Build the static file of a copy, with some signals ignored; return its path."""
     commit = re.findall("(?m)^commit: (.*)$", run(PYOCI, "--version").stdout)[0]
     environment = os.environ | {"PYOCI_COMMIT": commit, "PYTHONHASHSEED": "random"} | variables
-    command = ["sh", "-c", 'trap "" HUP USR1; exec "$@"', "sh", sys.executable, tree / "native" / "executable.py"]
+    command = ["sh", "-c", 'trap "" HUP USR1; exec "$@"', "sh", sys.executable, tree / "native" / "static" / "executable.py"]
     subprocess.run(command, check=True, timeout=300, cwd="/", env=environment)
     return tree / "build" / "pyoci"
 
@@ -386,6 +386,23 @@ def test_a_crash_is_one_line(trial: Path) -> None:
     assert 0x400000 < int(found[1], 16) < 0x1000000, "in the code, whose addresses are fixed"
 
 
+def test_a_file_that_is_cut_off_is_one_line(tmp_path: Path) -> None:
+    """Anywhere in the memory that was recorded; with less of the file the kernel ends the process before it can say so."""
+    whole = PYOCI.read_bytes()
+    memory = re.search(r"LOAD +(0x\w+) 0x0*10000000 \S+ (0x\w+)", tool("readelf", "-lW", PYOCI))
+    assert memory
+    start, size = (int(word, 16) for word in memory.groups())
+    cut = tmp_path / "pyoci"
+    for length in (start, start + size // 3, start + size - 4096):
+        cut.write_bytes(whole[:length])
+        cut.chmod(0o755)
+        shown = run(cut, "--version")
+        line = "pyoci: the executable is damaged: a part of its file is missing or cannot be read\n"
+        assert (shown.returncode, shown.stdout, shown.stderr) == (1, "", line)
+    cut.write_bytes(whole[: start + size])
+    assert run(cut, "--version").stdout == run(PYOCI, "--version").stdout
+
+
 def test_a_defect_of_the_edge_is_one_line(trial: Path) -> None:
     shown = run(trial, "help", "collapse")
     assert (shown.returncode, shown.stdout) == (1, "")
@@ -413,7 +430,7 @@ def test_the_launcher_takes_its_place_where_there_is_no_static_python(copy: Path
         "import runpy, sys, sysconfig; real = sysconfig.get_config_var;"
         "sysconfig.get_config_var = lambda name: None if name == 'LIBRARY' else real(name);"
         f"sys.path.insert(0, {str(tree / 'native')!r});"
-        f"runpy.run_path({str(tree / 'native' / 'executable.py')!r}, run_name='__main__')"
+        f"runpy.run_path({str(tree / 'native' / 'static' / 'executable.py')!r}, run_name='__main__')"
     )
     assert sysconfig.get_config_var("LIBRARY")
     shown = run(sys.executable, "-c", code)

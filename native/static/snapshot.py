@@ -1,4 +1,4 @@
-"""Put the state of CPython after its start into the static file; native/static/snapshot.c says what and why.
+"""Put the state of CPython after its start into the static file; snapshot.c says what and why.
 
 Two segments of the file can be written: all variables, and the memory that was allocated.  The variables of our
 objects and archives, and the memory, take the values that two runs with ``--snapshot`` agree on; those of the C
@@ -14,7 +14,6 @@ HEADER = struct.Struct("<IIQQQQQQ")  # Elf64_Phdr: type, flags, offset, vaddr, p
 TYPE, FLAGS, OFFSET, ADDRESS, IN_FILE, IN_MEMORY = 0, 1, 2, 3, 5, 6
 PT_LOAD, PF_W = 1, 2
 PLACE = struct.Struct("<QQ")  # address and size of what follows
-HEAD = struct.Struct("<QQ")  # struct snapshot_head
 PAGE, WORD = 4096, 8
 # What two runs do not agree on: three ids of the thread, and addresses in memory that nobody uses.
 DIFFERENT_WORDS = 8
@@ -71,12 +70,6 @@ def clear(memory: bytearray, other: bytearray) -> int:
     return len(places)
 
 
-def sealed(memory: bytes) -> bytes:
-    """Give the memory with its head, and a page behind it whose last byte is there: see snapshot.h and damage.c."""
-    whole = memory.ljust(len(memory) + -len(memory) % PAGE + PAGE - 1, b"\0") + b"\1"
-    return HEAD.pack(len(whole), 0) + whole[HEAD.size :]
-
-
 def fill(file: bytes, pieces: Pieces) -> bytes:
     """Give an ELF file whose variables have these values."""
     table, count = struct.unpack_from("<Q", file, 32)[0], struct.unpack_from("<H", file, 56)[0]
@@ -90,7 +83,7 @@ def fill(file: bytes, pieces: Pieces) -> bytes:
                 image[address - start : address - start + len(piece)] = piece
         written += bytes((start - len(written)) % PAGE)
         if start in pieces:  # the memory: what lies behind it was never asked for
-            image = bytearray(sealed(bytes(pieces[start])))
+            image = pieces[start]
         image += bytes(-(start + len(image)) % PAGE)  # else the kernel would write zeros there
         for header in headers:  # those that lie in it, too
             if start <= header[ADDRESS] < start + end:

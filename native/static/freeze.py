@@ -1,7 +1,7 @@
-"""Freeze the modules of the static file: ``python -X no_debug_ranges native/freeze.py TARGET.c``.
+"""Freeze the modules of the static file: ``python -X no_debug_ranges native/static/freeze.py TARGET.c``.
 
 Every module of the package but the tool circle, and the modules of the standard library listed here, are compiled and
-written as arrays of C.  All of them are imported when the file is built, see native/static/snapshot.c, so an import
+written as arrays of C.  All of them are imported when the file is built, see snapshot.c, so an import
 costs nothing at run time.
 
 Docstrings and assertions are left out, as by -OO, and so are the columns that a traceback could show.  File names are
@@ -14,8 +14,8 @@ import sysconfig
 from pathlib import Path
 from types import CodeType
 
-NATIVE = Path(__file__).resolve().parent
-TREE = NATIVE.parent
+HERE = Path(__file__).resolve().parent
+TREE = HERE.parents[1]
 TOOL_CIRCLE = "pyoci.tools"
 # What the runtime circle may import of the standard library, besides modules in C that main.c lists.  A module belongs
 # here if importing it asks the host for nothing, and if it works when its recording goes on in another process.
@@ -86,9 +86,9 @@ def package() -> Modules:
 
 
 def library() -> Modules:
-    """Return the modules of the standard library, and native/static/inspect.py, which stands for one of them."""
+    """Return the modules of the standard library, and inside/inspect.py, which stands for one of them."""
     root = Path(sysconfig.get_path("stdlib"))
-    found = {"inspect": (compiled(NATIVE / "static" / "inspect.py", "inspect.py"), False)}
+    found = {"inspect": (compiled(HERE / "inside" / "inspect.py", "inspect.py"), False)}
     for name in sorted({*LIBRARY, *SUPPORT} - ALIASES):
         path = Path(*name.split("."))
         is_package = (root / path).is_dir()
@@ -99,7 +99,7 @@ def library() -> Modules:
 
 def rehearsal() -> Modules:
     """Return what is imported last, and only when the file is built."""
-    return {"_rehearsal": (compiled(NATIVE / "static" / "rehearsal.py", "rehearsal.py"), False)}
+    return {"_rehearsal": (compiled(HERE / "inside" / "rehearsal.py", "rehearsal.py"), False)}
 
 
 def array(label: str, code: CodeType) -> tuple[str, int]:
@@ -124,7 +124,7 @@ def table(name: str, modules: Modules) -> str:
 
 def main(target: Path) -> None:
     """Write the tables that stand for those of libpython's frozen.o."""
-    bootstrap = compiled(NATIVE / "static" / "bootstrap.py", "<frozen importlib._bootstrap>")
+    bootstrap = compiled(HERE / "inside" / "bootstrap.py", "<frozen importlib._bootstrap>")
     target.write_text(
         "#include <Python.h>\n#include <stdbool.h>\n"
         + table("bootstrap", {"_frozen_importlib": (bootstrap, False)})

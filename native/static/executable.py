@@ -1,15 +1,15 @@
 """Build ``build/pyoci``: CPython, cffi's backend, the extension and the runtime's modules in one static file.
 
     pyoci/**/*.py --freeze.py--> frozen.c           cffi's sdist (cffi.txt) --> _cffi_backend.c
-    native/static/*.c, frozen.c, _cffi_backend.c, and what build.py compiles --(cc)--> objects
+    *.c, frozen.c, _cffi_backend.c, and what native/build.py compiles --(cc)--> objects
     objects, libpython3.x.a, libseccomp.a, libffi.a --(cc -static)--> pyoci with symbols, which starts Python
     pyoci --strip--> bare; bare, the memory that pyoci writes --snapshot.py--> build/pyoci
 
-Where it cannot be made (no static libpython, another version of Python than those whose insides native/static
+Where it cannot be made (no static libpython, another version of Python than those whose insides this directory
 stands for, no source of cffi), the reason is printed and the launcher form takes its place, as a link to the
 installation in build/.
 
-``python native/executable.py`` builds into the tree.
+``python native/static/executable.py`` builds into the tree.
 """
 
 import os
@@ -21,9 +21,12 @@ import tarfile
 from pathlib import Path
 
 import cffi
-from snapshot import agreed, fill, ranges
 
-from build import (
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+from snapshot import agreed, fill, ranges  # noqa: E402
+
+from build import (  # noqa: E402
     COMMON,
     HARDENING,
     LINK,
@@ -40,6 +43,7 @@ from build import (
     newer,
     run,
     with_directories,
+    write,
 )
 
 TARGET = TREE / "build" / "pyoci"
@@ -50,18 +54,17 @@ SNAPSHOT = os.environ.get("SNAPSHOT", "1") != "0"
 # Fixed addresses: relocating the tables of CPython's types would touch each page of them at every start.
 EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2"]
 ABSENT = [f"-D{name}=absent_{name}" for name in ("dlopen", "dlsym", "dlclose", "dlerror")]
-# Functions that native/static has its own for.
+# Functions that main.c and snapshot.c have their own for.
 WRAPPED = (
     "PyErr_CheckSignals",
     "_Py_FatalErrorFormat",
     "_Py_FatalErrorFunc",
     *("malloc", "calloc", "realloc", "free"),
 )
-MEMORY = "0x10000000"  # native/static/snapshot.c
-TAIL = NATIVE / "static" / "tail.ld"
-# Modules that native/static/main.c lists and that not every build of CPython has in its library.
+MEMORY = "0x10000000"  # snapshot.c
+# Modules that main.c lists and that not every build of CPython has in its library.
 BUILT_IN = {"_struct", "fcntl", "select"}
-MACHINES = ("aarch64", "x86_64")  # native/static/damage.c
+MACHINES = ("aarch64", "x86_64")  # crash.c
 BACKEND = ["-DUSE__THREAD", "-DHAVE_SYNC_SYNCHRONIZE", *ABSENT, "-w"]
 
 
@@ -97,7 +100,7 @@ def libpython() -> str:
 
 def backend() -> Path:
     """Give the source of cffi's backend, of the version that wrote the bindings; pip checks its hash."""
-    pinned = NATIVE / "static" / "cffi.txt"
+    pinned = HERE / "cffi.txt"
     if f"cffi=={cffi.__version__} " not in pinned.read_text():
         raise NotFetched(f"native/static/cffi.txt does not list cffi {cffi.__version__}")
     name = f"cffi-{cffi.__version__}"
@@ -117,12 +120,12 @@ def backend() -> Path:
 def frozen() -> Path:
     """Write the frozen modules as C, if one of them has changed."""
     target = PLACE / "frozen.c"
-    sources = [*(TREE / "pyoci").rglob("*.py"), *(NATIVE / "static").glob("*.py"), NATIVE / "freeze.py"]
+    sources = [*(TREE / "pyoci").rglob("*.py"), *HERE.rglob("*.py")]
     if newer(target, [Path(__file__), *sources, *{path.parent for path in sources}]):
         fresh = target.with_suffix(".new")
         # Of a fixed seed: the order of a set's items is part of the code.
         os.environ["PYTHONHASHSEED"] = "0"
-        run([sys.executable, "-X", "no_debug_ranges", str(NATIVE / "freeze.py"), str(fresh)])
+        run([sys.executable, "-X", "no_debug_ranges", str(HERE / "freeze.py"), str(fresh)])
         fresh.rename(target)
     return target
 
@@ -132,7 +135,7 @@ def objects(command: list[str], source: Path) -> list[Path]:
     ours = [*command, *WARNINGS]
     steps = [path for path in sorted((NATIVE / "stage").glob("*.c")) if path.name != "main.c"]
     parts = (
-        ("main", ours, sorted((NATIVE / "static").glob("*.c"))),
+        ("main", ours, sorted(HERE.glob("*.c"))),
         ("ext", ours, [*sorted((NATIVE / "ext").glob("*.c")), embed(build_stage())]),
         ("steps", ours, steps),
         ("generated", command, [bindings(), frozen()]),
@@ -163,12 +166,13 @@ def build(target: Path) -> None:
     command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
     parts = [str(path) for path in objects(command, source)]
     whole, link_map = PLACE / "pyoci", PLACE / "map"
-    if newer(whole, [TAIL, *with_directories(list(map(Path, parts))), *map(Path, libraries)]):
-        link = [option for option in LINK if option != "-s"] + ["-Wl,-e,pyoci_entry", f"-Wl,-T,{TAIL}"]
+    if newer(whole, [*with_directories(list(map(Path, parts))), *map(Path, libraries)]):
+        link = [option for option in LINK if option != "-s"]
         link += [f"-Wl,--wrap={name}" for name in WRAPPED]
         link += [f"-Wl,--section-start=.snapshot={MEMORY}", f"-Wl,-Map={link_map}"]
         run([compiler(), "-static", "-no-pie", *link, *parts, *libraries, "-o", str(whole)])
-    if newer(target, [whole, NATIVE / "snapshot.py"]):
+    form = write(PLACE / "form", f"recorded: {SNAPSHOT}\n")
+    if newer(target, [whole, form, HERE / "snapshot.py"]):
         bare = PLACE / "bare"
         run(["strip", "-o", str(bare), str(whole)])
         if SNAPSHOT:
