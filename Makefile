@@ -2,6 +2,7 @@
 # make demo     run bundles/hello
 # make test     the whole suite; TESTS=tests/unit for a part, PYTEST_ARGS=… for more
 # make install  PREFIX=/usr/local, DESTDIR=
+# make mutants  change one thing at a time in what security depends on; MODULES=pyoci/… for some
 # make lint bench clean
 #
 # SNAPSHOT=0 builds the static file without the recording of its start (native/static/README.md).
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find pyoci -name '*.py' -o -name '*.json' 2>/dev/null)
 NATIVE := $(shell find native -type f 2>/dev/null) $(wildcard .git/logs/HEAD)
 
-.PHONY: all demo test install lint bench clean
+.PHONY: all demo test mutants install lint bench clean
 .DELETE_ON_ERROR:
 
 all: build/pyoci build/bin/pyoci
@@ -68,6 +69,9 @@ demo: all
 
 test: all $(VENV)/test build/test-deps
 	$(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+mutants: pyoci/_native.abi3.so $(VENV)/test build/test-deps
+	$(BIN)/python -m tests.mutants $(MODULES)
 
 lint: $(VENV)/test
 	$(BIN)/ruff check pyoci native tests

@@ -12,7 +12,7 @@ from tests import helpers_host, helpers_start
 from tests.helpers_runtime import default_command, newer_source
 
 # What runs build/pyoci, unless another runtime is named.
-NEED_BUILD = ("runtime/", "security/", "interop/", "vm/", "source/test_static", "source/test_damage", "source/test_collisions")
+NEED_BUILD = ("runtime/", "security/", "interop/", "vm/", "source/test_static", "source/test_collisions")
 
 pytest_plugins = ["tests.skips"] if importlib.util.find_spec("tests.skips") else []
 

@@ -75,6 +75,7 @@ def test_v1_refuses_a_hole_in_a_wider_rule() -> None:
     with pytest.raises(ConfigError) as caught:
         lines(Given(allow=True, type="c", major=1, access="rw"), hole)
     assert caught.value.problems[0].pointer == "/linux/resources/devices/1"
+    assert str(caught.value).startswith("config.json: /linux/resources/devices/1: ")
     assert len(lines(Given(allow=True, type="c", major=1, access="r"), hole)) == 2
     assert len(lines(Given(allow=True, type="b", major=1, access="rw"), hole)) == 2
 
@@ -96,3 +97,25 @@ def test_unrestricted(given: list[Given], expected: bool) -> None:
 
 def test_rules_behind_a_decision_on_everything_cost_nothing() -> None:
     assert len(v2_program(rules([NULL] * 500 + [DENY_ALL]))) < len(v2_program(rules([NULL] * 10)))
+
+
+def test_device_number_0_is_a_number() -> None:
+    """And a number below 0 is any: to take 0 for that would allow every device."""
+    assert lines(Given(allow=True, type="c", major=0, minor=0, access="r"))[1:] == [("devices.allow", "c 0:0 r")]
+    assert lines(Given(allow=True, type="c", major=-1, minor=-1, access="r"))[1:] == [("devices.allow", "c *:* r")]
+
+
+def test_v1_takes_back_what_a_later_rule_denies() -> None:
+    denied = Given(allow=False, type="c", major=1, minor=3, access="rw")
+    assert lines(NULL, denied) == [("devices.deny", "a")], "nothing is left of it, not even an empty line"
+    assert lines(NULL, Given(allow=False, type="c", minor=3, access="rw")) == [("devices.deny", "a")]
+    assert lines(NULL, Given(allow=False, type="c", major=1, access="r"))[1:] == [("devices.allow", "c 1:3 w")]
+
+
+def test_v1_lets_other_devices_alone_when_it_takes_back() -> None:
+    disk = Given(allow=True, type="b", major=8, access="rw")
+    zero = Given(allow=True, type="c", major=1, minor=5, access="r")
+    assert lines(disk, zero, NULL, Given(allow=False, type="c", minor=3, access="rw"))[1:] == [
+        ("devices.allow", "b 8:* rw"),
+        ("devices.allow", "c 1:5 r"),
+    ]

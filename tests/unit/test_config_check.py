@@ -9,13 +9,18 @@ from pyoci.config import check, check_parts, parse
 from pyoci.errors import ConfigError
 
 
-def found(document: Any) -> dict[str, str]:
-    """Give what is wrong with a document, by pointer."""
+def problems_of(document: Any) -> list[tuple[str, str]]:
+    """Return what is wrong with a document: pointers and messages."""
     try:
         parse.parse_config(Json(document))
     except ConfigError as error:
-        return {problem.pointer: problem.message for problem in error.problems}
-    return {}
+        return [(problem.pointer, problem.message) for problem in error.problems]
+    return []
+
+
+def found(document: Any) -> dict[str, str]:
+    """Return what is wrong with a document, by pointer."""
+    return dict(problems_of(document))
 
 
 def linux(*namespaces: str, **members: Any) -> dict[str, Any]:
@@ -32,6 +37,11 @@ def mounts(*entries: dict[str, Any], **members: Any) -> dict[str, Any]:
 
 def mapping(inside: int, outside: int, size: int) -> dict[str, int]:
     return {"containerID": inside, "hostID": outside, "size": size}
+
+
+def users(**members: Any) -> dict[str, Any]:
+    """A process in a new user namespace in which only the id 0 exists."""
+    return {**process(user={"uid": 0, "gid": 0, **members}), **linux("user", **MAPPED)}
 
 
 def seccomp(**members: Any) -> dict[str, Any]:
@@ -70,6 +80,11 @@ BROKEN = {
         "/linux/gidMappings/0/hostID",
         "above 4294967295",
     ),
+    "mapping beyond the ids inside": (
+        linux("user", **{**MAPPED, "uidMappings": [mapping(2**32 - 2, 0, 2)]}),
+        "/linux/uidMappings/0/containerID",
+        "above 4294967295",
+    ),
     "mappings overlap inside": (
         linux("user", **{**MAPPED, "uidMappings": [mapping(5, 50, 1), mapping(0, 100, 6)]}),
         "/linux/uidMappings/0/containerID",
@@ -80,14 +95,12 @@ BROKEN = {
         "/linux/uidMappings/1/hostID",
         "overlaps",
     ),
-    "uid is not mapped": (
-        {
-            **linux("user", **MAPPED),
-            **process(user={"uid": 1, "gid": 0}),
-            "linux": linux("user", **MAPPED)["linux"],
-        },
-        "/process/user/uid",
-        "uid 1 is in none",
+    "uid is not mapped": (users(uid=1), "/process/user/uid", "uid 1 is in none of /linux/uidMappings"),
+    "gid is not mapped": (users(gid=1), "/process/user/gid", "gid 1 is in none of /linux/gidMappings"),
+    "additional gid is not mapped": (
+        users(additionalGids=[0, 1]),
+        "/process/user/additionalGids/1",
+        "gid 1 is in none of /linux/gidMappings",
     ),
     "offsets without namespace": (
         linux(timeOffsets={"monotonic": {}}),
@@ -103,6 +116,7 @@ BROKEN = {
     ),
     "mounts on the host": (minimal(mounts=[BIND]), "/mounts", 'of type "mount"'),
     "masks on the host": (linux(maskedPaths=["/a"]), "/linux/maskedPaths", 'of type "mount"'),
+    "read-only paths on the host": (linux(readonlyPaths=["/a"]), "/linux/readonlyPaths", 'of type "mount"'),
     "bind without source": (
         mounts({"destination": "/a", "type": "bind"}),
         "/mounts/0/source",
@@ -114,7 +128,21 @@ BROKEN = {
         "/mounts/0/options/1",
         'unknown mount option "rslvae" of a bind mount; did you mean "rslave"?',
     ),
+    "gidMappings alone": (mounts({**BIND, "gidMappings": ONE}), "/mounts/0/uidMappings", "together or not at all"),
     "uidMappings alone": (mounts({**BIND, "uidMappings": ONE}), "/mounts/0/gidMappings", "together or not at all"),
+    **{
+        f"empty mapping of a mount in {field}": (
+            mounts({**BIND, **MAPPED, field: [mapping(0, 0, 0)]}),
+            f"/mounts/0/{field}/0/size",
+            "size must be above 0",
+        )
+        for field in MAPPED
+    },
+    "ridmap of nothing": (
+        mounts({**BIND, "options": ["rbind", "ridmap"]}),
+        "/mounts/0/options/1",
+        "needs mappings",
+    ),
     "idmap of nothing": (
         mounts({**BIND, "options": ["bind", "idmap"]}),
         "/mounts/0/options/1",
@@ -124,6 +152,16 @@ BROKEN = {
         linux(devices=[{"type": "c", "path": "/dev/a", "major": 1}]),
         "/linux/devices/0/minor",
         '"minor" is missing',
+    ),
+    "device with one number": (
+        linux(devices=[{"type": "c", "path": "/dev/a", "minor": 1}]),
+        "/linux/devices/0/major",
+        '"major" is missing',
+    ),
+    "network device with a wrong name of the host": (
+        linux("network", netDevices={"a b": {}}),
+        "/linux/netDevices/a b",
+        "not the name of a network device",
     ),
     "network device on the host": (linux(netDevices={"eth0": {}}), "/linux/netDevices", 'of type "network"'),
     "network device with a long name": (
@@ -137,6 +175,11 @@ BROKEN = {
         "name of two devices",
     ),
     "sysctl of the host": (sysctl(kernel__panic="1"), "/linux/sysctl/kernel.panic", "would change the host"),
+    "sysctl without its user namespace": (
+        linux(sysctl={"user.max_pid_namespaces": "1"}),
+        "/linux/sysctl/user.max_pid_namespaces",
+        'needs a namespace of type "user"',
+    ),
     "sysctl without its namespace": (
         linux(sysctl={"net.core.somaxconn": "1"}),
         "/linux/sysctl/net.core.somaxconn",
@@ -162,6 +205,19 @@ BROKEN = {
         "/linux/sysctl/kernel.hostname",
         "field hostname",
     ),
+    "sysctl of another domainname": (
+        minimal(domainname="d", linux={**NETWORK, "sysctl": {"kernel.domainname": "e"}}),
+        "/linux/sysctl/kernel.domainname",
+        "conflicts with the field domainname",
+    ),
+    **{
+        f"sysctl with the name {name}": (
+            minimal(linux={**NETWORK, "sysctl": {name: "1"}}),
+            f"/linux/sysctl/{name.replace('/', '~1')}",
+            "is not the name of a parameter",
+        )
+        for name in ("net", "net..x", "net/./x", "net.a b", "net.\u00fc")
+    },
     "errno with ALLOW": (
         seccomp(defaultErrnoRet=1),
         "/linux/seccomp/defaultErrnoRet",
@@ -280,20 +336,28 @@ BROKEN = {
 @pytest.mark.parametrize("rule", BROKEN)
 def test_a_broken_rule_is_reported_at_its_place(rule: str) -> None:
     document, pointer, words = BROKEN[rule]
-    problems = found(document)
-    assert list(problems) == [pointer]
-    assert words in problems[pointer]
+    ((place, message),) = problems_of(document)
+    assert place == pointer
+    assert words in message
 
 
 SOUND = {
     "domainname said twice, the same": minimal(
         domainname="d", linux={**NETWORK, "sysctl": {"kernel.domainname": "d"}}
     ),
+    "domainname and another sysctl": minimal(domainname="d", linux={**NETWORK, "sysctl": {"net.core.somaxconn": "1"}}),
     "hostname": minimal(hostname="h" * 64, domainname="d", linux=UTS),
     "joined user namespace": minimal(linux={"namespaces": [{"type": "user", "path": "/n"}]}),
     "joined user namespace with mappings": minimal(
         linux={"namespaces": [{"type": "user", "path": "/n"}], **MAPPED}
     ),
+    **{
+        f"joined user namespace with {field} alone": {
+            **process(user={"uid": 7, "gid": 7}),
+            "linux": {"namespaces": [{"type": "user", "path": "/n"}], field: ONE},
+        }
+        for field in MAPPED
+    },
     "all ids mapped": linux("user", uidMappings=[mapping(0, 0, 2**32 - 1)], gidMappings=ONE),
     "touching mappings": linux("user", uidMappings=[mapping(1, 6, 5), mapping(0, 0, 1)], gidMappings=ONE),
     "offsets": linux("time", timeOffsets={"monotonic": {"secs": -5, "nanosecs": 1}}),
@@ -304,14 +368,18 @@ SOUND = {
     "unknown option of a filesystem": mounts(
         {"destination": "/a", "type": "tmpfs", "options": ["size=1", "rslvae"]}
     ),
+    "remount without bind": mounts({"destination": "/a", "options": ["remount", "ro"]}),
     "remount": mounts({"destination": "/a", "options": ["remount", "bind", "ro"]}),
     "idmap from the user namespace": {
         **linux("mount", "user", **MAPPED),
         "mounts": [{**BIND, "options": ["bind", "idmap"]}],
     },
     "FIFO": linux(devices=[{"type": "p", "path": "/run/f"}]),
+    "two network devices": linux("network", netDevices={"a": {}, "b": {"name": "c"}}),
     "two templates": linux("network", netDevices={"a": {"name": "eth%d"}, "b": {"name": "eth%d"}}),
+    "sysctl of a user namespace": linux("user", **MAPPED, sysctl={"user.max_pid_namespaces": "1"}),
     "sysctls": sysctl(
+        kernel__sem_next_id="1", fs__mqueue__msg_max="1", kernel__msgmax="1",
         net__ipv4__ip_forward="1", kernel__shmmax="1", kernel__sem="1 2 3 4", kernel__domainname="d"
     ),
     "sysctl with slashes": minimal(linux={**NETWORK, "sysctl": {"net/ipv4/conf/eth0.1/rp_filter": "1"}}),
@@ -363,6 +431,9 @@ def test_every_rule_is_broken_by_some_document() -> None:
         ("net/ipv4/conf/eth0.1/rp_filter", "net/ipv4/conf/eth0.1/rp_filter"),
         ("net.ipv4.conf.eth0/1.rp_filter", "net/ipv4/conf/eth0.1/rp_filter"),
         ("plain", "plain"),
+        ("net/core", "net/core"),
+        ("/a.b", "/a.b"),
+        (".a/b", "/a.b"),
     ],
 )
 def test_the_first_separator_of_a_sysctl_separates(name: str, path: str) -> None:
@@ -373,3 +444,31 @@ def test_lists_of_numbers() -> None:
     assert check_parts.number_list("0-3, 7") == [range(4), range(7, 8)]
     assert check_parts.number_list("") == []
     assert [check_parts.number_list(bad) for bad in ("-", "1-", "-1", "a", "2-1", ",", "1-2-3")] == [None] * 7
+
+
+def test_only_so_many_options_get_a_hint() -> None:
+    """To look for what was meant costs time, and who writes the configuration chooses how many there are."""
+    problems = found(mounts({**BIND, "options": ["bind", *["rslvae"] * 30]}))
+    assert (len(problems), sum("did you mean" in message for message in problems.values())) == (30, 20)
+
+
+def test_a_namespace_that_is_joined_is_not_new() -> None:
+    def new(*entries: dict[str, str]) -> bool:
+        config = parse.parse_config(Json(minimal(linux={"namespaces": list(entries)})))
+        return check.is_new(config.linux.namespaces, "network")
+
+    assert new({"type": "network"})
+    assert not new({"type": "network", "path": "/n"})
+    assert not new({"type": "ipc"})
+    assert not new()
+
+
+@pytest.mark.parametrize(
+    ("names", "good"),
+    [
+        (["e", "eth0", "eth0.1", "x" * 15, "\u00fc" * 7], True),
+        (["", ".", "..", "a/b", "a:b", "a b", "a\tb", "x" * 16, "\u00fc" * 8], False),
+    ],
+)
+def test_names_of_network_devices(names: list[str], good: bool) -> None:
+    assert [check.is_interface_name(name) for name in names] == [good] * len(names)
