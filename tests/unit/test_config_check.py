@@ -6,6 +6,7 @@ import pytest
 from test_config_parse import Json, minimal
 
 from pyoci.config import check, check_parts, parse
+from pyoci.config.annotations import SECCOMP_RECEIVER
 from pyoci.errors import ConfigError
 
 
@@ -393,7 +394,13 @@ SOUND = {
     ),
     "notification": seccomp(defaultAction="SCMP_ACT_NOTIFY", listenerPath="/s", listenerMetadata="x"),
     "listener without notification": seccomp(listenerPath="/s"),
+    "notification of a receiver that an annotation names": minimal(
+        annotations={SECCOMP_RECEIVER: "/s"}, linux={"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}
+    ),
+    "cgroup": linux(cgroupsPath="/a/b..c/..d"),
     "cgroup of systemd": linux(cgroupsPath="system.slice:pyoci:web..1"),
+    "no RDT class": linux(intelRdt={}),
+    "RDT class": linux(intelRdt={"closID": "a.b"}),
     "root RDT class": linux(intelRdt={"closID": "/"}),
     "preferred without nodes": linux(memoryPolicy={"mode": "MPOL_PREFERRED"}),
     "nodes": linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": "0-3,7"}),
