@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Write pyoci/config/tables.py from spec/tables/*.tsv; with --check only say whether it is stale.
+"""Write what is generated from spec/tables and spec/operations; with --check only say what is stale.
 
-A table is a text file of tab-separated columns; lines that start with ``#`` say where the facts come from.
+spec/tables/*.tsv become pyoci/config/tables.py: a table is a text file of tab-separated columns, and lines that start
+with ``#`` say where the facts come from.  See generate_operations.py for spec/operations.
 """
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import generate_operations
+
 HERE = Path(__file__).resolve().parent
-OUTPUT = HERE.parent / "pyoci" / "config" / "tables.py"
+TREE = HERE.parent
 Rows = list[list[str]]
 
 HEADER = '''\
@@ -96,21 +99,43 @@ def constant(name: str, table: str, kind: str, entries: Callable[[Rows], list[st
     return "".join(f"{line}\n" for line in comments) + f"{name}: {kind} = {opening}\n{body}{closing}\n"
 
 
-def generate() -> str:
-    """Give the text of tables.py."""
+def tables() -> str:
+    """Return the text of pyoci/config/tables.py."""
     return "\n".join([HEADER, *(constant(*table) for table in TABLES)])
 
 
+def generated() -> dict[str, str]:
+    """Return every file that is generated, by its path in the tree, with its text."""
+    files = {
+        "pyoci/config/tables.py": tables(),
+        "pyoci/linux.py": generate_operations.linux(),
+        "pyoci/operations/__init__.py": generate_operations.package(),
+        "native/operations.h": generate_operations.header(),
+        "native/stage/shapes.c": generate_operations.shapes(),
+        "native/stage/step_table.c": generate_operations.table(),
+        "docs/operations.md": generate_operations.document(),
+    }
+    first = 0
+    for family in generate_operations.families():
+        files[f"pyoci/operations/{family.name}.py"] = generate_operations.python(family, first)
+        first += len(family.operations)
+    return files
+
+
 def main() -> int:
-    """Write the module, or check it; exit status 1 when it is stale."""
-    text = generate()
-    if "--check" not in sys.argv[1:]:
-        OUTPUT.write_text(text, encoding="utf-8")
-        return 0
-    if OUTPUT.is_file() and OUTPUT.read_text(encoding="utf-8") == text:
-        return 0
-    print(f"{OUTPUT} is stale: run spec/generate.py", file=sys.stderr)
-    return 1
+    """Write the files, or check them; exit status 1 when one is stale."""
+    stale = 0
+    for name, text in generated().items():
+        path = TREE / name
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        if "--check" in sys.argv[1:]:
+            print(f"{name} is stale: run spec/generate.py", file=sys.stderr)
+            stale = 1
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return stale
 
 
 if __name__ == "__main__":
