@@ -1,7 +1,7 @@
 """Compile the stage and the extension ``pyoci._native``.
 
     native/stage/*.c --(musl-gcc, static)--> stage ELF --> embed.c: an array in the extension's .rodata
-    native/plan.h + native/ext/*.h --cffi--> _native.c: the bindings
+    native/plan.h, operations.h, ext/*.h --cffi--> _native.c: the bindings
     native/ext/*.c, native/stage/*.c without main.c, embed.c, _native.c --(cc, PIC)--> pyoci/_native.abi3.so
 
 The stage's steps are linked into the extension a second time, so that host-side steps and tests can run
@@ -162,7 +162,8 @@ def is_boundary(header: Path) -> bool:
 
 def bindings() -> Path:
     """Let cffi write the module from the headers, which are its cdef and C's includes at once."""
-    boundary = [NATIVE / "plan.h", *sorted(filter(is_boundary, (NATIVE / "ext").glob("*.h")))]
+    plan = [NATIVE / "plan.h", NATIVE / "operations.h"]
+    boundary = [*plan, *sorted(filter(is_boundary, (NATIVE / "ext").glob("*.h")))]
     ffi = FFI()
     ffi.cdef("\n".join(path.read_text() for path in boundary) + "\n" + CONSTANTS)
     includes = [

@@ -1,23 +1,22 @@
 /* A fuzzer for the decoder of plans.
  *
- * With libFuzzer:     clang -g -fsanitize=fuzzer,address,undefined fuzz_plan.c ../stage/check.c
- * Without it:         gcc -g -fsanitize=address,undefined -DFUZZ_MAIN fuzz_plan.c ../stage/check.c
+ * With libFuzzer:     clang -g -fsanitize=fuzzer,address,undefined fuzz_plan.c ../stage/check.c ../stage/shapes.c
+ * Without it:         gcc -g -fsanitize=address,undefined -DFUZZ_MAIN fuzz_plan.c ../stage/check.c ../stage/shapes.c
  *     ./a.out ROUNDS [SEED]       check that many plans made by chance
  *
  * plan_check must accept or refuse any bytes without a fault, and all that the steps of an accepted plan
- * name must be there: this file knows from the text of plan.h, not from check.c, which operand of which
- * operation names what, and reads every byte of it.  The plan is in memory of exactly its size, so the
- * sanitizer sees a byte too many. */
+ * name must be there: this file learns from the table of operations which operand names what, but reads every byte
+ * of it by code of its own.  The plan is in memory of exactly its size, so the sanitizer sees a byte too many. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../stage/stage.h"
+#include "../stage/shapes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static unsigned long accepted;
+static unsigned long accepted, accepted_steps[OP_COUNT];
 static volatile unsigned sink;
 
 static void require(int holds, const struct step *step, const char *what)
@@ -28,14 +27,8 @@ static void require(int holds, const struct step *step, const char *what)
     }
 }
 
-struct reader {
-    const struct plan *plan;
-    const char *strings;
-};
-
-static void read_strings(const struct reader *reader, uint32_t offset, uint32_t count)
+static void read_strings(const char *string, uint32_t count)
 {
-    const char *string = reader->strings + offset;
     for (uint32_t i = 0; i < count; i++) {
         for (; *string != '\0'; string++)
             sink += (unsigned char)*string;
@@ -43,92 +36,64 @@ static void read_strings(const struct reader *reader, uint32_t offset, uint32_t 
     }
 }
 
-static void read_blob(const struct reader *reader, const struct step *step, uint32_t offset, size_t size)
+static void read_items(const char *items, size_t size)
 {
-    require((uintptr_t)(reader->strings + offset) % 8 == 0, step, "alignment of a blob");
     for (size_t i = 0; i < size; i++)
-        sink += (unsigned char)reader->strings[offset + i];
+        sink += (unsigned char)items[i];
 }
 
-static void have_slot(const struct reader *reader, const struct step *step, int64_t slot)
+static void have_slot(const struct plan *plan, const struct step *step, int64_t slot)
 {
-    require(slot >= 0 && slot < (int64_t)reader->plan->nslots && slot < PLAN_MAX_SLOTS, step, "slot");
+    require(slot >= 0 && slot < (int64_t)plan->nslots && slot < PLAN_MAX_SLOTS, step, "slot");
 }
 
-static void read_slots(const struct reader *reader, const struct step *step)
+static void read_array(const struct plan *plan, const struct step *step, const char *items, uint32_t kind, uint32_t count)
 {
-    switch (step->op) {
-    case OP_GATE:
-        have_slot(reader, step, step->a);
+    require((uintptr_t)items % 8 == 0, step, "alignment of an array");
+    read_items(items, count * (size_t)(kind == ARRAY_OF_8 ? 8 : 4));
+    for (uint32_t i = 0; kind == SLOTS && i < count; i++) {
+        int32_t slot;
+        memcpy(&slot, items + i * sizeof slot, sizeof slot);
+        have_slot(plan, step, slot);
+    }
+}
+
+/* Every kind of operand begins with a slot or with an offset; a count may follow. */
+static void read_operand(const struct plan *plan, const struct step *step, const char *strings, struct operand operand)
+{
+    uint32_t words[2] = { 0, 0 };
+    int wide = operand.kind != SLOT && operand.kind != OPTIONAL_SLOT && operand.kind != TEXT;
+    memcpy(words, (const char *)step + operand.offset, wide ? sizeof words : sizeof *words);
+    switch (operand.kind) {
+    case TEXT:
+        read_strings(strings + words[0], 1);
         break;
-    case OP_MASK_PATH:
-        have_slot(reader, step, step->b);
-        /* fall through */
-    case OP_READONLY_PATH:
-        if (step->c != 0)
-            have_slot(reader, step, (int64_t)step->c - 1);
-        if (step->op == OP_READONLY_PATH)
-            return;
+    case LIST:
+        read_strings(strings + words[0], words[1]);
         break;
-    case OP_SETATTR:
-        if (step->b != 0)
-            have_slot(reader, step, (int64_t)step->b - 1);
+    case ARRAY_OF_4: case ARRAY_OF_8: case SLOTS:
+        read_array(plan, step, strings + words[0], operand.kind, words[1]);
         break;
-    case OP_JOIN:
-        if (step->a > 0)
-            have_slot(reader, step, (int64_t)step->slot + step->a - 1);
+    case SLOT:
+        have_slot(plan, step, (int32_t)words[0]);
         break;
-    case OP_HOOK: case OP_JOIN_PROCESS: case OP_ROOT: case OP_OPEN_TREE: case OP_FSMOUNT: case OP_COPY_UP:
-    case OP_ATTACH: case OP_VERIFY_MOUNT: case OP_NULL_DEVICE: case OP_CONSOLE: case OP_CONTROLLING_TTY:
+    case OPTIONAL_SLOT:
+        if ((int32_t)words[0] != -1)
+            have_slot(plan, step, (int32_t)words[0]);
         break;
     default:
-        return;
+        require(0, step, "an operand of a kind that this fuzzer does not know");
     }
-    have_slot(reader, step, step->slot);
 }
 
-static void read_texts(const struct reader *reader, const struct step *step)
+static void read_step(const struct plan *plan, const struct step *step, const char *strings)
 {
-    switch (step->op) {
-    case OP_TIME_OFFSETS: case OP_HOSTNAME: case OP_DOMAINNAME: case OP_OPEN_TREE:
-    case OP_COPY_UP: case OP_ATTACH: case OP_PROPAGATE: case OP_MKDIR: case OP_VERIFY_MOUNT: case OP_DEVICE:
-    case OP_READONLY_PATH: case OP_MASK_PATH: case OP_CHDIR: case OP_APPARMOR: case OP_SELINUX:
-        read_strings(reader, step->a, 1);
-        break;
-    case OP_KEYRING: case OP_SYSCTL: case OP_SYMLINK:
-        read_strings(reader, step->a, 1);
-        read_strings(reader, step->b, 1);
-        break;
-    case OP_FSMOUNT:
-        read_strings(reader, step->d, 1);
-        /* fall through */
-    case OP_REMOUNT:
-        read_strings(reader, step->a, 1);
-        read_strings(reader, step->b, step->c);
-        break;
-    case OP_HOOK:
-        read_strings(reader, step->a, 1);
-        read_strings(reader, step->b, step->c);
-        read_strings(reader, step->d, (uint32_t)step->n);
-        break;
-    case OP_EXEC:
-        read_strings(reader, step->c, step->d);
-        /* fall through */
-    case OP_RESOLVE_EXEC:
-        read_strings(reader, step->a, step->b);
-        break;
-    case OP_SCHEDULER:
-        read_blob(reader, step, step->b, step->c);
-        break;
-    case OP_GROUPS:
-        read_blob(reader, step, step->a, step->b * (size_t)4);
-        break;
-    case OP_SECCOMP:
-        read_blob(reader, step, step->a, step->b * (size_t)8);
-        break;
-    default:
-        break;
-    }
+    require(step->op < OP_COUNT, step, "number of the operation");
+    const struct shape *shape = &shapes[step->op];
+    require((step->flags & ~shape->flags) == 0, step, "flags");
+    accepted_steps[step->op]++;
+    for (unsigned i = 0; i < shape->count; i++)
+        read_operand(plan, step, strings, shape->operands[i]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -142,12 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         accepted++;
         const struct plan *plan = memory;
         const struct step *steps = (const struct step *)(const void *)(plan + 1);
-        struct reader reader = { plan, (const char *)(steps + plan->nsteps) };
-        for (uint32_t i = 0; i < plan->nsteps; i++) {
-            require(steps[i].op < OP_COUNT, &steps[i], "number of the operation");
-            read_slots(&reader, &steps[i]);
-            read_texts(&reader, &steps[i]);
-        }
+        for (uint32_t i = 0; i < plan->nsteps; i++)
+            read_step(plan, &steps[i], (const char *)(steps + plan->nsteps));
     }
     free(memory);
     return 0;
@@ -168,10 +129,21 @@ static uint32_t chance(uint32_t below)
 }
 
 /* Mostly small numbers near the sizes in use; sometimes the ends of the range. */
-static uint32_t operand(void)
+static uint32_t number(void)
 {
     static const uint32_t ends[] = { 0xffffffff, 0x80000000, 0x7fffffff, 0x40000000, 0x20000000, 0xfffffff8 };
     return chance(12) == 0 ? ends[chance(6)] : chance(4) ? chance(4) : chance(MAX_STRINGS + 8);
+}
+
+static struct step make_step(void)
+{
+    struct step step = {
+        .op = (uint16_t)chance(OP_COUNT + (chance(8) == 0)), .flags = (uint16_t)(chance(4) ? 0 : chance(32)),
+        .unused = chance(64) == 0,
+    };
+    for (size_t i = 0; i < sizeof step.words / sizeof *step.words; i++)
+        step.words[i] = (uint64_t)(chance(4) ? number() : number() & ~7u) | (uint64_t)number() << 32;
+    return step;
 }
 
 /* A plan that is nearly right, so that many are accepted and the others fail in the last check. */
@@ -181,11 +153,7 @@ static size_t make_plan(unsigned char *bytes)
     plan.nsteps = chance(MAX_STEPS + 1);
     size_t size = sizeof plan;
     for (uint32_t i = 0; i < plan.nsteps; i++) {
-        struct step step = {
-            (uint16_t)chance(OP_COUNT + (chance(8) == 0)), (uint16_t)(chance(4) ? 0 : chance(32)),
-            (int32_t)(chance(4) ? chance(4) : operand()), operand(), operand(), operand(), operand(),
-            operand(), 0
-        };
+        struct step step = make_step();
         memcpy(bytes + size, &step, sizeof step);
         size += sizeof step;
     }
@@ -205,7 +173,10 @@ int main(int argc, char **argv)
     state = argc > 2 ? strtoul(argv[2], NULL, 10) | 1 : 88172645463325252u;
     for (unsigned long i = 0; i < rounds; i++)
         LLVMFuzzerTestOneInput(bytes, make_plan(bytes));
-    printf("%lu plans, %lu accepted\n", rounds, accepted);
+    unsigned never = 0;
+    for (unsigned op = 0; op < OP_COUNT; op++)
+        never += accepted_steps[op] == 0;
+    printf("%lu plans, %lu accepted, %u operations never\n", rounds, accepted, never);
     return accepted > 0 ? 0 : 1;
 }
 

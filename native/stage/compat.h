@@ -11,6 +11,8 @@
 #endif
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/major.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <stddef.h>
@@ -84,7 +86,17 @@ struct k_statx {
 _Static_assert(offsetof(struct k_statx, mount) == 0x90 && sizeof(struct k_statx) == 256, "struct statx");
 #define STATX_MNT_ID_BIT 0x1000u
 
-#define PROC_MAGIC 0x9fa0           /* <linux/magic.h> PROC_SUPER_MAGIC */
+/* Numbers that no header of the kernel gives to programs. */
+enum {
+    PROC_ROOT_INODE = 1,            /* of the root of a procfs */
+    NULL_MINOR = 3,                 /* devices.txt: /dev/null, with MEM_MAJOR */
+    PTMX_MINOR = 2,                 /* /dev/ptmx, with TTYAUX_MAJOR */
+    KEY_USR_SEARCH = 0x080000,      /* keyctl_setperm(3) */
+    CAPABILITIES_MAX = 64           /* bits of a set */
+};
+
+/* The permissions of a mode, with set-id and sticky bits. */
+#define PERMISSIONS 07777u
 
 /* All propagation types of mount(2). */
 #define PROPAGATION_TYPES (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE)

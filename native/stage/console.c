@@ -3,7 +3,6 @@
 #include "compat.h"
 
 #include <errno.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -31,7 +30,7 @@ static int open_master(struct stage *stage)
                        RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
     close(directory);
     if (master >= 0 && (fstat(master, &status) < 0 || !S_ISCHR(status.st_mode) ||
-                        status.st_rdev != makedev(5, 2))) {
+                        status.st_rdev != makedev(TTYAUX_MAJOR, PTMX_MINOR))) {
         close(master);
         return -ENOTTY;
     }
@@ -39,19 +38,19 @@ static int open_master(struct stage *stage)
 }
 
 /* The other end, by the master itself and not by its name. */
-static int open_peer(int master, const struct step *step)
+static int open_peer(int master, const struct op_console *wanted)
 {
-    struct winsize size = {.ws_row = (unsigned short)(step->n >> 16), .ws_col = (unsigned short)step->n};
+    struct winsize size = {.ws_row = (unsigned short)wanted->rows, .ws_col = (unsigned short)wanted->columns};
     int unlocked = 0, peer, err;
 
     if (ioctl(master, TIOCSPTLCK, &unlocked) < 0)
         return -errno;
-    if (step->n != 0 && ioctl(master, TIOCSWINSZ, &size) < 0)
+    if ((wanted->rows | wanted->columns) != 0 && ioctl(master, TIOCSWINSZ, &size) < 0)
         return -errno;
     peer = sys(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
     if (peer < 0)
         return peer;
-    err = sys(fchown(peer, step->a, (gid_t)-1));
+    err = sys(fchown(peer, wanted->owner, (gid_t)-1));
     if (err == 0)
         err = sys(fchmod(peer, 0620));
     if (err == 0)
@@ -88,12 +87,12 @@ int op_console(struct stage *stage, const struct step *step)
 
     if (master < 0)
         return fail(stage, DETAIL_SOURCE, master);
-    peer = open_peer(master, step);
+    peer = open_peer(master, &step->console);
     if (peer < 0) {
         close(master);
         return fail(stage, DETAIL_CREATE, peer);
     }
-    err = slot_fill(stage, step->slot, peer);
+    err = slot_fill(stage, step->console.peer, peer);
     if (err == 0)
         err = stage_report(stage, REPORT_FD, 0, 0, master);
     close(master);
@@ -102,13 +101,13 @@ int op_console(struct stage *stage, const struct step *step)
 
 int op_controlling_tty(struct stage *stage, const struct step *step)
 {
-    int peer = stage->slots[step->slot], err = sys(ioctl(peer, TIOCSCTTY, 0));
+    int peer = stage->slots[step->controlling_tty.peer], err = sys(ioctl(peer, TIOCSCTTY, 0));
 
-    for (int fd = 0; fd <= 2 && err >= 0; fd++)
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && err >= 0; fd++)
         err = sys(syscall(SYS_dup3, peer, fd, 0));
     if (err < 0)
         return err;
     close(peer);
-    stage->slots[step->slot] = -1;
+    stage->slots[step->controlling_tty.peer] = -1;
     return 0;
 }

@@ -41,7 +41,7 @@ static int copy_times(int dir, const char *name, const struct stat *status)
 static int copy_mode(int fd, const struct stat *status)
 {
     int result = copy_owner(fd, "", status, AT_EMPTY_PATH);
-    return result < 0 ? result : sys(fchmod(fd, status->st_mode & 07777));
+    return result < 0 ? result : sys(fchmod(fd, status->st_mode & PERMISSIONS));
 }
 
 static int copy_bytes(int from, int to)
@@ -108,7 +108,7 @@ static int copy_subdirectory(int from_dir, int to_dir, const char *name, int dep
 static int copy_special(int to_dir, const char *name, const struct stat *status)
 {
     int result = sys(mknodat(to_dir, name, status->st_mode & S_IFMT, status->st_rdev));
-    return result < 0 ? result : sys(fchmodat(to_dir, name, status->st_mode & 07777, 0));
+    return result < 0 ? result : sys(fchmodat(to_dir, name, status->st_mode & PERMISSIONS, 0));
 }
 
 static int copy_entry(int from_dir, int to_dir, const char *name, int depth)
@@ -161,16 +161,16 @@ static int copy_up(int from, int to, unsigned flags)
 {
     struct stat status;
     int result = 0;
-    if (flags & COPY_CONTENT)
+    if (flags & COPY_UP_CONTENT)
         result = copy_directory(from, to, 0);
-    if (result < 0 || !(flags & COPY_MODE))
+    if (result < 0 || !(flags & COPY_UP_MODE))
         return result;
     return fstat(from, &status) < 0 ? -errno : copy_mode(to, &status);
 }
 
 int op_copy_up(struct stage *stage, const struct step *step)
 {
-    int hidden = path_resolve(stage, string_at(stage, step->a), O_DIRECTORY);
+    int hidden = path_resolve(stage, string_at(stage, step->copy_up.target), O_DIRECTORY);
     if (hidden == -ENOENT)
         return 0;
     int from = hidden < 0 ? hidden : sys(openat(hidden, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -178,7 +178,7 @@ int op_copy_up(struct stage *stage, const struct step *step)
         close(hidden);
     if (from < 0)
         return fail(stage, DETAIL_TARGET, from);
-    int to = sys(openat(stage->slots[step->slot], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    int to = sys(openat(stage->slots[step->copy_up.mount], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     int result = to < 0 ? to : copy_up(from, to, step->flags);
     close(from);
     if (to >= 0)

@@ -84,7 +84,7 @@ static int help_with(struct stage *stage, uint32_t index, const int *fds, unsign
         return enter(stage, fds);
     if (step->op == OP_OPEN_TREE && nfds < 2)
         return tree_open(stage, step, nfds == 1 ? fds[0] : -1);
-    if (step->op == OP_SETATTR && nfds == 1)
+    if (step->op == OP_SET_ATTRIBUTES && nfds == 1)
         return tree_set(stage, step, fds[0]);
     return -EINVAL;
 }
@@ -191,7 +191,7 @@ int op_fork(struct stage *stage, const struct step *step)
         result = sys(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets));
     if (result < 0)
         return result;
-    result = process_copy(step->n | CLONE_PARENT, 0, &pidfd);
+    result = process_copy(step->fork.namespaces | CLONE_PARENT, 0, &pidfd);
     if (result < 0)
         return result;
     if (result > 0)

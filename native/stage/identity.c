@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/ioprio.h>
+#include <linux/limits.h>
+#include <linux/sched/types.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -17,39 +20,39 @@
 #define SYS_setgroups SYS_setgroups32
 #endif
 
-enum { PATHNAME_MAX = 4096, IO_PRIORITY_GROUP = 2 };   /* <linux/limits.h> PATH_MAX; IOPRIO_WHO_PGRP */
 
 /* ---- limits and scheduling ---- */
 
 int op_rlimit(struct stage *stage, const struct step *step)
 {
-    uint64_t limit[2] = {step->n, step->m};            /* struct rlimit64 */
+    uint64_t limit[2] = {step->rlimit.soft, step->rlimit.hard};            /* struct rlimit64 */
 
     (void)stage;
-    return sys(syscall(SYS_prlimit64, 0, step->a, limit, NULL));
+    return sys(syscall(SYS_prlimit64, 0, step->rlimit.resource, limit, NULL));
 }
 
 int op_scheduler(struct stage *stage, const struct step *step)
 {
-    uint32_t size;
+    const struct op_scheduler *given = &step->scheduler;
+    struct sched_attr attr = {
+        .size = sizeof attr, .sched_policy = given->policy, .sched_flags = given->flags, .sched_nice = given->nice,
+        .sched_priority = given->priority, .sched_runtime = given->runtime, .sched_deadline = given->deadline,
+        .sched_period = given->period,
+    };
 
-    if (step->c < sizeof size)
-        return -EINVAL;
-    memcpy(&size, string_at(stage, step->b), sizeof size);      /* the kernel trusts this member */
-    if (size != step->c)
-        return -EINVAL;
-    return sys(syscall(SYS_sched_setattr, 0, string_at(stage, step->b), 0));
+    (void)stage;
+    return sys(syscall(SYS_sched_setattr, 0, &attr, 0));
 }
 
 int op_io_priority(struct stage *stage, const struct step *step)
 {
     (void)stage;
-    return sys(syscall(SYS_ioprio_set, IO_PRIORITY_GROUP, 0, (int)step->n));
+    return sys(syscall(SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, (int)step->io_priority.priority));
 }
 
 int op_personality(struct stage *stage, const struct step *step)
 {
-    int before = sys(syscall(SYS_personality, (unsigned long)step->n));
+    int before = sys(syscall(SYS_personality, (unsigned long)step->personality.persona));
 
     (void)stage;
     return before < 0 ? before : 0;
@@ -58,7 +61,7 @@ int op_personality(struct stage *stage, const struct step *step)
 int op_umask(struct stage *stage, const struct step *step)
 {
     (void)stage;
-    umask((mode_t)step->n);
+    umask((mode_t)step->umask.mask);
     return 0;
 }
 
@@ -66,7 +69,7 @@ int op_umask(struct stage *stage, const struct step *step)
 
 static int is_null(const struct stat *status)
 {
-    return S_ISCHR(status->st_mode) && status->st_rdev == makedev(1, 3);
+    return S_ISCHR(status->st_mode) && status->st_rdev == makedev(MEM_MAJOR, NULL_MINOR);
 }
 
 /* The container's own /dev/null in place of the host's: it has a path inside.  A container without one, or
@@ -105,13 +108,13 @@ static int give(int fd, const struct stat *status, uint32_t uid)
 
 int op_stdio(struct stage *stage, const struct step *step)
 {
-    for (int fd = 0; fd <= 2; fd++) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         struct stat status;
         int err;
 
         if (fstat(fd, &status) < 0)
             return -errno;
-        err = is_null(&status) ? reopen_null(stage, fd) : give(fd, &status, step->a);
+        err = is_null(&status) ? reopen_null(stage, fd) : give(fd, &status, step->stdio.owner);
         if (err < 0)
             return err;
     }
@@ -123,36 +126,41 @@ int op_stdio(struct stage *stage, const struct step *step)
 /* The kernel's own word: C libraries hide that a directory is "(unreachable)" from the root (CVE-2024-21626). */
 static int cwd_is_inside(struct stage *stage)
 {
-    static char name[PATHNAME_MAX];
+    static char name[PATH_MAX];
     int length = sys(syscall(SYS_getcwd, name, sizeof name));
 
     if (length < 0)
         return fail(stage, length == -ENOENT ? DETAIL_ESCAPED : DETAIL_NONE, length);
     if (name[0] != '/')
         return fail(stage, DETAIL_ESCAPED, EXDEV);
-    stage->directory_changed = 1;
     return 0;
 }
 
+/* Root may not be allowed to enter what belongs to the user, on a remote file system say, nor the user what root has
+ * entered before: the plan lets each of them try. */
 int op_chdir(struct stage *stage, const struct step *step)
 {
-    const char *path = string_at(stage, step->a);
+    const char *path = string_at(stage, step->chdir.path);
     int err;
 
-    if (stage->directory_changed && !(step->flags & CHDIR_RETRY))
-        return 0;               /* the user may not be allowed to enter where the process already is */
+    if (step->flags & CHDIR_OTHERWISE && stage->directory_changed)
+        return 0;
     err = sys(chdir(path));
-    if (err == -ENOENT && (step->flags & CHDIR_CREATE)) {
-        int fd = path_mkdir(stage, path, 0755);
+    if (err == -ENOENT && step->flags & CHDIR_CREATE) {
+        int fd = path_mkdir(stage, path);
 
         if (fd < 0)
             return fail(stage, DETAIL_TARGET, fd);
         close(fd);
         err = sys(chdir(path));
     }
-    if (err == -EACCES && (step->flags & CHDIR_RETRY))
+    if (err == -EACCES && step->flags & CHDIR_ATTEMPT)
         return 0;
-    return err < 0 ? err : cwd_is_inside(stage);
+    if (err == 0)
+        err = cwd_is_inside(stage);
+    if (err == 0 && step->flags & CHDIR_ATTEMPT)
+        stage->directory_changed = 1;
+    return err;
 }
 
 /* ---- users and groups ---- */
@@ -175,8 +183,9 @@ int op_groups(struct stage *stage, const struct step *step)
 {
     if (step->flags & GROUPS_KEEP)
         return 0;
-    int err = sys(syscall(SYS_setgroups, (unsigned long)step->b, string_at(stage, step->a)));
-    return err == -EPERM && step->b == 0 && groups_are_denied(stage) ? 0 : err;
+    const struct array groups = step->groups.groups;
+    int err = sys(syscall(SYS_setgroups, (unsigned long)groups.count, array_at(stage, groups)));
+    return err == -EPERM && groups.count == 0 && groups_are_denied(stage) ? 0 : err;
 }
 
 /* ---- capabilities ---- */
@@ -211,16 +220,17 @@ static int set_capabilities(const struct capabilities *caps)
 /* setresuid(2) to another user than root takes the capabilities away.  The later steps need them. */
 int op_ids(struct stage *stage, const struct step *step)
 {
+    const uint32_t uid = step->ids.uid, gid = step->ids.gid;
     struct capabilities caps;
     int err;
 
-    if (step->a == UINT32_MAX || step->b == UINT32_MAX)         /* "leave it" for the kernel */
+    if (uid == UINT32_MAX || gid == UINT32_MAX)         /* "leave it" for the kernel */
         return -EINVAL;
     err = sys(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
     if (err == 0)
-        err = sys(syscall(SYS_setresgid, step->b, step->b, step->b));
+        err = sys(syscall(SYS_setresgid, gid, gid, gid));
     if (err == 0)
-        err = sys(syscall(SYS_setresuid, step->a, step->a, step->a));
+        err = sys(syscall(SYS_setresuid, uid, uid, uid));
     if (err == 0)
         err = sys(prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0));
     if (err == 0)
@@ -235,14 +245,14 @@ int op_ids(struct stage *stage, const struct step *step)
 int op_bounding(struct stage *stage, const struct step *step)
 {
     (void)stage;
-    for (unsigned long cap = 0; cap < 64; cap++) {
+    for (unsigned long cap = 0; cap < CAPABILITIES_MAX; cap++) {
         int has = sys(prctl(PR_CAPBSET_READ, cap, 0, 0, 0)), err;
 
         if (has == -EINVAL)
             return 0;                   /* behind the last that this kernel knows */
         if (has < 0)
             return has;
-        if (!has || (step->n >> cap & 1))
+        if (!has || (step->bounding.keep >> cap & 1))
             continue;
         err = sys(prctl(PR_CAPBSET_DROP, cap, 0, 0, 0));
         if (err < 0)
@@ -255,7 +265,7 @@ static uint64_t bounding_set(void)
 {
     uint64_t set = 0;
 
-    for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+    for (unsigned long cap = 0; cap < CAPABILITIES_MAX && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) > 0)
             set |= 1ULL << cap;
     return set;
@@ -279,7 +289,7 @@ static uint64_t raise_ambient(uint64_t wanted)
 {
     uint64_t missing = 0;
 
-    for (unsigned long cap = 0; cap < 64; cap++)
+    for (unsigned long cap = 0; cap < CAPABILITIES_MAX; cap++)
         if ((wanted >> cap & 1) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
             missing |= 1ULL << cap;
     return missing;
@@ -288,15 +298,15 @@ static uint64_t raise_ambient(uint64_t wanted)
 /* What the process does not have cannot be granted; what it has and the config does not name is dropped. */
 int op_capabilities(struct stage *stage, const struct step *step)
 {
-    const uint64_t inheritable = step->a | (uint64_t)step->b << 32, ambient = step->c | (uint64_t)step->d << 32;
+    const struct op_capabilities *wanted = &step->capabilities;
     struct capabilities had, caps;
     int err = get_capabilities(&had);
 
     if (err < 0)
         return err;
-    caps.permitted = step->n & had.permitted;
-    caps.effective = step->m & caps.permitted;
-    caps.inheritable = inheritable & (had.inheritable | bounding_set());        /* capabilities(7), capset */
+    caps.permitted = wanted->permitted & had.permitted;
+    caps.effective = wanted->effective & caps.permitted;
+    caps.inheritable = wanted->inheritable & (had.inheritable | bounding_set());        /* capabilities(7), capset */
     if (!(had.effective >> CAP_SETPCAP & 1))
         caps.inheritable &= had.inheritable | had.permitted;
     err = set_capabilities(&caps);
@@ -304,9 +314,9 @@ int op_capabilities(struct stage *stage, const struct step *step)
         err = sys(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
     if (err < 0)
         return err;
-    warn_of(stage, DETAIL_NONE, (step->n & ~caps.permitted) | (step->m & ~caps.effective));
-    warn_of(stage, DETAIL_INHERITABLE, inheritable & ~caps.inheritable);
-    warn_of(stage, DETAIL_AMBIENT, raise_ambient(ambient));
+    warn_of(stage, DETAIL_NONE, (wanted->permitted & ~caps.permitted) | (wanted->effective & ~caps.effective));
+    warn_of(stage, DETAIL_INHERITABLE, wanted->inheritable & ~caps.inheritable);
+    warn_of(stage, DETAIL_AMBIENT, raise_ambient(wanted->ambient));
     return 0;
 }
 

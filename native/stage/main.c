@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 enum {
-    SIGNALS = 64,
+    SIGSET_BYTES = _NSIG / 8,       /* of the kernel's signal set; _NSIG is the C library's, one more than there are */
     SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 };
 
@@ -47,9 +47,9 @@ static int number(const char *text)
 static void reset_signals(void)
 {
     unsigned long zero[16] = { 0 };
-    for (int signal = 1; signal <= SIGNALS; signal++)
-        syscall(SYS_rt_sigaction, signal, zero, NULL, (size_t)8);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, zero, NULL, (size_t)8);
+    for (int signal = 1; signal < _NSIG; signal++)
+        syscall(SYS_rt_sigaction, signal, zero, NULL, (size_t)SIGSET_BYTES);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, zero, NULL, (size_t)SIGSET_BYTES);
 }
 
 /* Receive one message.  Gives the number of descriptors; end of file ends the stage: the parent is gone. */

@@ -15,18 +15,19 @@
 
 enum { VALUE_MAX = 1024 };
 
-/* From these steps on end of file says that the parent has died; see op_barrier and op_seccomp. */
-static int is_let_go(const struct stage *stage)
-{
-    for (uint32_t i = 0; i < stage->current; i++)
-        if (stage->steps[i].op == OP_BARRIER && stage->steps[i].a == BARRIER_READY)
-            return 1;
-    return stage->channel < 0 || step_before(stage, OP_SECCOMP);
-}
-
 int die_with_parent(const struct stage *stage)
 {
-    return is_let_go(stage) ? 0 : sys(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+    return stage->outlives || stage->channel < 0 ? 0 : sys(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+}
+
+/* Once only: a filter that is in force by the second time may forbid the call. */
+int outlive_parent(struct stage *stage)
+{
+    int err = stage->outlives ? 0 : sys(prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0));
+
+    if (err == 0)
+        stage->outlives = 1;
+    return err;
 }
 
 /* The kernel forgets both settings when credentials change; a process of the container could then trace
@@ -38,21 +39,16 @@ int rearm(const struct stage *stage)
     return err < 0 ? err : die_with_parent(stage);
 }
 
-int op_dumpable(struct stage *stage, const struct step *step)
+int op_undumpable(struct stage *stage, const struct step *step)
 {
     (void)stage;
-    return sys(prctl(PR_SET_DUMPABLE, (unsigned long)step->n, 0, 0, 0));
-}
-
-int op_parent_death(struct stage *stage, const struct step *step)
-{
-    (void)stage;
-    return sys(prctl(PR_SET_PDEATHSIG, (unsigned long)step->n, 0, 0, 0));
+    (void)step;
+    return sys(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
 }
 
 int op_become_root(struct stage *stage, const struct step *step)
 {
-    int err = step->flags & GROUPS_KEEP ? 0 : sys(syscall(SYS_setgroups, 0, NULL));
+    int err = step->flags & BECOME_ROOT_KEEP_GROUPS ? 0 : sys(syscall(SYS_setgroups, 0, NULL));
 
     (void)stage;
     if (err < 0 && err != -EPERM)       /* EPERM: /proc/PID/setgroups says "deny", as it must without privilege */
@@ -89,51 +85,60 @@ static int join_one(struct stage *stage, int fd, int type)
     return err;
 }
 
-/* Join the namespaces of the slots whose type is (or is not) the user namespace.  What fails with EPERM is
- * left in *refused when that is given; done slots become 0 in types. */
-static int join_round(struct stage *stage, const struct step *step, int *types, int user, int *refused)
-{
-    for (uint32_t i = 0; i < step->a; i++) {
-        int fd = stage->slots[step->slot + (int32_t)i], err;
+/* The namespaces of op_join: their descriptors, and the types of those that are still to be joined, 0 of the others. */
+struct round {
+    const int32_t *slots;
+    int *types;
+    uint32_t count;
+};
 
-        if (types[i] == 0 || (types[i] == CLONE_NEWUSER) != user)
+/* Join those whose type is (or is not) the user namespace.  What fails with EPERM is left, and *refused set, when that
+ * is given. */
+static int join_round(struct stage *stage, const struct round *round, int user, int *refused)
+{
+    for (uint32_t i = 0; i < round->count; i++) {
+        int type = round->types[i], err;
+
+        if (type == 0 || (type == CLONE_NEWUSER) != user)
             continue;
-        err = join_one(stage, fd, types[i]);
+        err = join_one(stage, stage->slots[round->slots[i]], type);
         if (err == -EPERM && refused != NULL)
             *refused = 1;
         else if (err < 0)
             return err;
         else
-            types[i] = 0;
+            round->types[i] = 0;
     }
     return 0;
 }
 
 int op_join(struct stage *stage, const struct step *step)
 {
-    int *types = bump(step->a * sizeof *types);
+    const struct array given = step->join.namespaces;
+    const struct round round = { array_at(stage, given), bump(given.count * sizeof(int)), given.count };
     int refused = 0, err;
 
-    if (types == NULL)
+    if (round.types == NULL)
         return -ENOMEM;
-    for (uint32_t i = 0; i < step->a; i++) {
-        types[i] = sys(ioctl(stage->slots[step->slot + (int32_t)i], NS_GET_NSTYPE));
-        if (types[i] < 0)
-            return fail(stage, DETAIL_SOURCE, types[i]);
+    for (uint32_t i = 0; i < round.count; i++) {
+        round.types[i] = sys(ioctl(stage->slots[round.slots[i]], NS_GET_NSTYPE));
+        if (round.types[i] < 0)
+            return fail(stage, DETAIL_SOURCE, round.types[i]);
     }
-    err = join_round(stage, step, types, 0, &refused);
+    err = join_round(stage, &round, 0, &refused);
     if (err == 0)
-        err = join_round(stage, step, types, 1, NULL);
+        err = join_round(stage, &round, 1, NULL);
     if (err == 0 && refused)
-        err = join_round(stage, step, types, 0, NULL);
+        err = join_round(stage, &round, 0, NULL);
     return err;
 }
 
 int op_join_process(struct stage *stage, const struct step *step)
 {
-    int err = sys(syscall(SYS_setns, stage->slots[step->slot], (int)step->n));
+    const uint32_t namespaces = step->join_process.namespaces;
+    int err = sys(syscall(SYS_setns, stage->slots[step->join_process.process], (int)namespaces));
 
-    if (err == 0 && (step->n & CLONE_NEWNS))
+    if (err == 0 && (namespaces & CLONE_NEWNS))
         err = take_root(stage);
     return err < 0 ? err : rearm(stage);
 }
@@ -144,20 +149,22 @@ int op_unshare(struct stage *stage, const struct step *step)
 {
     int err;
 
-    if (stage->ahead != 0 && step->n == stage->ahead) {
+    if (step->flags & UNSHARE_AHEAD) {
+        if (stage->ahead == 0 || step->unshare.namespaces != stage->ahead)
+            return fail(stage, DETAIL_PLAN, EINVAL);
         stage->ahead = 0;
         return stage->ahead_error;
     }
-    err = sys(syscall(SYS_unshare, (unsigned long)step->n));
+    err = sys(syscall(SYS_unshare, (unsigned long)step->unshare.namespaces));
     /* Still dumpable if it was: an unprivileged parent can only then write the id maps. */
     return err < 0 ? err : die_with_parent(stage);
 }
 
 /* A process cannot move into its time namespace by unshare(2): only its children are born there, or it
  * joins the namespace that they would be born in. */
-int op_time_offsets(struct stage *stage, const struct step *step)
+int op_time_namespace(struct stage *stage, const struct step *step)
 {
-    const char *text = string_at(stage, step->a);
+    const char *text = string_at(stage, step->time_namespace.offsets);
     int directory, fd, err = 0;
 
     if (*text != '\0')
@@ -177,7 +184,7 @@ int op_time_offsets(struct stage *stage, const struct step *step)
 }
 
 /* By the caller's /proc: in a new user namespace nobody may make a procfs of his own for the caller's mounts. */
-int op_send_user(struct stage *stage, const struct step *step)
+int op_send_user_namespace(struct stage *stage, const struct step *step)
 {
     int fd = stage->pivoted ? -EPERM : sys(open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC)), err;
 
@@ -204,14 +211,14 @@ int op_setsid(struct stage *stage, const struct step *step)
 
 int op_hostname(struct stage *stage, const struct step *step)
 {
-    const char *name = string_at(stage, step->a);
+    const char *name = string_at(stage, step->hostname.name);
 
     return sys(sethostname(name, strlen(name)));
 }
 
 int op_domainname(struct stage *stage, const struct step *step)
 {
-    const char *name = string_at(stage, step->a);
+    const char *name = string_at(stage, step->domainname.name);
 
     return sys(setdomainname(name, strlen(name)));
 }
@@ -263,7 +270,6 @@ static int key_permissions(int serial, uint32_t *permissions)
  * exec'd later joins it by its name, for which the user needs the right to search it. */
 static int join_keyring(const char *name)
 {
-    const uint32_t user_search = 0x080000;      /* KEY_USR_SEARCH */
     int serial = sys(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name));
     uint32_t permissions;
     int err;
@@ -273,19 +279,19 @@ static int join_keyring(const char *name)
     err = key_permissions(serial, &permissions);
     if (err < 0)
         return err;
-    return sys(syscall(SYS_keyctl, KEYCTL_SETPERM, serial, permissions | user_search));
+    return sys(syscall(SYS_keyctl, KEYCTL_SETPERM, serial, permissions | KEY_USR_SEARCH));
 }
 
 int op_keyring(struct stage *stage, const struct step *step)
 {
     static const char file[] = "thread-self/attr/keycreate";
-    const char *label = string_at(stage, step->b);
+    const char *label = string_at(stage, step->keyring.label);
     int err = 0;
 
     if (*label != '\0')
         err = proc_write(stage, file, label, strlen(label));
     if (err == 0)
-        err = join_keyring(string_at(stage, step->a));
+        err = join_keyring(string_at(stage, step->keyring.name));
     if (err == 0 && *label != '\0')
         err = proc_write(stage, file, "\n", 1);         /* keys made later take the default label again */
     return err;
@@ -325,14 +331,15 @@ static int same_value(const char *left, const char *right)
  * text; but a write that is followed by the old value, which was another one, has had no effect. */
 int op_sysctl(struct stage *stage, const struct step *step)
 {
-    const char *name = string_at(stage, step->a), *value = string_at(stage, step->b);
+    const char *name = string_at(stage, step->sysctl.name), *value = string_at(stage, step->sysctl.value);
     char *before = bump(2 * VALUE_MAX), *after, path[256] = "sys/";
+    const size_t start = strlen(path);
     int known, err;
 
-    if (before == NULL || strlen(name) >= sizeof path - 4)
+    if (before == NULL || strlen(name) >= sizeof path - start)
         return before == NULL ? -ENOMEM : -ENAMETOOLONG;
     after = before + VALUE_MAX;
-    memcpy(path + 4, name, strlen(name) + 1);
+    memcpy(path + start, name, strlen(name) + 1);
     known = read_value(stage, path, before) >= 0 && !same_value(before, value);
     err = proc_write(stage, path, value, strlen(value));
     if (err < 0)

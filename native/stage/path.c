@@ -70,7 +70,7 @@ struct walk {
 static int make_entry(int dir, const char *name, mode_t mode)
 {
     mode_t mask = umask(0);
-    int made = S_ISDIR(mode) ? sys(mkdirat(dir, name, mode & 07777)) : sys(mknodat(dir, name, mode, 0));
+    int made = S_ISDIR(mode) ? sys(mkdirat(dir, name, mode & PERMISSIONS)) : sys(mknodat(dir, name, mode, 0));
     umask(mask);
     if (made < 0 && made != -EEXIST)
         return made;
@@ -192,16 +192,16 @@ static int directory_only(int fd)
     return -ENOTDIR;
 }
 
-int path_mkdir(struct stage *stage, const char *path, mode_t mode)
+int path_mkdir(struct stage *stage, const char *path)
 {
-    return path_ensure(stage, path, 1, mode, 0);
+    return path_ensure(stage, path, 1, 0755, 0);
 }
 
-int path_mkdir_literal(struct stage *stage, const char *path, mode_t mode)
+int path_mkdir_literal(struct stage *stage, const char *path)
 {
     int fd = path_literal(stage, path, 0);
     if (fd == -ENOENT)
-        fd = make(stage, path, S_IFDIR | mode, LITERAL);
+        fd = make(stage, path, S_IFDIR | 0755, LITERAL);
     return directory_only(fd);
 }
 
@@ -230,5 +230,5 @@ int path_parent(struct stage *stage, const char *path, char *name)
         return -EISDIR;
     memcpy(parent, path, start);
     parent[start] = '\0';
-    return path_mkdir(stage, start > 0 ? parent : "/", 0755);
+    return path_mkdir(stage, start > 0 ? parent : "/");
 }

@@ -7,8 +7,6 @@
 #include <sys/statfs.h>
 #include <sys/stat.h>
 
-enum { PROC_ROOT_INODE = 1 };
-
 /* A mount of a new procfs instance for this PID namespace. */
 static int new_procfs(int pids_only)
 {
@@ -47,7 +45,7 @@ static int verified(int fd)
     struct stat status;
     if (fd < 0)
         return fd;
-    if (fstatfs(fd, &fs) == 0 && fs.f_type == PROC_MAGIC && fstat(fd, &status) == 0
+    if (fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC && fstat(fd, &status) == 0
         && status.st_ino == PROC_ROOT_INODE)
         return fd;
     close(fd);

@@ -11,41 +11,27 @@
 #include <sys/wait.h>
 #include <time.h>
 
+enum { FIRST_BEHIND_STDERR = STDERR_FILENO + 1 };
+
 /* ---- barriers and the gate ---- */
 
-int step_before(const struct stage *stage, enum op op)
-{
-    for (uint32_t i = 0; i < stage->current; i++)
-        if (stage->steps[i].op == op)
-            return 1;
-    return 0;
-}
-
-int step_after(const struct stage *stage, enum op op)
-{
-    for (uint32_t i = stage->current + 1; i < stage->plan->nsteps; i++)
-        if (stage->steps[i].op == op)
-            return 1;
-    return 0;
-}
-
-/* Behind the last barrier the stage outlives its parent, which may end as soon as it has said go: so the
- * parent's death is not deadly from before the report on, and end of file alone says that it has died.
- * With a gate still to come the talk goes on with whoever opens it; otherwise the channel closes by itself
- * on exec, which tells the parent of success. */
+/* A parent that the stage outlives may end as soon as it has answered: so its death is not deadly from before the
+ * report on, and end of file alone says that it has died.  With a gate still to come the conversation goes on with
+ * whoever opens it (BARRIER_HANG_UP); otherwise the channel closes by itself on exec, which tells the parent of
+ * success. */
 int op_barrier(struct stage *stage, const struct step *step)
 {
-    int ready = step->a == BARRIER_READY, err = 0;
+    int err = 0;
 
     if (stage->channel < 0)
         return -EINVAL;
-    if (ready && !step_before(stage, OP_SECCOMP))
-        err = sys(prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0));
+    if (step->flags & BARRIER_OUTLIVE)
+        err = outlive_parent(stage);
     if (err == 0)
-        err = stage_report(stage, REPORT_BARRIER, 0, step->a, -1);
+        err = stage_report(stage, REPORT_BARRIER, 0, step->barrier.point, -1);
     if (err == 0)
         err = stage_wait_go(stage);
-    if (err == 0 && ready && step_after(stage, OP_GATE)) {
+    if (err == 0 && step->flags & BARRIER_HANG_UP) {
         close(stage->channel);
         stage->channel = -1;
     }
@@ -77,16 +63,16 @@ int gate_signals(void)
 
 int op_gate(struct stage *stage, const struct step *step)
 {
-    int filtered = step_before(stage, OP_SECCOMP), got, err = filtered ? 0 : gate_signals();
+    int filtered = step->flags & GATE_FILTERED, got, err = filtered ? 0 : gate_signals();
     char byte;
 
     if (err < 0)
         return err;
-    got = read_byte(stage, stage->slots[step->slot], &byte);
+    got = read_byte(stage, stage->slots[step->gate.opener], &byte);
     if (got != 1)
         return got < 0 ? got : -EPIPE;
     stage->traced = byte == GATE_TRACED && !filtered;
-    stage->status = stage->slots[step->a];
+    stage->status = stage->slots[step->gate.reports];
     return 0;
 }
 
@@ -110,10 +96,11 @@ static int executable(const char *path)
 /* As execvp(3) searches PATH: what may not be executed is remembered, and the search goes on. */
 int op_resolve_exec(struct stage *stage, const struct step *step)
 {
-    const char *path = string_at(stage, step->a), *worst_path = path;
+    const struct list candidates = step->resolve_exec.candidates;
+    const char *path = first_of(stage, candidates), *worst_path = path;
     int worst = -ENOENT;
 
-    for (uint32_t i = 0; i < step->b; i++, path += strlen(path) + 1) {
+    for (uint32_t i = 0; i < candidates.count; i++, path += strlen(path) + 1) {
         int err = executable(path);
 
         if (err == 0) {
@@ -125,21 +112,21 @@ int op_resolve_exec(struct stage *stage, const struct step *step)
             worst_path = path;
         }
     }
-    if (step->b > 0)
+    if (candidates.count > 0)
         tell_why_not_run(stage, worst_path, worst);
     return fail(stage, worst == -ENOENT ? DETAIL_NOT_FOUND : DETAIL_NOT_EXECUTABLE, worst);
 }
 
 int op_exec(struct stage *stage, const struct step *step)
 {
-    char **argv = string_list(stage, step->a, step->b), **env = string_list(stage, step->c, step->d);
+    char **argv = string_list(stage, step->exec.args), **env = string_list(stage, step->exec.environment);
     int err = 0;
 
     if (argv == NULL || env == NULL)
         return -ENOMEM;
     if (stage->exec_path == NULL)
         return fail(stage, DETAIL_NOT_FOUND, ENOENT);
-    if (stage->status >= 0)
+    if (step->flags & EXEC_REPORT)
         err = stage_report(stage, REPORT_EXECUTING, 0, 0, -1);
     if (err < 0)
         return err;
@@ -148,58 +135,62 @@ int op_exec(struct stage *stage, const struct step *step)
     return err;
 }
 
-/* Is fd needed by what is still to come? */
-static int still_used(const struct stage *stage, int fd)
-{
-    if (fd == stage->channel || fd == stage->status)
-        return 1;
-    for (uint32_t i = stage->current + 1; i < stage->plan->nsteps; i++) {
-        const struct step *step = &stage->steps[i];
+/* The descriptors that stay open at op_close: those of the conversation, and the slots that later steps need. */
+struct kept {
+    const struct stage *stage;
+    const int32_t *slots;
+    uint32_t count;
+};
 
-        if ((step->op == OP_GATE || step->op == OP_HOOK) && step->slot >= 0 && fd == stage->slots[step->slot])
+static int is_kept(const struct kept *kept, int fd)
+{
+    if (fd == kept->stage->channel || fd == kept->stage->status)
+        return 1;
+    for (uint32_t i = 0; i < kept->count; i++)
+        if (fd == kept->stage->slots[kept->slots[i]])
             return 1;
-        if (step->op == OP_GATE && fd == stage->slots[step->a])
-            return 1;
-    }
     return 0;
+}
+
+static int last_kept(const struct kept *kept, int last)
+{
+    last = kept->stage->channel > last ? kept->stage->channel : last;
+    last = kept->stage->status > last ? kept->stage->status : last;
+    for (uint32_t i = 0; i < kept->count; i++) {
+        int fd = kept->stage->slots[kept->slots[i]];
+
+        last = fd > last ? fd : last;
+    }
+    return last;
 }
 
 /* execve(2) resolves its path before descriptors close on exec, so a program called /proc/self/fd/N/… could
  * name what the stage has open (CVE-2024-21626): they are closed here.  Among the numbers that are
  * preserved for the user lie some of ours when the caller left them free; those close on exec, which no
  * inherited descriptor does. */
-static int last_used(const struct stage *stage, int last)
-{
-    for (int32_t i = -2; i < (int32_t)stage->plan->nslots; i++) {
-        int fd = i == -2 ? stage->channel : i == -1 ? stage->status : stage->slots[i];
-
-        if (fd > last && still_used(stage, fd))
-            last = fd;
-    }
-    return last;
-}
-
 int op_close(struct stage *stage, const struct step *step)
 {
-    int first = 3 + (int)step->n, last;
+    const struct kept kept = { stage, array_at(stage, step->close.keep), step->close.keep.count };
+    int first, last;
 
-    if (step->n > INT32_MAX - 3)
+    if (step->close.preserved > INT32_MAX - FIRST_BEHIND_STDERR)
         return -EINVAL;
-    for (int fd = 3; fd < first; fd++) {
+    first = FIRST_BEHIND_STDERR + (int)step->close.preserved;
+    for (int fd = FIRST_BEHIND_STDERR; fd < first; fd++) {
         int flags = fcntl(fd, F_GETFD);
 
-        if (flags >= 0 && (flags & FD_CLOEXEC) && !still_used(stage, fd))
+        if (flags >= 0 && (flags & FD_CLOEXEC) && !is_kept(&kept, fd))
             close(fd);
     }
-    last = last_used(stage, first - 1);
+    last = last_kept(&kept, first - 1);
     for (int fd = first; fd <= last; fd++)
-        if (!still_used(stage, fd))
+        if (!is_kept(&kept, fd))
             close(fd);
     if (syscall(SYS_close_range, last + 1, ~0U, 0) < 0)
         return -errno;
     stage->root = stage->procfs = -1;
     for (uint32_t i = 0; i < stage->plan->nslots; i++)
-        if (!still_used(stage, stage->slots[i]))
+        if (!is_kept(&kept, stage->slots[i]))
             stage->slots[i] = -1;
     return sys(syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC));
 }
@@ -234,8 +225,9 @@ static _Noreturn void hook_child(const struct hook *hook)
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     syscall(SYS_setsid);
     /* Only the user's preserved descriptors could stay open, where a filter forbids this. */
-    syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
-    if (dup2(hook->input, 0) >= 0 && dup2(hook->output[1], 1) >= 0 && dup2(hook->output[1], 2) >= 0)
+    syscall(SYS_close_range, FIRST_BEHIND_STDERR, ~0U, CLOSE_RANGE_CLOEXEC);
+    if (dup2(hook->input, STDIN_FILENO) >= 0 && dup2(hook->output[1], STDOUT_FILENO) >= 0
+        && dup2(hook->output[1], STDERR_FILENO) >= 0)
         execve(hook->path, hook->argv, hook->env);
     err = errno;
     if (write(hook->failure[1], &err, sizeof err) < 0)
@@ -345,12 +337,12 @@ static int start_hook(struct stage *stage, struct hook *hook)
 int op_hook(struct stage *stage, const struct step *step)
 {
     struct hook hook = {
-        .path = string_at(stage, step->a),
-        .argv = string_list(stage, step->b, step->c),
-        .env = string_list(stage, step->d, (uint32_t)step->n),
-        .input = stage->slots[step->slot],
+        .path = string_at(stage, step->hook.program),
+        .argv = string_list(stage, step->hook.args),
+        .env = string_list(stage, step->hook.environment),
+        .input = stage->slots[step->hook.state],
         .pidfd = -1, .output = {-1, -1}, .failure = {-1, -1},
-        .timeout = (int64_t)(step->n >> 32),
+        .timeout = step->hook.timeout,
     };
     int err;
 

@@ -1,5 +1,4 @@
-/* What the root file system gets besides its mounts: directories, links, devices, hidden and read-only
- * paths. */
+/* What the root file system gets besides its mounts: links, devices, hidden and read-only paths. */
 #include "compat.h"
 
 #include <errno.h>
@@ -7,15 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-
-int op_mkdir(struct stage *stage, const struct step *step)
-{
-    int fd = path_mkdir(stage, string_at(stage, step->a), (mode_t)step->n);
-    if (fd < 0)
-        return fail(stage, DETAIL_TARGET, fd);
-    close(fd);
-    return 0;
-}
 
 static int link_in(int parent, const char *text, const char *name, int replace)
 {
@@ -32,11 +22,11 @@ int op_symlink(struct stage *stage, const struct step *step)
 {
     char name[NAME_MAX + 1];
     struct stat status;
-    const char *text = string_at(stage, step->a);
-    if (step->flags & SYMLINK_IF_SOURCE
-        && (strncmp(text, "/proc/", 6) != 0 || fstatat(AT_FDCWD, text, &status, AT_SYMLINK_NOFOLLOW) < 0))
+    const char *text = string_at(stage, step->symlink.text);
+    if (step->flags & SYMLINK_IF_EXISTS
+        && (strncmp(text, "/proc/", strlen("/proc/")) != 0 || fstatat(AT_FDCWD, text, &status, AT_SYMLINK_NOFOLLOW) < 0))
         return 0;
-    int parent = path_parent(stage, string_at(stage, step->b), name);
+    int parent = path_parent(stage, string_at(stage, step->symlink.path), name);
     if (parent < 0)
         return fail(stage, DETAIL_TARGET, parent);
     int result = link_in(parent, text, name, step->flags & SYMLINK_REPLACE);
@@ -57,7 +47,7 @@ static int leads_to(struct stage *stage, const char *path, int mount)
 
 int op_verify_mount(struct stage *stage, const struct step *step)
 {
-    int found = leads_to(stage, string_at(stage, step->a), stage->slots[step->slot]);
+    int found = leads_to(stage, string_at(stage, step->verify_mount.path), stage->slots[step->verify_mount.mount]);
     if (found < 0)
         return fail(stage, DETAIL_TARGET, found);
     return found ? 0 : fail(stage, DETAIL_NONE, EXDEV);
@@ -74,11 +64,11 @@ static int is_device(int fd, mode_t type, uint64_t device)
 }
 
 /* Make the node with exactly this mode and owner, or find the same one. */
-static int make_device(struct stage *stage, int parent, const char *name, const struct step *step)
+static int make_device(struct stage *stage, int parent, const char *name, const struct op_device *wanted)
 {
-    mode_t type = step->m & S_IFMT;
     mode_t mask = umask(0);
-    int made = sys(mknodat(parent, name, type | (step->b & 07777), type == S_IFIFO ? 0 : step->n));
+    mode_t mode = wanted->type | (wanted->mode & PERMISSIONS);
+    int made = sys(mknodat(parent, name, mode, wanted->type == S_IFIFO ? 0 : wanted->number));
     umask(mask);
     if (made < 0 && made != -EEXIST)
         return fail(stage, DETAIL_CREATE, made);
@@ -86,9 +76,9 @@ static int make_device(struct stage *stage, int parent, const char *name, const 
     if (fd < 0)
         return fail(stage, DETAIL_TARGET, fd);
     int result = 0;
-    if (!is_device(fd, type, step->n))
+    if (!is_device(fd, wanted->type, wanted->number))
         result = fail(stage, DETAIL_DIFFERENT_DEVICE, EEXIST);
-    else if (made >= 0 && (result = sys(fchownat(fd, "", step->c, step->d, AT_EMPTY_PATH))) < 0)
+    else if (made >= 0 && (result = sys(fchownat(fd, "", wanted->uid, wanted->gid, AT_EMPTY_PATH))) < 0)
         fail(stage, DETAIL_ATTRIBUTES, result);
     close(fd);
     return result;
@@ -96,14 +86,14 @@ static int make_device(struct stage *stage, int parent, const char *name, const 
 
 int op_device(struct stage *stage, const struct step *step)
 {
+    const struct op_device *wanted = &step->device;
     char name[NAME_MAX + 1];
-    mode_t type = step->m & S_IFMT;
-    if ((type != S_IFCHR && type != S_IFBLK && type != S_IFIFO) || step->n > UINT32_MAX)
+    if ((wanted->type != S_IFCHR && wanted->type != S_IFBLK && wanted->type != S_IFIFO) || wanted->number > UINT32_MAX)
         return fail(stage, DETAIL_PLAN, EINVAL);
-    int parent = path_parent(stage, string_at(stage, step->a), name);
+    int parent = path_parent(stage, string_at(stage, wanted->path), name);
     if (parent < 0)
         return fail(stage, DETAIL_TARGET, parent);
-    int result = make_device(stage, parent, name, step);
+    int result = make_device(stage, parent, name, wanted);
     close(parent);
     return result;
 }
@@ -115,7 +105,7 @@ int op_null_device(struct stage *stage, const struct step *step)
     int fd = k_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW);
     if (fd < 0)
         return fail(stage, DETAIL_SOURCE, fd);
-    if (!is_device(fd, S_IFCHR, makedev(1, 3))) {
+    if (!is_device(fd, S_IFCHR, makedev(MEM_MAJOR, NULL_MINOR))) {
         close(fd);
         return fail(stage, DETAIL_DIFFERENT_DEVICE, ENODEV);
     }
@@ -123,13 +113,20 @@ int op_null_device(struct stage *stage, const struct step *step)
         .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, .propagation = MS_PRIVATE
     };
     int result = k_mount_setattr(fd, 0, &attr);
-    slot_fill(stage, step->slot, fd);
+    slot_fill(stage, step->null_device.mount, fd);
     return result < 0 ? fail(stage, DETAIL_ATTRIBUTES, result) : 0;
 }
 
 /* ---- read-only and masked paths: each on the one descriptor that its path gave ---- */
 
 typedef int protect_fn(struct stage *stage, const struct step *step, int target);
+
+/* What the operations have in common. */
+struct place {
+    const char *path;
+    int32_t mount;                  /* the mount that it lies in, or NO_SLOT */
+    uint32_t prefix;                /* how many bytes of the path lead to that mount */
+};
 
 /* Protect what a path gave, which is closed.  Nothing is to be protected where the path leads to nothing: also when
  * a directory on the way is none. */
@@ -146,34 +143,32 @@ static int protect(struct stage *stage, const struct step *step, protect_fn *act
 
 /* Does the part of the path that should lead to the mount still do so?  A link of the root file system may lead
  * there, too, and another mount have hidden it by that name; or somebody has moved the directory. */
-static int on_mount(struct stage *stage, const struct step *step, int mount)
+static int on_mount(struct stage *stage, const struct place *place)
 {
     char point[PATH_MAX];
-    if (stage->reached == step->c)
+    if (stage->reached == place->mount)
         return 1;
-    memcpy(point, string_at(stage, step->a), step->n);
-    point[step->n] = '\0';
-    if (leads_to(stage, point, mount) <= 0)
+    memcpy(point, place->path, place->prefix);
+    point[place->prefix] = '\0';
+    if (leads_to(stage, point, stage->slots[place->mount]) <= 0)
         return 0;
-    stage->reached = step->c;
+    stage->reached = place->mount;
     return 1;
 }
 
 /* Protect the path as it is below its mount, and, where that is not what the whole path leads to, also there. */
-static int protect_path(struct stage *stage, const struct step *step, protect_fn *act)
+static int protect_path(struct stage *stage, const struct step *step, protect_fn *act, struct place place)
 {
-    const char *path = string_at(stage, step->a);
-    if (step->c == 0)
-        return protect(stage, step, act, path_resolve(stage, path, 0));
-    if (step->n >= PATH_MAX || step->n > strlen(path))
+    if (place.mount == NO_SLOT)
+        return protect(stage, step, act, path_resolve(stage, place.path, 0));
+    if (place.prefix >= PATH_MAX || place.prefix > strlen(place.path))
         return fail(stage, DETAIL_PLAN, EINVAL);
-    int mount = stage->slots[step->c - 1];
-    int same = on_mount(stage, step, mount);
-    int target = path_below(mount, path + step->n);
+    int same = on_mount(stage, &place);
+    int target = path_below(stage->slots[place.mount], place.path + place.prefix);
     int result = target == -EXDEV ? 0 : protect(stage, step, act, target);
     if (result < 0 || (same && target != -EXDEV))
         return result;
-    return protect(stage, step, act, path_resolve(stage, path, 0));
+    return protect(stage, step, act, path_resolve(stage, place.path, 0));
 }
 
 static int set_readonly(int mount)
@@ -195,22 +190,24 @@ static int cover_readonly(struct stage *stage, const struct step *step, int targ
     else if ((result = k_move_mount(mount, target)) < 0)
         fail(stage, DETAIL_ATTACH, result);
     close(mount);
-    stage->reached = 0;             /* the mount that was seen may lie below the copy now */
+    stage->reached = NO_SLOT;       /* the mount that was seen may lie below the copy now */
     return result;
 }
 
 int op_readonly_path(struct stage *stage, const struct step *step)
 {
-    return protect_path(stage, step, cover_readonly);
+    const struct op_readonly_path *given = &step->readonly_path;
+    struct place place = { string_at(stage, given->path), given->mount, given->prefix };
+    return protect_path(stage, step, cover_readonly, place);
 }
 
 /* The first target gets the mount itself, the others copies of it: before Linux 6.15 a detached mount cannot
  * be cloned, and one that is detached still when its descriptor closes costs a wait for the kernel's RCU. */
-static int attach_shared(struct stage *stage, int mount, int target, unsigned which)
+static int attach_shared(int mount, int target, int *attached)
 {
-    if (!(stage->given_away & which)) {
+    if (!*attached) {
         int moved = k_move_mount(mount, target);
-        stage->given_away |= moved < 0 ? 0 : which;
+        *attached = moved >= 0;
         return moved;
     }
     int copy = k_open_tree(mount, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
@@ -226,15 +223,17 @@ static int mask(struct stage *stage, const struct step *step, int target)
     struct stat status;
     int result = sys(fstat(target, &status));
     if (result >= 0 && S_ISDIR(status.st_mode))
-        result = attach_shared(stage, stage->slots[step->b], target, 2);
+        result = attach_shared(stage->slots[step->mask_path.empty], target, &stage->empty_attached);
     else if (result >= 0)
-        result = attach_shared(stage, stage->slots[step->slot], target, 1);
+        result = attach_shared(stage->slots[step->mask_path.null], target, &stage->null_attached);
     return result < 0 ? fail(stage, DETAIL_ATTACH, result) : 0;
 }
 
 int op_mask_path(struct stage *stage, const struct step *step)
 {
-    return protect_path(stage, step, mask);
+    const struct op_mask_path *given = &step->mask_path;
+    struct place place = { string_at(stage, given->path), given->mount, given->prefix };
+    return protect_path(stage, step, mask, place);
 }
 
 int op_root_readonly(struct stage *stage, const struct step *step)

@@ -38,7 +38,7 @@ static int begins(const char *label, const char *name, size_t length, char end)
 int op_apparmor(struct stage *stage, const struct step *step)
 {
     static const char own[] = "thread-self/attr/apparmor/exec", shared[] = "thread-self/attr/exec";
-    const char *profile = string_at(stage, step->a), *path = own;
+    const char *profile = string_at(stage, step->apparmor.profile), *path = own;
     size_t length = strlen(profile);
     char *command = bump(length + 6), *label = bump(LABEL_MAX);
     int err;
@@ -74,7 +74,7 @@ static size_t without_level(const char *label)
 int op_selinux(struct stage *stage, const struct step *step)
 {
     static const char path[] = "thread-self/attr/exec";
-    const char *wanted = string_at(stage, step->a);
+    const char *wanted = string_at(stage, step->selinux.label);
     char *label = bump(LABEL_MAX);
     int err;
 
@@ -103,32 +103,28 @@ static int hand_over_listener(struct stage *stage, int listener)
     return err;
 }
 
-/* What must not be left for later, when the filter may forbid it. */
-static int before_filter(const struct stage *stage)
-{
-    int err = sys(prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0));     /* as op_barrier does */
-
-    return err == 0 && step_after(stage, OP_GATE) ? gate_signals() : err;
-}
-
 int op_seccomp(struct stage *stage, const struct step *step)
 {
+    const struct array filter = step->seccomp.filter;
     struct sock_fprog program;
     int result;
 
-    if (step->b > BPF_MAXINSNS)
+    if (filter.count > BPF_MAXINSNS)
         return -E2BIG;
-    result = before_filter(stage);
+    /* What must not be left for later, when the filter may forbid it. */
+    result = outlive_parent(stage);
+    if (result == 0 && step->flags & SECCOMP_HANDLE_SIGNALS)
+        result = gate_signals();
     if (result < 0)
         return result;
-    program.len = (unsigned short)step->b;
-    program.filter = (struct sock_filter *)(uintptr_t)string_at(stage, step->a);
-    result = sys(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned)step->n, &program));
+    program.len = (unsigned short)filter.count;
+    program.filter = (struct sock_filter *)(uintptr_t)array_at(stage, filter);
+    result = sys(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, step->seccomp.flags, &program));
     if (result < 0)
         return result;
     stage->traced = 0;                                  /* the filter may kill for what that takes */
-    stage->by_readv = step->flags & SECCOMP_READV;
-    if (step->n & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+    stage->by_readv = step->flags & SECCOMP_BY_READV;
+    if (step->seccomp.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
         return hand_over_listener(stage, result);
     return result == 0 ? 0 : -ESRCH;                    /* a thread that could not be synchronised */
 }

@@ -12,10 +12,10 @@ enum operand_kind {
     ARRAY_OF_8,
     SLOTS,                          /* struct array of int32_t, each the index of a slot */
     SLOT,                           /* int32_t, the index of a slot */
-    OPTIONAL_SLOT                   /* or -1 */
+    OPTIONAL_SLOT                   /* or NO_SLOT */
 };
 
-enum { OPERANDS_MAX = 4 };
+enum { OPERANDS_MAX = 4, ARRAY_ALIGNMENT = 8 };
 
 struct operand {
     uint16_t kind;                  /* enum operand_kind */
@@ -29,5 +29,9 @@ struct shape {
 };
 
 extern const struct shape shapes[OP_COUNT];
+
+/* Arrays and 64-bit operands are aligned where they lie: the steps follow the head, and the string table the steps. */
+_Static_assert(sizeof(struct plan) % ARRAY_ALIGNMENT == 0, "struct plan");
+_Static_assert(sizeof(struct step) % ARRAY_ALIGNMENT == 0, "struct step");
 
 #endif

@@ -9,67 +9,6 @@
 
 enum { RETRIES_MAX = 1024 };
 
-step_fn *const step_table[OP_COUNT] = {
-    [OP_BARRIER] = op_barrier,
-    [OP_GATE] = op_gate,
-    [OP_EXEC] = op_exec,
-    [OP_HOOK] = op_hook,
-    [OP_DUMPABLE] = op_dumpable,
-    [OP_PARENT_DEATH] = op_parent_death,
-    [OP_BECOME_ROOT] = op_become_root,
-    [OP_JOIN] = op_join,
-    [OP_JOIN_PROCESS] = op_join_process,
-    [OP_FORK] = op_fork,
-    [OP_HELPER_ENTER] = op_helper_enter,
-    [OP_HELPER_END] = op_helper_end,
-    [OP_UNSHARE] = op_unshare,
-    [OP_TIME_OFFSETS] = op_time_offsets,
-    [OP_SEND_USER] = op_send_user,
-    [OP_SETSID] = op_setsid,
-    [OP_HOSTNAME] = op_hostname,
-    [OP_DOMAINNAME] = op_domainname,
-    [OP_LOOPBACK_UP] = op_loopback_up,
-    [OP_KEYRING] = op_keyring,
-    [OP_SYSCTL] = op_sysctl,
-    [OP_PROPAGATION] = op_propagation,
-    [OP_ROOT] = op_root,
-    [OP_OPEN_TREE] = op_open_tree,
-    [OP_FSMOUNT] = op_fsmount,
-    [OP_SETATTR] = op_setattr,
-    [OP_COPY_UP] = op_copy_up,
-    [OP_ATTACH] = op_attach,
-    [OP_REMOUNT] = op_remount,
-    [OP_PROPAGATE] = op_propagate,
-    [OP_MKDIR] = op_mkdir,
-    [OP_SYMLINK] = op_symlink,
-    [OP_VERIFY_MOUNT] = op_verify_mount,
-    [OP_DEVICE] = op_device,
-    [OP_NULL_DEVICE] = op_null_device,
-    [OP_READONLY_PATH] = op_readonly_path,
-    [OP_MASK_PATH] = op_mask_path,
-    [OP_CONSOLE] = op_console,
-    [OP_CONTROLLING_TTY] = op_controlling_tty,
-    [OP_PIVOT] = op_pivot,
-    [OP_ROOT_READONLY] = op_root_readonly,
-    [OP_RLIMIT] = op_rlimit,
-    [OP_SCHEDULER] = op_scheduler,
-    [OP_IO_PRIORITY] = op_io_priority,
-    [OP_PERSONALITY] = op_personality,
-    [OP_STDIO] = op_stdio,
-    [OP_UMASK] = op_umask,
-    [OP_CHDIR] = op_chdir,
-    [OP_BOUNDING] = op_bounding,
-    [OP_GROUPS] = op_groups,
-    [OP_IDS] = op_ids,
-    [OP_CAPABILITIES] = op_capabilities,
-    [OP_NO_NEW_PRIVS] = op_no_new_privs,
-    [OP_APPARMOR] = op_apparmor,
-    [OP_SELINUX] = op_selinux,
-    [OP_SECCOMP] = op_seccomp,
-    [OP_RESOLVE_EXEC] = op_resolve_exec,
-    [OP_CLOSE] = op_close,
-};
-
 int sys(long result)
 {
     return result < 0 ? -errno : (int)result;
@@ -112,23 +51,33 @@ void *bump(size_t size)
     return result;
 }
 
-const char *string_at(const struct stage *stage, uint32_t offset)
+const char *string_at(const struct stage *stage, struct text text)
 {
-    return stage->strings + offset;
+    return stage->strings + text.offset;
 }
 
-char **string_list(const struct stage *stage, uint32_t offset, uint32_t count)
+const char *first_of(const struct stage *stage, struct list list)
 {
-    char **list = bump((count + (size_t)1) * sizeof *list);
-    if (list == NULL)
+    return stage->strings + list.offset;
+}
+
+const void *array_at(const struct stage *stage, struct array array)
+{
+    return stage->strings + array.offset;
+}
+
+char **string_list(const struct stage *stage, struct list list)
+{
+    char **strings = bump((list.count + (size_t)1) * sizeof *strings);
+    if (strings == NULL)
         return NULL;
-    const char *string = string_at(stage, offset);
-    for (uint32_t i = 0; i < count; i++) {
-        list[i] = (char *)(uintptr_t)string;
+    const char *string = first_of(stage, list);
+    for (uint32_t i = 0; i < list.count; i++) {
+        strings[i] = (char *)(uintptr_t)string;
         string += strlen(string) + 1;
     }
-    list[count] = NULL;
-    return list;
+    strings[list.count] = NULL;
+    return strings;
 }
 
 void stage_init(struct stage *stage)
@@ -136,6 +85,7 @@ void stage_init(struct stage *stage)
     memset(stage, 0, sizeof *stage);
     memset(stage->slots, 0xff, sizeof stage->slots);
     stage->root = stage->procfs = stage->channel = stage->status = stage->helper = -1;
+    stage->reached = NO_SLOT;
 }
 
 int slot_fill(struct stage *stage, int32_t slot, int fd)

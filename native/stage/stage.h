@@ -23,29 +23,33 @@
 #include <sys/types.h>
 
 #include "../plan.h"
+#include "../operations.h"
+
+enum { NO_SLOT = -1 };
 
 struct stage {
     const struct plan *plan;
     const struct step *steps;
     const char *strings;
     int slots[PLAN_MAX_SLOTS];      /* -1 where empty */
-    int root;                       /* O_PATH of the container's root; -1 before OP_ROOT (host) or OP_JOIN_PROCESS */
+    int root;                       /* O_PATH of the container's root; -1 before a step (root, join_process) has set it */
     int procfs;                     /* private, detached procfs; -1 until proc_open() needs it */
     int channel;                    /* SEQPACKET to the parent; -1 once it has been let go, or in the host */
-    int helper;                     /* socket to the process that OP_FORK has left behind; -1 when there is none */
-    int status;                     /* FIFO to the process that opened the gate; -1 before OP_GATE */
+    int helper;                     /* socket to the process that a fork has left behind; -1 when there is none */
+    int status;                     /* FIFO to the process that opens the gate; -1 before the gate */
     int pivoted;                    /* the host's tree is out of reach: host paths are refused */
     int preserve;                   /* descriptors 3 … 2+preserve belong to the user's program */
     uint64_t ahead;                 /* CLONE_NEW* flags that were unshared before the plan came; 0 once told */
     int ahead_error;                /* how that went */
-    unsigned given_away;            /* of the mounts that hide masked paths: 1 the file, 2 the directory */
-    uint32_t reached;               /* 1 + slot of a mount that its path was seen to lead to, see on_mount(); or 0 */
+    int outlives;                   /* the death of the parent is not the end of this process */
+    int null_attached, empty_attached;      /* the mounts that hide masked paths: the first has been attached itself */
+    int32_t reached;                /* slot of a mount that its path was seen to lead to, see on_mount(); or NO_SLOT */
     int by_readv;                   /* the filter wants read_byte() to use readv(2) */
-    int directory_changed;          /* the working directory is the one that the plan wants, and inside the root */
+    int directory_changed;          /* an attempt to change the working directory has succeeded */
     int traced;                     /* each step is reported, until a filter may refuse what that takes */
     uint32_t current;               /* index of the step that runs */
     uint32_t detail;                /* enum detail of the failure that is being returned */
-    const char *exec_path;          /* what OP_RESOLVE_EXEC found */
+    const char *exec_path;          /* what resolve_exec has found */
     char text[REPORT_MAX_TEXT];     /* text of the failure, length bytes of it */
     uint32_t length;
 };
@@ -74,9 +78,13 @@ int message_send(int socket, const void *data, size_t size, const int *fds, unsi
 int message_receive(int socket, void *data, size_t size, int *fds, unsigned *nfds);
 /* Wait for the parent's go; -EPIPE when the parent is gone. */
 int stage_wait_go(struct stage *stage);
-const char *string_at(const struct stage *stage, uint32_t offset);
-/* Fill argv (from the bump allocator) with the count strings of a list and a NULL. NULL when out of memory. */
-char **string_list(const struct stage *stage, uint32_t offset, uint32_t count);
+const char *string_at(const struct stage *stage, struct text text);
+/* The first string of a list; the others follow it. */
+const char *first_of(const struct stage *stage, struct list list);
+/* The items of an array. */
+const void *array_at(const struct stage *stage, struct array array);
+/* Fill argv (from the bump allocator) with the strings of a list and a NULL. NULL when out of memory. */
+char **string_list(const struct stage *stage, struct list list);
 /* Bytes that live until exec: mmap'd, never freed. */
 void *bump(size_t size);
 /* Put fd in a slot (a checked index); passes a negative fd on as the error it is, else 0. */
@@ -95,9 +103,6 @@ extern step_fn *const step_table[OP_COUNT];
 
 /* ---- program.c, namespaces.c ---- */
 
-/* Is a step of this kind among those behind us, or still to come? */
-int step_before(const struct stage *stage, enum op op);
-int step_after(const struct stage *stage, enum op op);
 /* TERM, INT and HUP end the stage from now on. */
 int gate_signals(void);
 
@@ -109,14 +114,16 @@ void tell_why_not_run(struct stage *stage, const char *path, int err);          
 int rearm(const struct stage *stage);
 /* As fork(2), with clone3(2)'s flags: the child's pid, 0 in the child. */
 int process_copy(uint64_t flags, unsigned exit_signal, int *pidfd);                                 /* fork.c */
-/* Die with the parent, as long as the stage is not to live without it. */
+/* Die with the parent, unless the stage outlives it. */
 int die_with_parent(const struct stage *stage);
+/* From now on the death of the parent is not the end of the stage: 0 or a negative errno. */
+int outlive_parent(struct stage *stage);
 
 /* ---- mount.c, for the helper ---- */
 
-/* What OP_OPEN_TREE opens, at found (a descriptor) or, when that is -1, at the step's path. */
+/* What open_tree opens, at found (a descriptor) or, when that is -1, at the step's path. */
 int tree_open(struct stage *stage, const struct step *step, int found);
-/* What OP_SETATTR does, to mount. */
+/* What set_attributes does, to mount. */
 int tree_set(struct stage *stage, const struct step *step, int mount);
 
 /* ---- fork.c ---- */
@@ -130,10 +137,10 @@ int helper_ask(struct stage *stage, int fd);
 int path_resolve(struct stage *stage, const char *path, int flags);
 /* As above, no symlink anywhere (proc and sysfs targets). */
 int path_literal(struct stage *stage, const char *path, int flags);
-/* mkdir -p, component by component under descriptors; O_PATH of the last. */
-int path_mkdir(struct stage *stage, const char *path, mode_t mode);
+/* mkdir -p (0755), component by component under descriptors; O_PATH of the last. */
+int path_mkdir(struct stage *stage, const char *path);
 /* As above for proc and sysfs targets: a symlink on the way or at the end is -ELOOP. */
-int path_mkdir_literal(struct stage *stage, const char *path, mode_t mode);
+int path_mkdir_literal(struct stage *stage, const char *path);
 /* Resolve, making a directory or an empty regular file (mknodat, never open(O_CREAT)) when missing. */
 int path_ensure(struct stage *stage, const char *path, int directory, mode_t mode, int nofollow);
 /* Open the parent directory of path (made when missing) and give the last component in name[256]. */
@@ -154,12 +161,12 @@ int fd_reopen(struct stage *stage, int fd, int flags);
 
 /* ---- steps, by family ---- */
 step_fn op_barrier, op_gate, op_exec, op_hook, op_resolve_exec, op_close;                         /* program.c */
-step_fn op_dumpable, op_parent_death, op_become_root, op_join, op_join_process, op_unshare, op_time_offsets, op_send_user,
+step_fn op_undumpable, op_become_root, op_join, op_join_process, op_unshare, op_time_namespace, op_send_user_namespace,
     op_setsid, op_hostname, op_domainname, op_loopback_up, op_keyring, op_sysctl;                  /* namespaces.c */
 step_fn op_fork, op_helper_enter, op_helper_end;                                                   /* fork.c */
-step_fn op_propagation, op_root, op_open_tree, op_fsmount, op_setattr, op_copy_up, op_attach, op_remount,
+step_fn op_host_propagation, op_root, op_open_tree, op_fsmount, op_set_attributes, op_copy_up, op_attach, op_remount,
     op_propagate;                                                                                  /* mount.c, copyup.c */
-step_fn op_mkdir, op_symlink, op_verify_mount, op_device, op_null_device, op_readonly_path, op_mask_path, op_pivot,
+step_fn op_symlink, op_verify_mount, op_device, op_null_device, op_readonly_path, op_mask_path, op_pivot,
     op_root_readonly;                                                                    /* rootfs.c, pivot.c */
 step_fn op_console, op_controlling_tty;                                                            /* console.c */
 step_fn op_rlimit, op_scheduler, op_io_priority, op_personality, op_stdio, op_umask, op_chdir, op_bounding,

@@ -31,8 +31,8 @@ def test_the_json_reader_survives_changed_documents(tmp_path: Path) -> None:
 
 
 def test_the_stage_survives_plans_made_by_chance(tmp_path: Path) -> None:
-    program = fuzzer(tmp_path, "fuzz_plan", "stage/check.c")
+    program = fuzzer(tmp_path, "fuzz_plan", "stage/check.c", "stage/shapes.c")
     done = subprocess.run([program, ROUNDS], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    plans, accepted = (int(word) for word in done.stdout.split() if word.isdigit())
-    assert plans == int(ROUNDS) and accepted > plans // 1000, done.stdout
+    plans, accepted, never = (int(word) for word in done.stdout.split() if word.isdigit())
+    assert plans == int(ROUNDS) and accepted > plans // 1000 and never == 0, done.stdout
