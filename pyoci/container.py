@@ -14,12 +14,12 @@ from pyoci import codec, native
 from pyoci.cgroups import from_state, oom
 from pyoci.directory import Directory
 from pyoci.errors import Error, HookError, NoContainerError, StateError, wrap
-from pyoci.host.conversation import tell_step
 from pyoci.kernel import require_procfs, require_version
 from pyoci.log import log
 from pyoci.options import check_id
 from pyoci.remains import break_lock, half_made
 from pyoci.signals import Signals
+from pyoci.stage.conversation import tell_step
 from pyoci.state import State, is_alive, open_pidfd, public_state, require
 from pyoci.undo import Undo
 

@@ -21,23 +21,18 @@ from pyoci.directory import Directory
 from pyoci.errors import Error, KernelError, wrap
 from pyoci.facts import gather
 from pyoci.host import console, hooks, idmap
-from pyoci.host.conversation import (
-    BARRIER_HOOKS,
-    BARRIER_MAPS,
-    BARRIER_READY,
-    Conversation,
-    inner_pid,
-    step_words,
-)
-from pyoci.host.inputs import Inputs
 from pyoci.host.procfile import write_file
 from pyoci.kernel import require_procfs, require_selinux, require_version
+from pyoci.linux import BARRIER_HOOKS, BARRIER_MAPS, BARRIER_READY
+from pyoci.operations import Gate
 from pyoci.options import check_id
 from pyoci.pidfile import remove_pid_file, write_pid_file
 from pyoci.plan.namespaces import birth, host_offsets
 from pyoci.record import replace
 from pyoci.request import listen_fds, make_request
 from pyoci.rights import require_rights, warn_of_kept_groups
+from pyoci.stage.conversation import Conversation, inner_pid, step_words
+from pyoci.stage.inputs import Inputs
 from pyoci.state import State, now, public_state, stat_fields, user_name
 from pyoci.undo import Undo
 
@@ -123,7 +118,7 @@ class Creation:
         talk.send(plan, given)
         if not early:
             self._limit()  # while the stage makes its mounts
-        gate = next(index for index, step in enumerate(plan.steps) if step.op == "OP_GATE")
+        gate = next(index for index, step in enumerate(plan.steps) if isinstance(step.operation, Gate))
         directory.save_steps([[index, *step_words(plan, index)] for index in range(gate, len(plan.steps))])
         prepared = self._prepare_state()
         self._through_barriers(talk)

@@ -15,16 +15,17 @@ from pyoci.creation import warn_of_unknown_capabilities
 from pyoci.errors import Error, KernelError, StateError, UsageError, wrap
 from pyoci.facts import gather
 from pyoci.host import console
-from pyoci.host.conversation import BARRIER_READY, Conversation
-from pyoci.host.inputs import Inputs, differing_namespaces
 from pyoci.host.passwd import home_directory
 from pyoci.kernel import require_selinux
+from pyoci.linux import BARRIER_READY
 from pyoci.options import parse_user
 from pyoci.pidfile import write_pid_file
 from pyoci.plan import build
 from pyoci.plan.builder import Request
 from pyoci.record import replace
 from pyoci.signals import Signals
+from pyoci.stage.conversation import Conversation
+from pyoci.stage.inputs import Inputs, differing_namespaces
 from pyoci.state import public_state, read_given
 from pyoci.undo import Undo
 

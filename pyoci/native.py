@@ -1,7 +1,6 @@
 """The only importer of the extension (but for the JSON reader, which sits on the same hot path).
 
-It encodes plans as the records of native/plan.h, starts the stage, turns its numbers into exceptions,
-and wraps the few kernel calls that ``posix`` lacks.
+It starts the stage, turns its numbers into exceptions, and wraps the few kernel calls that ``posix`` lacks.
 """
 
 import posix
@@ -15,10 +14,7 @@ from pyoci.log import info
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
-
-    from pyoci.plan.steps import Plan, Step
 
 ECHILD = 10
 EINTR = 4
@@ -36,84 +32,6 @@ def check(result: int, what: str, origin: str = "") -> int:
     if result < 0:
         raise KernelError(what, -result, origin)
     return result
-
-
-# Operands that name a slot, or none by 0.
-OPTIONAL_SLOTS = (("OP_SETATTR", "b"), ("OP_READONLY_PATH", "c"), ("OP_MASK_PATH", "c"))
-
-
-class Strings:
-    """The string table of a plan; offset 0 is the empty one."""
-
-    def __init__(self) -> None:
-        """Start with the empty string."""
-        self.data = bytearray(1)
-
-    def add(self, text: str) -> int:
-        """Give the offset of *text*, which holds no NUL."""
-        if not text:
-            return 0
-        offset = len(self.data)
-        self.data += text.encode("utf-8", "surrogateescape") + b"\0"
-        return offset
-
-    def add_list(self, texts: "Sequence[str]") -> int:
-        """Give the offset of *texts*, one behind the other."""
-        offset = len(self.data)
-        for text in texts:
-            self.data += text.encode("utf-8", "surrogateescape") + b"\0"
-        return offset if texts else 0
-
-    def add_blob(self, blob: bytes) -> int:
-        """Give the offset of *blob*, a multiple of 8."""
-        self.data += bytes(-len(self.data) % 8)
-        offset = len(self.data)
-        self.data += blob + b"\0"
-        return offset
-
-
-def encode(plan: "Plan") -> bytes:
-    """Turn *plan* into the block of memory that native/plan.h describes."""
-    slots = {given.slot: index for index, given in enumerate(plan.inputs)}
-    for step in plan.steps:
-        for name in (step.slot, *step.slots.values()):
-            if name and name not in slots:
-                slots[name] = len(slots)
-    strings = Strings()
-    records = ffi.new("struct step[]", len(plan.steps))
-    for record, step in zip(records, plan.steps, strict=True):
-        _fill(record, step, strings, slots)
-    if strings.data[-1]:
-        strings.data += b"\0"
-    head = ffi.new("struct plan *")
-    head.magic, head.version = lib.PLAN_MAGIC, lib.PLAN_VERSION
-    head.nsteps, head.nstrings = len(plan.steps), len(strings.data)
-    head.nslots, head.ninputs = len(slots), len(plan.inputs)
-    return bytes(ffi.buffer(head)) + bytes(ffi.buffer(records)) + bytes(strings.data)
-
-
-def _fill(record: "Any", step: "Step", strings: Strings, slots: "dict[str, int]") -> None:
-    """Write one step into its record."""
-    record.op = getattr(lib, step.op)
-    record.flags = step.flags
-    record.slot = slots[step.slot] if step.slot else -1
-    for field, slot in step.slots.items():
-        setattr(record, field, slots[slot] + ((step.op, field) in OPTIONAL_SLOTS))
-    for field, text in step.strings.items():
-        if isinstance(text, str):
-            setattr(record, field, strings.add(text))
-            continue
-        if isinstance(text, bytes):
-            offset, count = strings.add_blob(text), len(text) // step.blob_item
-        else:
-            offset, count = strings.add_list(text), len(text)
-        setattr(record, field, offset)
-        setattr(record, NEXT_FIELD[field], count)
-    for field, value in step.numbers.items():
-        setattr(record, field, value)
-
-
-NEXT_FIELD = {"a": "b", "b": "c", "c": "d", "d": "n"}
 
 
 class Report:
@@ -250,20 +168,15 @@ def memfd(name: str) -> int:
     return check(lib.pyoci_memfd(cstring(name), b"", 0, 0), "making a memfd")
 
 
-def run_steps(plan: "Plan", inputs: "list[int]") -> "list[int]":
-    """Run a plan in this process; gives the descriptors of all its slots, those of the inputs first."""
-    block = encode(plan)
-    count = len({step.slot for step in plan.steps if step.slot} | {given.slot for given in plan.inputs})
-    slots = ffi.new("int[]", inputs + [-1] * (count - len(inputs)))
+def run_steps(block: bytes, count: int) -> tuple[list[int], int, int]:
+    """Run an encoded plan of *count* slots in this process.
+
+    Return the descriptors of its slots (-1 where empty), the index of the step that failed, and its errno, 0 for none.
+    """
+    slots = ffi.new("int[]", [-1] * count)
     failed, detail = ffi.new("uint32_t *"), ffi.new("uint32_t *")
     result = lib.pyoci_run_steps(block, len(block), slots, count, failed, detail)
-    if result < 0:
-        for fd in slots[len(inputs) : count]:
-            if fd >= 0:
-                posix.close(fd)
-        step = plan.steps[failed[0]]
-        raise KernelError(step.what, -result, step.origin, step.hints.get(-result, ""))
-    return list(slots)
+    return list(slots), failed[0], -result if result < 0 else 0
 
 
 def receive(channel: int) -> Report | None:
@@ -311,9 +224,9 @@ def failure(report: Report, step: "tuple[str, str, str, dict[str, str]]") -> Err
     step is the failed step as ``(op, what, origin, hints)``, hints keyed by errno as text.
     """
     op, what, origin, hints = step
-    if op == "OP_HOOK":
+    if op == "hook":
         return _hook_failure(report, what, origin)
-    if op in ("OP_RESOLVE_EXEC", "OP_EXEC"):
+    if op in ("resolve_exec", "exec"):
         return Error(_exec_failure(report, what), origin, _why_not_run(report, what))
     hint = hints.get(str(report.err), "")
     for name, text in DETAILS.items():

@@ -1,20 +1,22 @@
 """pyoci plan: show what create would do, in order, without touching the host."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from pyoci import bundle as bundles
 from pyoci import codec
 from pyoci.cgroups.layout import detect, plan_cgroup
+from pyoci.cli import Command
 from pyoci.commands.common import create_options, show
 from pyoci.errors import printable
 from pyoci.facts import gather
 from pyoci.plan import build
+from pyoci.plan.describe import SETS, flag_names, operands, words
+from pyoci.plan.steps import Plan
 from pyoci.request import make_request
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.cli import Command
 
-
-def run(command: "Command") -> int:
+def run(command: Command) -> int:
     """Print one line a step: its number, what it does, the setting that asked for it."""
     options = create_options(command)
     bundle = bundles.load(options.bundle, options.config)
@@ -25,18 +27,32 @@ def run(command: "Command") -> int:
         request = make_request(bundle, options, container_id, cgroup.paths())
         plan = build.create(bundle.config, request, gather(layout))
     if command.options["json"]:
-        steps = [
-            {"op": s.op.removeprefix("OP_").lower(), "what": s.what, "origin": s.origin} for s in plan.steps
-        ]
-        inputs = [{"slot": i.slot, "kind": i.kind, "path": i.path, "origin": i.origin} for i in plan.inputs]
-        writes = [{"file": w.file, "text": w.text, "what": w.what, "origin": w.origin} for w in plan.writes]
-        shown = {"cloneFlags": plan.clone_flags, "writes": writes, "inputs": inputs, "steps": steps}
-        return show(codec.dumps(shown, indent="  ") + "\n")
+        return show(codec.dumps(as_json(plan), indent="  ") + "\n")
     # A configuration may hold line ends, and what makes a terminal do something.
-    lines = [f"{'':>4}  {write.what}{place(write.origin)}" for write in plan.writes]
-    lines += [f"{'':>4}  opening {i.path or i.slot} for {i.slot}{place(i.origin)}" for i in plan.inputs]
-    lines += [f"{number:>4}  {what}{place(origin)}" for number, (what, origin) in enumerate(plan.describe())]
-    return show("".join(f"{printable(line)}\n" for line in lines))
+    return show("".join(f"{printable(line)}\n" for line in as_lines(plan)))
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Return the plan with every operand of every step."""
+    steps = [
+        {"op": s.operation.NAME, "what": s.what, "origin": s.origin, "operands": operands(s.operation)}
+        for s in plan.steps
+    ]
+    inputs = [{"slot": i.slot, "what": i.describe(), "origin": i.origin} for i in plan.inputs]
+    writes = [{"file": w.file, "text": w.text, "what": w.what, "origin": w.origin} for w in plan.writes]
+    flags = flag_names(plan.clone_flags, SETS["clone"])
+    return {"cloneFlags": flags, "writes": writes, "inputs": inputs, "steps": steps}
+
+
+def as_lines(plan: Plan) -> Iterator[str]:
+    """Return what is written and opened, then two lines for each step: in words, and as an operation."""
+    for write in plan.writes:
+        yield f"{'':>4}  {write.what}{place(write.origin)}"
+    for given in plan.inputs:
+        yield f"{'':>4}  {given.describe()}, for the slot {given.slot}{place(given.origin)}"
+    for number, step in enumerate(plan.steps):
+        yield f"{number:>4}  {step.what}{place(step.origin)}"
+        yield f"{'':>4}    {words(step.operation)}"
 
 
 def place(origin: str) -> str:

@@ -3,22 +3,22 @@
 Pure: a configuration, a request and facts about the host go in, a Plan comes out.
 """
 
+from pyoci import operations as ops
+from pyoci.config.model import Config
 from pyoci.config.tables import NAMESPACES
 from pyoci.errors import ConfigError, Problem
+from pyoci.linux import BARRIER_HOOKS
 from pyoci.plan import mounts, namespaces, process, protect, rootfs, sources
 from pyoci.plan.builder import Builder, Facts, Request
+from pyoci.plan.steps import Plan
+from pyoci.stage.inputs import Given
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.config.model import Config
-    from pyoci.plan.steps import Plan
-
-BARRIER_HOOKS, BARRIER_READY = 1, 2
+CONTAINER = "container"
 # Members of linux that are read and checked, and then refused.
 UNSUPPORTED = ("netDevices", "intelRdt", "memoryPolicy")
 
 
-def create(config: "Config", request: Request, facts: Facts) -> "Plan":
+def create(config: Config, request: Request, facts: Facts) -> Plan:
     """Plan a new container, up to the gate and behind it; runtime.md#lifecycle.
 
     Raises:
@@ -35,14 +35,14 @@ def create(config: "Config", request: Request, facts: Facts) -> "Plan":
         _hooks(builder)
         rootfs.change_root(builder)
     if config.process:
-        process.become(builder, config.process)
+        process.take_identity(builder, config.process, gate=True)
         process.execute(builder, config.process, gate=True)
     else:
         process.idle(builder)
     return builder.plan()
 
 
-def refuse_unsupported(config: "Config") -> None:
+def refuse_unsupported(config: Config) -> None:
     """Refuse what the specification knows and pyoci cannot do yet: a setting is applied or it is an error.
 
     Raises:
@@ -77,16 +77,12 @@ def _hooks(builder: Builder) -> None:
     """Run the hooks of create: all that they may want to see is there, and the root is still the host's."""
     hooks = builder.config.hooks
     if hooks.prestart or hooks.createRuntime:
-        builder.add(
-            "OP_BARRIER",
-            "waiting for the prestart and createRuntime hooks",
-            "/hooks",
-            numbers={"a": BARRIER_HOOKS},
-        )
+        barrier = ops.Barrier(point=BARRIER_HOOKS)
+        builder.add(barrier, "waiting for the prestart and createRuntime hooks", "/hooks")
     process.hooks(builder, "createContainer")
 
 
-def execute(config: "Config", request: Request, facts: Facts, kinds: "frozenset[str]") -> "Plan":
+def execute(config: Config, request: Request, facts: Facts, kinds: frozenset[str]) -> Plan:
     """Plan one more process in a running container; config.process is what it runs.
 
     kinds are the namespaces (by config's names) in which the container differs from pyoci.
@@ -94,23 +90,18 @@ def execute(config: "Config", request: Request, facts: Facts, kinds: "frozenset[
     builder = Builder(config, request, facts)
     assert config.process is not None
     namespaces.guard(builder)
-    builder.give("container", "pidfd")
-    flags = sum(NAMESPACES[kind] for kind in kinds)
-    builder.add(
-        "OP_JOIN_PROCESS",
-        f"joining the container's namespaces {', '.join(sorted(kinds))}",
-        slot="container",
-        numbers={"n": flags},
-    )
+    builder.give(Given(slot=CONTAINER))
+    join = ops.JoinProcess(process=CONTAINER, namespaces=sum(NAMESPACES[kind] for kind in kinds))
+    builder.add(join, f"joining the container's namespaces {', '.join(sorted(kinds))}")
     if "pid" in kinds:
-        builder.add("OP_FORK", "entering the container's PID namespace")
+        builder.add(ops.Fork(), "entering the container's PID namespace")
     if "user" in kinds:
-        builder.add("OP_BECOME_ROOT", "becoming root of the user namespace", flags=builder.groups_kept())
-    builder.add("OP_SETSID", "starting a new session")
+        builder.add(ops.BecomeRoot(keep_groups=builder.keeps_groups()), "becoming root of the user namespace")
+    builder.add(ops.Setsid(), "starting a new session")
     namespaces.keyring(builder)
     if config.process.terminal:
         rootfs.terminal(builder, config.process, bind=False)
-        builder.add("OP_CONTROLLING_TTY", "taking the terminal", slot="console")
-    process.become(builder, config.process, make_cwd=0)
+        rootfs.take_terminal(builder)
+    process.take_identity(builder, config.process, gate=False)
     process.execute(builder, config.process, gate=False)
     return builder.plan()

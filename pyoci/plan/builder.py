@@ -3,24 +3,18 @@
 The functions beside this file take a Builder, read ``builder.config`` and append steps in order.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pyoci.cgroups.layout import Layout
 from pyoci.config.annotations import KEEP_GROUPS
+from pyoci.config.model import Config
+from pyoci.operations import Operation
 from pyoci.plan.steps import Input, Plan, Step, Write
-from pyoci.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
-    from pyoci.cgroups.layout import Layout
-    from pyoci.config.model import Config
-
-MS_REC = 0x4000
-GROUPS_KEEP = 1
-MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE = 1 << 18, 1 << 19, 1 << 20, 1 << 17
 
 
-class Request(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
     """What the command line asks for, beyond config.json.
 
     bundle and rootfs are absolute; preserveFds counts the descriptors behind 2 that the program gets;
@@ -33,11 +27,12 @@ class Request(Record):
     noPivot: bool = False
     noNewKeyring: bool = False
     preserveFds: int = 0
-    extraEnv: "list[str]" = []
-    cgroupPaths: "Mapping[str, str]" = {}
+    extraEnv: list[str] = field(default_factory=list)
+    cgroupPaths: Mapping[str, str] = field(default_factory=dict)
 
 
-class Facts(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
     """What the plan must know of the host.
 
     privileged: pyoci has CAP_SYS_ADMIN in its user namespace; euid: its user; layout: where the cgroup hierarchies are.
@@ -47,20 +42,19 @@ class Facts(Record):
 
     privileged: bool
     euid: int
-    layout: "Layout"
+    layout: Layout
     initial: bool = True
-    foreign: "tuple[str, ...]" = ()
+    foreign: tuple[str, ...] = ()
 
     def is_host_root(self) -> bool:
-        """Tell whether pyoci is root, and not only of a user namespace."""
+        """Return whether pyoci is root, and not only of a user namespace."""
         return self.euid == 0 and self.initial
 
 
 class Builder:
     """A plan in the making."""
 
-    def __init__(self, config: "Config", request: Request, facts: Facts) -> None:
-        """Start with nothing."""
+    def __init__(self, config: Config, request: Request, facts: Facts) -> None:
         self.config = config
         self.request = request
         self.facts = facts
@@ -73,44 +67,49 @@ class Builder:
         self.joined: set[str] = set()
         # By slot: its name holds the index of a setting, never a text of the configuration.
         self.sources: dict[str, str] = {}
-        self.kinds: dict[str, str] = {}
+        self.given: set[str] = set()
         # By slot: what makes a mount read-only once nothing is mounted or made below it any more.
         self.late: dict[str, Step] = {}
 
     def is_foreign(self) -> bool:
-        """Tell whether the container has another user namespace than pyoci."""
+        """Return whether the container has another user namespace than pyoci."""
         return "user" in self.new | self.joined
 
     def makes_nodes(self) -> bool:
-        """Tell whether the container's own processes may make device nodes: only in the host's user namespace."""
+        """Return whether the container's own processes may make device nodes: only in the host's user namespace."""
         return self.facts.initial and not self.is_foreign()
 
     def owns(self, kind: str) -> bool:
-        """Tell whether the container's user namespace owns its namespace of a kind; where both are joined it may."""
+        """Return whether the container's user namespace owns its namespace of a kind; where both are joined it may."""
         if kind in self.new or (kind in self.joined and "user" not in self.new):
             return True
         return not self.is_foreign() and kind not in self.facts.foreign
 
-    def groups_kept(self) -> int:
-        """Return GROUPS_KEEP where the caller's groups stay: an ordinary user's, who asks for it.
+    def keeps_groups(self) -> bool:
+        """Return whether the caller's groups stay: an ordinary user's, who asks for it.
 
         The groups of the host's root are not for a container; others cannot give more than they have.
         """
-        wish = self.config.annotations.get(KEEP_GROUPS) == "1"
-        return GROUPS_KEEP if wish and not self.facts.is_host_root() else 0
+        return self.config.annotations.get(KEEP_GROUPS) == "1" and not self.facts.is_host_root()
 
-    def add(self, op: str, what: str, origin: str = "", **members: "Any") -> Step:
+    def add(
+        self,
+        operation: Operation,
+        what: str,
+        origin: str = "",
+        *,
+        subject: str = "",
+        hints: Mapping[int, str] | None = None,
+    ) -> None:
         """Append a step."""
-        step = Step(op=op, what=what, origin=origin, **members)
-        self.steps.append(step)
-        return step
+        self.steps.append(Step(operation=operation, what=what, origin=origin, subject=subject, hints=hints or {}))
 
-    def give(self, slot: str, kind: str, **members: "Any") -> str:
-        """Ask the host side for a descriptor; gives the slot's name back."""
-        self.inputs.append(Input(slot=slot, kind=kind, **members))
-        self.kinds[slot] = kind
-        return slot
+    def give(self, wanted: Input) -> str:
+        """Ask the host side for a descriptor; return the name of the slot that it fills."""
+        self.inputs.append(wanted)
+        self.given.add(wanted.slot)
+        return wanted.slot
 
     def plan(self) -> Plan:
-        """Give what was collected."""
+        """Return what was collected."""
         return Plan(clone_flags=self.clone_flags, inputs=self.inputs, steps=self.steps, writes=self.writes)

@@ -6,19 +6,18 @@ the v1 form binds the container's directories (a hierarchy where it has no cgrou
 namespace, which may not mount the host's hierarchy of v2, gets the host's directory bound.
 """
 
-from pyoci.plan.readonly import RDONLY, later
+from pyoci import operations as ops
+from pyoci.linux import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+from pyoci.plan import cover
+from pyoci.plan.builder import Builder
+from pyoci.plan.options import Options
+from pyoci.plan.readonly import later
 from pyoci.plan.sources import open_source
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.plan.builder import Builder
-    from pyoci.plan.mounts import Options
+NOSUID_NODEV_NOEXEC = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 
 
-NOSUID_NODEV_NOEXEC = 2 | 4 | 8
-
-
-def _hierarchies(builder: "Builder") -> "dict[str, list[str]]":
+def _hierarchies(builder: Builder) -> dict[str, list[str]]:
     """Group the v1 controllers by their mount point, those that are mounted or of which a cgroup is bound."""
     points: dict[str, list[str]] = {}
     for key, point in builder.facts.layout.mounts.items():
@@ -27,11 +26,11 @@ def _hierarchies(builder: "Builder") -> "dict[str, list[str]]":
     return points
 
 
-def _is_v1(builder: "Builder") -> bool:
+def _is_v1(builder: Builder) -> bool:
     return builder.facts.layout.mode in ("v1", "hybrid")
 
 
-def open_sources(builder: "Builder", index: int) -> None:
+def open_sources(builder: Builder, index: int) -> None:
     """Open what will be bound; nothing when file systems are mounted afresh."""
     origin = f"/mounts/{index}"
     if _is_v1(builder):
@@ -42,23 +41,23 @@ def open_sources(builder: "Builder", index: int) -> None:
     elif _binds_v2(builder):
         open_source(
             builder,
-            f"mount {index}",
+            cover.slot_of(index),
             builder.facts.layout.mounts.get("", "/sys/fs/cgroup"),
             origin,
             recursive=True,
         )
 
 
-def takes_data(builder: "Builder") -> bool:
+def takes_data(builder: Builder) -> bool:
     """Tell whether options are for a file system of the container's own: only of v2, where it is mounted."""
     return not _is_v1(builder) and not _binds_v2(builder)
 
 
-def _binds_v2(builder: "Builder") -> bool:
+def _binds_v2(builder: Builder) -> bool:
     return not builder.owns("cgroup")
 
 
-def mount(builder: "Builder", index: int, target: str, options: "Options") -> None:
+def mount(builder: Builder, index: int, target: str, options: Options) -> None:
     """Mount the hierarchies on *target*."""
     if _is_v1(builder):
         _mount_v1(builder, index, target, options)
@@ -66,36 +65,28 @@ def mount(builder: "Builder", index: int, target: str, options: "Options") -> No
         _mount_v2(builder, index, target, options)
 
 
-def _mount_v2(builder: "Builder", index: int, target: str, options: "Options") -> None:
-    slot, origin = f"mount {index}", f"/mounts/{index}"
+def _mount_v2(builder: Builder, index: int, target: str, options: Options) -> None:
+    slot, origin = cover.slot_of(index), f"/mounts/{index}"
     attributes = options.set | options.recursive_set
     if _binds_v2(builder):
-        builder.add(
-            "OP_SETATTR",
-            f"setting the mount flags of {target}",
-            origin,
-            slot=slot,
-            flags=1,
-            numbers={"n": attributes},
-        )
+        set_attributes = ops.SetAttributes(mount=slot, set=attributes, recursive=True)
+        builder.add(set_attributes, f"setting the mount flags of {target}", origin)
     else:
-        builder.add(
-            "OP_FSMOUNT",
-            f"mounting cgroup2 on {target}",
-            origin,
-            slot=slot,
-            strings={"a": "cgroup2", "b": list(options.data), "d": "cgroup"},
-            numbers={"n": attributes},
+        fsmount = ops.Fsmount(
+            mount=slot, type="cgroup2", options=list(options.data), source="cgroup", attributes=attributes
         )
-    builder.add("OP_ATTACH", f"mounting cgroup2 on {target}", origin, slot=slot, strings={"a": target})
+        builder.add(fsmount, f"mounting cgroup2 on {target}", origin)
+    builder.add(ops.Attach(mount=slot, target=target), f"mounting cgroup2 on {target}", origin)
 
 
-def _mount_v1(builder: "Builder", index: int, target: str, options: "Options") -> None:
-    origin, readonly = f"/mounts/{index}", (options.set | options.recursive_set) & RDONLY
-    slot, what = f"mount {index}", f"mounting a tmpfs for the cgroups on {target}"
-    tmpfs: dict[str, str | list[str] | bytes] = {"a": "tmpfs", "b": ["mode=755"], "d": "tmpfs"}
-    builder.add("OP_FSMOUNT", what, origin, slot=slot, strings=tmpfs, numbers={"n": NOSUID_NODEV_NOEXEC})
-    builder.add("OP_ATTACH", what, origin, slot=slot, strings={"a": target})
+def _mount_v1(builder: Builder, index: int, target: str, options: Options) -> None:
+    origin, readonly = f"/mounts/{index}", (options.set | options.recursive_set) & MOUNT_ATTR_RDONLY
+    slot, what = cover.slot_of(index), f"mounting a tmpfs for the cgroups on {target}"
+    tmpfs = ops.Fsmount(
+        mount=slot, type="tmpfs", options=["mode=755"], source="tmpfs", attributes=NOSUID_NODEV_NOEXEC
+    )
+    builder.add(tmpfs, what, origin)
+    builder.add(ops.Attach(mount=slot, target=target), what, origin)
     for point, keys in _hierarchies(builder).items():
         _mount_hierarchy(builder, index, target, point, keys, NOSUID_NODEV_NOEXEC | readonly)
     if readonly:
@@ -103,7 +94,7 @@ def _mount_v1(builder: "Builder", index: int, target: str, options: "Options") -
 
 
 def _mount_hierarchy(
-    builder: "Builder", index: int, target: str, point: str, keys: "list[str]", attributes: int
+    builder: Builder, index: int, target: str, point: str, keys: list[str], attributes: int
 ) -> None:
     """Mount one v1 hierarchy in a directory of its own, with a link for each of its joined controllers."""
     origin, slot, name = f"/mounts/{index}", f"mount {index} {point}", point.rpartition("/")[2]
@@ -111,12 +102,11 @@ def _mount_hierarchy(
     what = f"mounting the cgroup hierarchy {name} on {place}"
     if "cgroup" in builder.new:
         words = ["none", *keys] if keys[0].startswith("name=") else keys
-        strings: dict[str, str | list[str] | bytes] = {"a": "cgroup", "b": words, "d": "cgroup"}
-        builder.add("OP_FSMOUNT", what, origin, slot=slot, strings=strings, numbers={"n": attributes})
+        fsmount = ops.Fsmount(mount=slot, type="cgroup", options=words, source="cgroup", attributes=attributes)
+        builder.add(fsmount, what, origin)
     else:
-        builder.add("OP_SETATTR", what, origin, slot=slot, numbers={"n": attributes})
-    builder.add("OP_ATTACH", what, origin, slot=slot, strings={"a": place})
+        builder.add(ops.SetAttributes(mount=slot, set=attributes), what, origin)
+    builder.add(ops.Attach(mount=slot, target=place), what, origin)
     for key in keys:
         if key != name and not key.startswith("name="):
-            link: dict[str, str] = {"a": name, "b": f"{target}/{key}"}
-            builder.add("OP_SYMLINK", f"linking {key} to {name}", origin, strings=link)
+            builder.add(ops.Symlink(text=name, path=f"{target}/{key}"), f"linking {key} to {name}", origin)

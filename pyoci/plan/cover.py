@@ -3,16 +3,13 @@
 By sorting, not by a dict: the configuration chooses the paths.
 """
 
+from collections.abc import Sequence
+
 from pyoci.config.forms import normal_path
+from pyoci.config.model import Mount
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyoci.config.model import Mount
-
-    # The components of a path, 0 for a mount and 1 for a path that is asked for, its index in its list.
-    Entry = tuple[list[str], int, int]
+# The components of a path, 0 for a mount and 1 for a path that is asked for, its index in its list.
+Entry = tuple[list[str], int, int]
 
 
 def slot_of(index: int) -> str:
@@ -20,12 +17,12 @@ def slot_of(index: int) -> str:
     return f"mount {index}"
 
 
-def makes_mount(mount: "Mount") -> bool:
-    """Tell whether an entry makes a mount, and does not change one that is there."""
+def makes_mount(mount: Mount) -> bool:
+    """Return whether an entry makes a mount, and does not change one that is there."""
     return "remount" not in mount.options
 
 
-def remounted(mounts: "Sequence[Mount]") -> "list[int]":
+def remounted(mounts: Sequence[Mount]) -> list[int]:
     """Return for each entry the index of the mount that lies on its destination then: the last one before, or -1."""
     found, latest = [-1] * len(mounts), ("", -1)
     for target, index in sorted([(normal_path(mount.destination), index) for index, mount in enumerate(mounts)]):
@@ -37,7 +34,7 @@ def remounted(mounts: "Sequence[Mount]") -> "list[int]":
     return found
 
 
-def covering(mounts: "Sequence[Mount]", paths: "Sequence[str]") -> "list[int]":
+def covering(mounts: Sequence[Mount], paths: Sequence[str]) -> list[int]:
     """Return for each path in normal form the index of the mount that it lies in, or -1 for the root file system.
 
     That is the last one whose destination leads to the path: one listed before lies above it, or is hidden by it.
@@ -60,5 +57,5 @@ def covering(mounts: "Sequence[Mount]", paths: "Sequence[str]") -> "list[int]":
     return found
 
 
-def _components(path: str) -> "list[str]":
+def _components(path: str) -> list[str]:
     return path.split("/")[1:] if path != "/" else []

@@ -1,24 +1,19 @@
 """The mounts of config.md#mounts: sources first, then each in order, made detached, attached by fd."""
 
+from errno import EINVAL, ENODEV, EPERM
+
+from pyoci import operations as ops
 from pyoci.config.forms import normal_path
+from pyoci.config.model import Mount
 from pyoci.config.tables import MOUNT_OPTIONS, PROPAGATION
 from pyoci.errors import ConfigError, Problem
+from pyoci.linux import MS_REC
 from pyoci.plan import cgroupfs, cover, readonly
-from pyoci.plan.builder import MS_REC, Builder
+from pyoci.plan.builder import Builder
 from pyoci.plan.namespaces import namespace_slot
-from pyoci.plan.sources import SETATTR_HELPER, SETATTR_RECURSIVE, open_source, path_in_root
-from pyoci.record import Record, replace
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyoci.config.model import Mount
-
-ATIME_MASK = 0x70
-ATTACH_LITERAL, ATTACH_NOFOLLOW, ATTACH_PROC_OK = 1, 2, 4
-COPY_MODE, COPY_CONTENT = 1, 2
-REMOUNT_BIND, REMOUNT_RECURSIVE = 1, 2
+from pyoci.plan.options import Options, is_bind, options_of
+from pyoci.plan.sources import open_source, path_in_root
+from pyoci.stage.inputs import UserNamespace
 
 # A superblock of these may be shared by containers (of one network namespace, say), and tmpfs must be
 # filled before it is read-only: "ro" is a property of the mount there, not of the file system.
@@ -41,81 +36,10 @@ PROC_ALLOWED = frozenset(
 )
 
 HINTS = {
-    1: "the user namespace must own the namespace that this file system belongs to (pid for proc, network for sysfs)",
-    19: "the kernel does not know this file system",
+    EPERM: "the user namespace must own the namespace that this file system belongs to"
+    " (pid for proc, network for sysfs)",
+    ENODEV: "the kernel does not know this file system",
 }
-
-
-class Options(Record):
-    """The option strings of one mount, sorted by what they mean."""
-
-    set: int = 0
-    clear: int = 0
-    recursive_set: int = 0
-    recursive_clear: int = 0
-    propagation: int = 0
-    words: "list[str]" = []
-    data: "list[str]" = []
-    names: "frozenset[str]" = frozenset()
-
-
-def parse_options(strings: "Sequence[str]") -> Options:
-    """Sort option strings by spec/tables/mount_options.tsv; of opposites the last wins; unknown ones are data."""
-    masks = {False: [0, 0], True: [0, 0]}
-    propagation, words, data, names = 0, [], [], set()
-    for text in strings:
-        entry = MOUNT_OPTIONS.get(text)
-        if entry is None:
-            data.extend(_split(text))
-            continue
-        kind, add, remove, recursive, superblock = entry
-        names.add(kind if kind not in ("bind", "nofollow", "idmap") else text)
-        if kind == "attr":
-            pair = masks[recursive]
-            opposite = add | remove
-            pair[0] = pair[0] & ~opposite | add
-            pair[1] = pair[1] & ~opposite | remove
-        elif kind == "propagation":
-            propagation = add
-        if superblock:
-            words.append(superblock)
-    for pair in masks.values():
-        if pair[1] & ATIME_MASK:
-            pair[1] |= ATIME_MASK
-    return Options(
-        set=masks[False][0],
-        clear=masks[False][1],
-        recursive_set=masks[True][0],
-        recursive_clear=masks[True][1],
-        propagation=propagation,
-        words=words,
-        data=data,
-        names=frozenset(names),
-    )
-
-
-def options_of(mount: "Mount") -> Options:
-    """Sort the options of a mount; the type ``bind`` says the same as the option, as some callers write it."""
-    options = parse_options(mount.options)
-    if mount.type == "bind" and not is_bind(options):
-        return replace(options, names=options.names | {"bind"})
-    return options
-
-
-def _split(text: str) -> "list[str]":
-    """Split at commas outside quotes, and drop the quotes, which only mount(2) wants."""
-    if '"' not in text:
-        return [part for part in text.split(",") if part]
-    parts, current, quoted = [], "", False
-    for char in text:
-        if char == '"':
-            quoted = not quoted
-        elif char == "," and not quoted:
-            parts.append(current)
-            current = ""
-        else:
-            current += char
-    return [part for part in (*parts, current) if part]
 
 
 def open_sources(builder: Builder) -> None:
@@ -129,23 +53,18 @@ def open_sources(builder: Builder) -> None:
             if not path_in_root(builder, _source(builder, mount)):
                 _open_bind(builder, index, mount, options)
         elif source := _foreign(builder, mount):
-            open_source(builder, f"mount {index}", source, f"/mounts/{index}", recursive=True)
+            open_source(builder, cover.slot_of(index), source, f"/mounts/{index}", recursive=True)
         elif mount.type == "cgroup":
             cgroupfs.open_sources(builder, index)
 
 
-def is_bind(options: Options) -> bool:
-    """Tell whether it is a bind mount, whatever its type says."""
-    return bool({"bind", "rbind"} & options.names)
-
-
-def _source(builder: Builder, mount: "Mount") -> str:
+def _source(builder: Builder, mount: Mount) -> str:
     """Give the path of a bind mount's source; a relative one starts at the bundle (config.md#mounts)."""
     source = mount.source or ""
     return source if source.startswith("/") else f"{builder.request.bundle}/{source}"
 
 
-def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -> None:
+def _open_bind(builder: Builder, index: int, mount: Mount, options: Options) -> None:
     if not mount.source:
         raise _problem(f"/mounts/{index}/source", "a bind mount needs a source")
     _refuse_data(index, mount, options)
@@ -154,7 +73,7 @@ def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -
     wish = builder.config.linux.rootfsPropagation or ""
     open_source(
         builder,
-        f"mount {index}",
+        cover.slot_of(index),
         inside or source,
         f"/mounts/{index}/source",
         recursive="rbind" in options.names,
@@ -164,13 +83,13 @@ def _open_bind(builder: Builder, index: int, mount: "Mount", options: Options) -
     )
 
 
-def _refuse_mappings(index: int, mount: "Mount", options: Options) -> None:
+def _refuse_mappings(index: int, mount: Mount, options: Options) -> None:
     """Refuse id mappings where no one mount is made that could have them."""
     if _is_mapped(mount, options):
         raise _problem(f"/mounts/{index}", "the ids of this mount cannot be mapped")
 
 
-def _refuse_data(index: int, mount: "Mount", options: Options) -> None:
+def _refuse_data(index: int, mount: Mount, options: Options) -> None:
     """Refuse options for a file system where none is mounted that could take them."""
     if options.data:
         at = next(i for i, text in enumerate(mount.options) if text not in MOUNT_OPTIONS)
@@ -181,7 +100,7 @@ def _problem(pointer: str, message: str) -> ConfigError:
     return ConfigError("config.json", [Problem(pointer=pointer, message=message)])
 
 
-def _foreign(builder: Builder, mount: "Mount") -> str:
+def _foreign(builder: Builder, mount: Mount) -> str:
     """Return what is bound in place of a file system that only the owner of its namespace may mount; "" for none.
 
     It is where the host has it mounted, as with crun.
@@ -228,7 +147,7 @@ def mount_all(builder: Builder) -> None:
             _filesystem(builder, index, mount, target, options)
 
 
-def _check_proc(index: int, mount: "Mount", target: str, options: Options) -> None:
+def _check_proc(index: int, mount: Mount, target: str, options: Options) -> None:
     """Refuse to hide /proc, or parts of it that decide about security, under something else."""
     if target == "/proc":
         if mount.type != "proc" and not (is_bind(options) and _is_proc(mount.source or "")):
@@ -244,7 +163,7 @@ def _is_proc(source: str) -> bool:
     return ".." not in source and source.startswith("/") and normal_path(source) == "/proc"
 
 
-def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, options: Options) -> None:
+def _filesystem(builder: Builder, index: int, mount: Mount, target: str, options: Options) -> None:
     kind = mount.type or "none"
     options = readonly.postpone(builder, index, options)
     data = list(options.data)
@@ -255,124 +174,103 @@ def _filesystem(builder: Builder, index: int, mount: "Mount", target: str, optio
     label = builder.config.linux.mountLabel
     if label and kind not in ("proc", "sysfs", "cgroup2") and not any("context=" in text for text in data):
         data.append(f"context={label}")
-    builder.add(
-        "OP_FSMOUNT",
-        f"mounting {kind} on {target}",
-        f"/mounts/{index}",
-        slot=f"mount {index}",
-        strings={"a": kind, "b": data, "d": mount.source or kind},
-        numbers={"n": options.set | options.recursive_set},
-        hints=HINTS,
+    slot, origin = cover.slot_of(index), f"/mounts/{index}"
+    fsmount = ops.Fsmount(
+        mount=slot,
+        type=kind,
+        options=data,
+        source=mount.source or kind,
+        attributes=options.set | options.recursive_set,
     )
-    if kind == "tmpfs":
-        flags = COPY_CONTENT | COPY_MODE if "copyup" in options.names else COPY_MODE
-        if "copyup" in options.names or not any(text.startswith("mode=") for text in data):
-            builder.add(
-                "OP_COPY_UP",
-                f"filling the tmpfs for {target}",
-                f"/mounts/{index}",
-                slot=f"mount {index}",
-                flags=flags,
-                strings={"a": target},
-            )
+    builder.add(fsmount, f"mounting {kind} on {target}", origin, hints=HINTS)
+    content = "copyup" in options.names
+    if kind == "tmpfs" and (content or not any(text.startswith("mode=") for text in data)):
+        copy_up = ops.CopyUp(mount=slot, target=target, mode=True, content=content)
+        builder.add(copy_up, f"filling the tmpfs for {target}", origin)
     after = Options(propagation=options.propagation, names=options.names)
     _attach(builder, index, mount, target, after, kind)
 
 
-def _attach(builder: Builder, index: int, mount: "Mount", target: str, options: Options, what: str) -> None:
+def _attach(builder: Builder, index: int, mount: Mount, target: str, options: Options, what: str) -> None:
     """Give the detached mount its attributes, then put it in its place."""
     _attributes(builder, index, target, options)
-    flags = 0
-    if mount.type in ("proc", "sysfs") and not is_bind(options):
-        flags |= ATTACH_LITERAL
-    if "dest-nofollow" in options.names:
-        flags |= ATTACH_NOFOLLOW
-    if target.startswith("/proc/"):
-        flags |= ATTACH_PROC_OK
     builder.add(
-        "OP_ATTACH",
+        ops.Attach(
+            mount=cover.slot_of(index),
+            target=target,
+            literal=mount.type in ("proc", "sysfs") and not is_bind(options),
+            nofollow="dest-nofollow" in options.names,
+            below_proc=target.startswith("/proc/"),
+        ),
         f"mounting {what} on {target}",
         f"/mounts/{index}",
-        slot=f"mount {index}",
-        flags=flags,
-        strings={"a": target},
     )
 
 
 def _attributes(builder: Builder, index: int, target: str, options: Options) -> None:
-    slot, origin = f"mount {index}", f"/mounts/{index}/options"
+    slot, origin = cover.slot_of(index), f"/mounts/{index}/options"
     mapped = _idmap(builder, index, options)
-    propagation = options.propagation
-    for flags, add, remove in (
-        (0, options.set, options.clear),
-        (1, options.recursive_set, options.recursive_clear),
+    for recursive, add, remove in (
+        (False, options.set, options.clear),
+        (True, options.recursive_set, options.recursive_clear),
     ):
         if add or remove:
             builder.add(
-                "OP_SETATTR",
+                ops.SetAttributes(mount=slot, set=add, clear=remove, recursive=recursive),
                 f"setting the mount flags of {target}",
                 origin,
-                slot=slot,
-                flags=flags,
-                numbers={"n": add, "m": remove},
-                hints={1: "a flag that the host's mount has is locked in a user namespace"},
+                hints={EPERM: "a flag that the host's mount has is locked in a user namespace"},
             )
     if mapped:
         builder.add(
-            "OP_SETATTR",
+            ops.SetAttributes(mount=slot, idmap=mapped, recursive="ridmap" in options.names, helper=builder.helper),
             f"mapping the ids of {target}",
             origin,
-            slot=slot,
-            flags=(SETATTR_RECURSIVE if "ridmap" in options.names else 0) | (SETATTR_HELPER if builder.helper else 0),
-            slots={"b": mapped},
-            hints={22: "the file system does not support id-mapped mounts"},
+            hints={EINVAL: "the file system does not support id-mapped mounts"},
         )
-    if propagation:
+    if propagation := options.propagation:
         builder.add(
-            "OP_SETATTR",
+            ops.SetAttributes(
+                mount=slot, propagation=propagation & ~MS_REC, recursive=bool(propagation & MS_REC)
+            ),
             f"setting the propagation of {target}",
             origin,
-            slot=slot,
-            flags=1 if propagation & MS_REC else 0,
-            numbers={"a": propagation & ~MS_REC},
         )
 
 
-def _is_mapped(mount: "Mount", options: Options) -> bool:
+def _is_mapped(mount: Mount, options: Options) -> bool:
     """Tell whether a mount is to have id mappings."""
     return bool({"idmap", "ridmap"} & options.names or mount.uidMappings)
 
 
 def _idmap(builder: Builder, index: int, options: Options) -> str:
-    """Ask for the user namespace that holds the mappings of a mount: its own, or those of the container."""
+    """Return the slot of the user namespace that holds the mappings of a mount: its own, or those of the container."""
     mount, linux = builder.config.mounts[index], builder.config.linux
     if not _is_mapped(mount, options):
         return ""
     if "user" in builder.joined and not mount.uidMappings:
         return namespace_slot("user")
     uids, gids = mount.uidMappings or linux.uidMappings, mount.gidMappings or linux.gidMappings
-    maps = "\n".join(" ".join(f"{m.containerID}:{m.hostID}:{m.size}" for m in maps) for maps in (uids, gids))
-    return builder.give(f"idmap {index}", "userns", maps=maps, origin=f"/mounts/{index}/uidMappings")
+    return builder.give(
+        UserNamespace(slot=f"idmap {index}", uids=tuple(uids), gids=tuple(gids), origin=f"/mounts/{index}/uidMappings")
+    )
 
 
 def _remount(builder: Builder, index: int, target: str, options: Options) -> None:
     bind = is_bind(options)
+    data = [] if bind else [*options.data, *options.words]
     builder.add(
-        "OP_REMOUNT",
+        ops.Remount(target=target, set=options.set, clear=options.clear, options=data, bind=bind),
         f"remounting {target}",
         f"/mounts/{index}",
-        flags=REMOUNT_BIND if bind else 0,
-        strings={"a": target, "b": [] if bind else [*options.data, *options.words]},
-        numbers={"n": options.set, "m": options.clear},
     )
     if options.recursive_set or options.recursive_clear:
         builder.add(
-            "OP_REMOUNT",
+            ops.Remount(
+                target=target, set=options.recursive_set, clear=options.recursive_clear, bind=True, recursive=True
+            ),
             f"setting the mount flags of {target} and below",
             f"/mounts/{index}/options",
-            flags=REMOUNT_BIND | REMOUNT_RECURSIVE,
-            strings={"a": target, "b": []},
-            numbers={"n": options.recursive_set, "m": options.recursive_clear},
         )
     _propagate(builder, index, target, options)
 
@@ -381,9 +279,7 @@ def _propagate(builder: Builder, index: int, target: str, options: Options) -> N
     """Set the propagation of what is mounted already."""
     if options.propagation:
         builder.add(
-            "OP_PROPAGATE",
+            ops.Propagate(target=target, propagation=options.propagation),
             f"setting the propagation of {target}",
             f"/mounts/{index}/options",
-            strings={"a": target},
-            numbers={"n": options.propagation},
         )

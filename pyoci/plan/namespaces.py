@@ -1,14 +1,17 @@
 """How the process comes into its namespaces, and what is set up in them: config-linux.md#namespaces."""
 
+from errno import EACCES, EDQUOT, ENOSPC, EUSERS
+
+from pyoci import operations as ops
 from pyoci.config.check import is_new, namespace_of, sysctl_namespace, sysctl_path
+from pyoci.config.model import Config, Linux
+from pyoci.config.readers import escaped
 from pyoci.config.tables import NAMESPACES
 from pyoci.errors import ConfigError, Problem
+from pyoci.linux import BARRIER_MAPS
 from pyoci.plan.builder import Builder
 from pyoci.plan.steps import Write
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.config.model import Config, Linux
+from pyoci.stage.inputs import NamespaceFile
 
 # These cannot be made by the first clone: a cgroup namespace is rooted at the cgroup one is in, and the
 # offsets of a time namespace must be written before anybody is in it.
@@ -17,16 +20,13 @@ MADE_LATER = ("cgroup", "time")
 # The first process of a PID namespace is born there, and a user namespace decides the rights to all others.
 MADE_BY_CLONE = NAMESPACES["pid"] | NAMESPACES["user"]
 
-EACCES, ENOSPC, EUSERS = 13, 28, 87
 LIMIT_HINT = "the limit in /proc/sys/user may have been reached"
 LIMIT_HINTS = {ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT}
-FORK_HELPER = 1
-BARRIER_MAPS = 0
 OFFSETS = "setting the offsets of the clocks"
 
 
-def birth(linux: "Linux") -> "tuple[int, int]":
-    """Give the CLONE_NEW* flags that the stage is born with, and those that it unshares ahead of its plan.
+def birth(linux: Linux) -> tuple[int, int]:
+    """Return the CLONE_NEW* flags that the stage is born with, and those that it unshares ahead of its plan.
 
     Both are 0 where it takes a second process, see enter().
     """
@@ -38,13 +38,13 @@ def birth(linux: "Linux") -> "tuple[int, int]":
     return flags & MADE_BY_CLONE, flags & ~MADE_BY_CLONE
 
 
-def takes_two_processes(new: "set[str]", joined: "set[str]") -> bool:
-    """Tell whether OP_FORK is needed, see enter()."""
+def takes_two_processes(new: set[str], joined: set[str]) -> bool:
+    """Return whether the stage has to fork, see enter()."""
     return "user" in new or bool({"pid", "user"} & joined)
 
 
-def flags_of(new: "set[str]") -> int:
-    """Give the CLONE_NEW* flags of the namespaces that are made first."""
+def flags_of(new: set[str]) -> int:
+    """Return the CLONE_NEW* flags of the namespaces that are made first."""
     return sum(NAMESPACES[kind] for kind in new if kind not in MADE_LATER)
 
 
@@ -79,9 +79,9 @@ def enter(builder: Builder) -> None:
     if hidden:
         guard(builder)
     if ahead:
-        _unshare(builder, ahead)
+        _unshare(builder, ahead, ahead=True)
     if builder.helper and "user" in builder.joined:
-        builder.add("OP_FORK", "leaving a process outside the user namespace", flags=FORK_HELPER)
+        builder.add(ops.Fork(helper=True), "leaving a process outside the user namespace")
     if paths:
         _join(builder, paths)
     if takes_two_processes(builder.new, builder.joined):
@@ -90,14 +90,14 @@ def enter(builder: Builder) -> None:
         _wait_for_files(builder)
         if not hidden:
             guard(builder)
-        kept = builder.groups_kept()
-        builder.add("OP_BECOME_ROOT", "becoming root of the user namespace", "/linux/uidMappings", flags=kept)
+        become_root = ops.BecomeRoot(keep_groups=builder.keeps_groups())
+        builder.add(become_root, "becoming root of the user namespace", "/linux/uidMappings")
 
 
-def _unshare(builder: Builder, flags: int) -> None:
+def _unshare(builder: Builder, flags: int, *, ahead: bool = False) -> None:
     kinds = [kind for kind in NAMESPACES if flags & NAMESPACES[kind]]
     what = f"making the namespace{'s' * (len(kinds) > 1)} {', '.join(kinds)}"
-    builder.add("OP_UNSHARE", what, "/linux/namespaces", numbers={"n": flags}, hints=LIMIT_HINTS)
+    builder.add(ops.Unshare(namespaces=flags, ahead=ahead), what, "/linux/namespaces", hints=LIMIT_HINTS)
 
 
 def _fork(builder: Builder) -> None:
@@ -110,11 +110,9 @@ def _fork(builder: Builder) -> None:
         message = "only root can make a user namespace in a PID namespace that is joined"
         raise ConfigError("config.json", [Problem(pointer="/linux/namespaces", message=message)])
     builder.add(
-        "OP_FORK",
+        ops.Fork(namespaces=flags_of(builder.new), helper=builder.helper and "user" in builder.new),
         "entering the new namespaces",
         "/linux/namespaces",
-        flags=FORK_HELPER if builder.helper and "user" in builder.new else 0,
-        numbers={"n": flags_of(builder.new)},
         hints=LIMIT_HINTS,
     )
 
@@ -127,40 +125,38 @@ def _wait_for_files(builder: Builder) -> None:
         if builder.config.linux.timeOffsets:
             wanted.append("the offsets of the clocks")
     if wanted:
-        builder.add("OP_BARRIER", f"waiting for {' and '.join(wanted)}", numbers={"a": BARRIER_MAPS})
+        builder.add(ops.Barrier(point=BARRIER_MAPS), f"waiting for {' and '.join(wanted)}")
 
 
-def host_offsets(linux: "Linux") -> Write | None:
-    """Give what the host side writes at that barrier for a container with another user namespace, None for nothing."""
+def host_offsets(linux: Linux) -> Write | None:
+    """Return what the host side writes at that barrier for a container with another user namespace, if anything."""
     if not is_new(linux.namespaces, "time") or namespace_of(linux, "user") is None or not linux.timeOffsets:
         return None
     return Write(file="timens_offsets", text=_offsets(linux), what=OFFSETS, origin="/linux/timeOffsets")
 
 
 def namespace_slot(kind: str) -> str:
-    """Name the slot of a namespace that is joined."""
+    """Return the slot of a namespace that is joined."""
     return f"namespace {kind}"
 
 
-def _join(builder: Builder, paths: "dict[str, tuple[int, str]]") -> None:
+def _join(builder: Builder, paths: dict[str, tuple[int, str]]) -> None:
     """Open each namespace on the host side, then join them in one step."""
     slots = []
     for kind, (index, path) in paths.items():
-        origin, changes = f"/linux/namespaces/{index}/path", _changes(builder.config, kind)
-        slot = namespace_slot(kind)
-        builder.give(slot, "namespace", path=path, detail=kind, origin=origin, changes=changes)
-        slots.append(slot)
-    builder.add(
-        "OP_JOIN",
-        f"joining the namespaces {', '.join(paths)}",
-        "/linux/namespaces",
-        slot=slots[0],
-        numbers={"a": len(slots)},
-    )
+        wanted = NamespaceFile(
+            slot=namespace_slot(kind),
+            path=path,
+            kind=kind,
+            changes=_changes(builder.config, kind),
+            origin=f"/linux/namespaces/{index}/path",
+        )
+        slots.append(builder.give(wanted))
+    builder.add(ops.Join(namespaces=slots), f"joining the namespaces {', '.join(paths)}", "/linux/namespaces")
 
 
-def _changes(config: "Config", kind: str) -> str:
-    """Name a setting that changes a namespace of that kind for all who are in it; "" when there is none."""
+def _changes(config: Config, kind: str) -> str:
+    """Return the name of a setting that changes a namespace of that kind for all who are in it; "" for none."""
     settings = ["root"] if kind == "mount" else []
     if kind == "uts":
         settings += [name for name in ("hostname", "domainname") if getattr(config, name)]
@@ -182,7 +178,7 @@ def guard(builder: Builder) -> None:
                 required=builder.facts.is_host_root(),
             )
         )
-    builder.add("OP_DUMPABLE", "hiding the process from ptrace", numbers={"n": 0})
+    builder.add(ops.Undumpable(), "hiding the process from ptrace")
 
 
 def set_up(builder: Builder) -> None:
@@ -193,29 +189,18 @@ def set_up(builder: Builder) -> None:
         _unshare(builder, NAMESPACES["cgroup"])
     if "time" in builder.new:
         _time(builder)
-    builder.add("OP_SETSID", "starting a new session")
+    builder.add(ops.Setsid(), "starting a new session")
     if "network" in builder.new:
-        builder.add("OP_LOOPBACK_UP", "bringing the loopback interface up", "/linux/namespaces")
-    if config.hostname:
-        builder.add(
-            "OP_HOSTNAME",
-            f"setting the host name to {config.hostname}",
-            "/hostname",
-            strings={"a": config.hostname},
-        )
-    if config.domainname:
-        builder.add(
-            "OP_DOMAINNAME",
-            f"setting the domain name to {config.domainname}",
-            "/domainname",
-            strings={"a": config.domainname},
-        )
+        builder.add(ops.LoopbackUp(), "bringing the loopback interface up", "/linux/namespaces")
+    if name := config.hostname:
+        builder.add(ops.Hostname(name=name), f"setting the host name to {name}", "/hostname")
+    if name := config.domainname:
+        builder.add(ops.Domainname(name=name), f"setting the domain name to {name}", "/domainname")
     for key, value in linux.sysctl.items():
         builder.add(
-            "OP_SYSCTL",
+            ops.Sysctl(name=sysctl_path(key), value=value),
             f"setting the kernel parameter {key} to {value}",
-            "/linux/sysctl/" + key.replace("~", "~0").replace("/", "~1"),
-            strings={"a": sysctl_path(key), "b": value},
+            "/linux/sysctl/" + escaped(key),
         )
 
 
@@ -226,10 +211,10 @@ def _time(builder: Builder) -> None:
         _unshare(builder, NAMESPACES["time"])
         text = _offsets(linux)
     what = OFFSETS if text else "entering the time namespace"
-    builder.add("OP_TIME_OFFSETS", what, "/linux/timeOffsets" if linux.timeOffsets else "", strings={"a": text})
+    builder.add(ops.TimeNamespace(offsets=text), what, "/linux/timeOffsets" if linux.timeOffsets else "")
 
 
-def _offsets(linux: "Linux") -> str:
+def _offsets(linux: Linux) -> str:
     return "".join(f"{clock} {offset.secs} {offset.nanosecs}\n" for clock, offset in linux.timeOffsets.items())
 
 
@@ -238,10 +223,8 @@ def keyring(builder: Builder) -> None:
     if builder.request.noNewKeyring:
         return
     process = builder.config.process
-    label = process.selinuxLabel if process else ""
     builder.add(
-        "OP_KEYRING",
+        ops.Keyring(name=f"_ses.{builder.request.id}", label=process.selinuxLabel if process else ""),
         "joining a session keyring of its own",
-        strings={"a": f"_ses.{builder.request.id}", "b": label},
-        hints={122: "the quota of keys in /proc/sys/kernel/keys may have been reached"},
+        hints={EDQUOT: "the quota of keys in /proc/sys/kernel/keys may have been reached"},
     )

@@ -1,5 +1,9 @@
 """Who the process is and what it runs: config.md#process, applied in the order that rights allow."""
 
+from errno import EINVAL, ENOENT, EPERM
+
+from pyoci import operations as ops
+from pyoci.config.model import Process
 from pyoci.config.tables import (
     CAPABILITIES,
     IO_PRIORITY_CLASSES,
@@ -8,182 +12,151 @@ from pyoci.config.tables import (
     SCHEDULER_FLAGS,
     SCHEDULER_POLICIES,
 )
+from pyoci.linux import BARRIER_READY
 from pyoci.plan.builder import Builder
-from pyoci.plan.rootfs import CHDIR_CREATE, CHDIR_RETRY, working_directory
+from pyoci.plan.rootfs import try_working_directory, working_directory
+from pyoci.stage.inputs import Fifo, Memfd
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.config.model import Process
-
-BARRIER_READY = 2
+GATE, REPORTS, HOOK_STATE = "gate", "status", "hook state"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-EPERM = 1
-SCHED_ATTR_SIZE = 48
+IOPRIO_CLASS_SHIFT = 13  # ioprio_set(2)
 
 
-def become(builder: Builder, process: "Process", *, make_cwd: int = CHDIR_CREATE) -> None:
+def take_identity(builder: Builder, process: Process, *, gate: bool) -> None:
     """Take on limits, labels, user and capabilities; seccomp early or late.
 
-    make_cwd is CHDIR_CREATE for a new container, 0 for exec: that is no occasion to make directories.
+    *gate* tells a new container, whose working directory may have to be made, from exec.
     Without noNewPrivileges loading a filter needs CAP_SYS_ADMIN, so it goes before the capabilities
     are dropped; with it, as late as can be.  So the filter need not allow what pyoci itself does before.
     """
     _limits(builder, process)
     _scheduling(builder, process)
-    builder.add("OP_STDIO", "handing over standard input and output", numbers={"a": process.user.uid})
+    builder.add(ops.Stdio(owner=process.user.uid), "handing over standard input and output")
     _labels(builder, process)
     # Before the identity changes and after: either may be the one that is allowed to.
-    working_directory(builder, process, make_cwd | CHDIR_RETRY)
-    builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": builder.request.preserveFds})
+    try_working_directory(builder, process, create=gate)
+    close = ops.Close(preserved=builder.request.preserveFds, keep=_kept_for_start(builder) if gate else ())
+    builder.add(close, "closing all other descriptors")
     late = bool(process.noNewPrivileges)
     _user(builder, process)
-    working_directory(builder, process, 0)
-    if process.user.umask is not None:
-        builder.add(
-            "OP_UMASK",
-            f"setting the umask to {process.user.umask:04o}",
-            "/process/user/umask",
-            numbers={"n": process.user.umask},
-        )
+    working_directory(builder, process)
+    if (umask := process.user.umask) is not None:
+        builder.add(ops.Umask(mask=umask), f"setting the umask to {umask:04o}", "/process/user/umask")
     if not late:
-        _seccomp(builder, late=False)
+        _seccomp(builder, late=False, gate=gate)
     _capabilities(builder, process)
     builder.add(
-        "OP_RESOLVE_EXEC",
+        ops.ResolveExec(candidates=candidates(process)),
         f"finding the program {process.args[0]}",
         "/process/args/0",
         subject=process.args[0],
-        strings={"a": candidates(process)},
     )
     if late:
-        builder.add("OP_NO_NEW_PRIVS", "setting no_new_privs", "/process/noNewPrivileges")
-        _seccomp(builder, late=True)
+        builder.add(ops.NoNewPrivs(), "setting no_new_privs", "/process/noNewPrivileges")
+        _seccomp(builder, late=True, gate=gate)
 
 
-def _limits(builder: Builder, process: "Process") -> None:
+def _kept_for_start(builder: Builder) -> list[str]:
+    """Return the slots that are needed at the gate and behind it, and ask for them."""
+    builder.give(Fifo(slot=GATE, name="gate"))
+    builder.give(Fifo(slot=REPORTS, name="status"))
+    hooks = [_hook_state(builder)] if builder.config.hooks.startContainer else []
+    return [GATE, REPORTS, *hooks]
+
+
+def _limits(builder: Builder, process: Process) -> None:
     for index, limit in enumerate(process.rlimits):
         builder.add(
-            "OP_RLIMIT",
+            ops.Rlimit(resource=RLIMITS[limit.type], soft=limit.soft, hard=limit.hard),
             f"setting {limit.type} to {limit.soft}:{limit.hard}",
             f"/process/rlimits/{index}",
-            numbers={"a": RLIMITS[limit.type], "n": limit.soft, "m": limit.hard},
             hints={EPERM: "raising a hard limit needs CAP_SYS_RESOURCE"},
         )
     if builder.config.linux.personality:
         domain = builder.config.linux.personality.domain
-        builder.add(
-            "OP_PERSONALITY",
-            f"setting the personality {domain}",
-            "/linux/personality",
-            numbers={"n": PERSONALITIES[domain]},
-        )
+        personality = ops.Personality(persona=PERSONALITIES[domain])
+        builder.add(personality, f"setting the personality {domain}", "/linux/personality")
 
 
-def _labels(builder: Builder, process: "Process") -> None:
+def _labels(builder: Builder, process: Process) -> None:
     if process.apparmorProfile:
         builder.add(
-            "OP_APPARMOR",
+            ops.Apparmor(profile=process.apparmorProfile),
             f"applying the AppArmor profile {process.apparmorProfile}",
             "/process/apparmorProfile",
-            strings={"a": process.apparmorProfile},
-            hints={2: "is AppArmor enabled, and the profile loaded?", 22: "is AppArmor enabled?"},
+            hints={ENOENT: "is AppArmor enabled, and the profile loaded?", EINVAL: "is AppArmor enabled?"},
         )
     if process.selinuxLabel:
         builder.add(
-            "OP_SELINUX",
+            ops.Selinux(label=process.selinuxLabel),
             f"applying the SELinux label {process.selinuxLabel}",
             "/process/selinuxLabel",
-            strings={"a": process.selinuxLabel},
-            hints={22: "is SELinux enabled?"},
+            hints={EINVAL: "is SELinux enabled?"},
         )
 
 
-def _scheduling(builder: Builder, process: "Process") -> None:
+def _scheduling(builder: Builder, process: Process) -> None:
     """Set the scheduling policy and the I/O priority; sched_setattr(2), ioprio_set(2)."""
     wish = process.scheduler
     if wish:
-        flags = sum(SCHEDULER_FLAGS[name] for name in wish.flags)
-        attributes = b"".join(
-            number.to_bytes(size, "little", signed=number < 0)
-            for number, size in (
-                (SCHED_ATTR_SIZE, 4),
-                (SCHEDULER_POLICIES[wish.policy], 4),
-                (flags, 8),
-                (wish.nice, 4),
-                (wish.priority, 4),
-                (wish.runtime, 8),
-                (wish.deadline, 8),
-                (wish.period, 8),
-            )
-        )
         builder.add(
-            "OP_SCHEDULER",
+            ops.Scheduler(
+                policy=SCHEDULER_POLICIES[wish.policy],
+                flags=sum(SCHEDULER_FLAGS[name] for name in wish.flags),
+                nice=wish.nice,
+                priority=wish.priority,
+                runtime=wish.runtime,
+                deadline=wish.deadline,
+                period=wish.period,
+            ),
             f"setting the scheduling policy {wish.policy}",
             "/process/scheduler",
-            strings={"b": attributes},
-            blob_item=1,
             hints={EPERM: "realtime policies need CAP_SYS_NICE"},
         )
     if process.ioPriority:
         kind = IO_PRIORITY_CLASSES[process.ioPriority.class_]
-        builder.add(
-            "OP_IO_PRIORITY",
-            f"setting the I/O priority {process.ioPriority.class_}",
-            "/process/ioPriority",
-            numbers={"n": kind << 13 | (process.ioPriority.priority or 0)},
-        )
+        value = kind << IOPRIO_CLASS_SHIFT | (process.ioPriority.priority or 0)
+        what = f"setting the I/O priority {process.ioPriority.class_}"
+        builder.add(ops.IoPriority(priority=value), what, "/process/ioPriority")
 
 
-def _user(builder: Builder, process: "Process") -> None:
+def _user(builder: Builder, process: Process) -> None:
     """Bounding set, groups and ids, in the order that the rights to change them last; capabilities are kept."""
     user = process.user
     sets = process.capabilities
     bounding = mask(sets.bounding if sets else ())
+    builder.add(ops.Bounding(keep=bounding), "limiting the bounding set", "/process/capabilities/bounding")
     builder.add(
-        "OP_BOUNDING", "limiting the bounding set", "/process/capabilities/bounding", numbers={"n": bounding}
-    )
-    gids = b"".join(gid.to_bytes(4, "little") for gid in user.additionalGids)
-    builder.add(
-        "OP_GROUPS",
+        ops.Groups(groups=user.additionalGids, keep=builder.keeps_groups()),
         f"setting the additional groups {list(user.additionalGids)}",
         "/process/user/additionalGids",
-        flags=builder.groups_kept(),
-        strings={"a": gids},
     )
     builder.add(
-        "OP_IDS",
+        ops.Ids(uid=user.uid, gid=user.gid),
         f"becoming uid {user.uid}, gid {user.gid}",
         "/process/user",
-        numbers={"a": user.uid, "b": user.gid},
-        hints={22: "the id is not mapped in the container's user namespace"},
+        hints={EINVAL: "the id is not mapped in the container's user namespace"},
     )
 
 
-def _capabilities(builder: Builder, process: "Process") -> None:
+def _capabilities(builder: Builder, process: Process) -> None:
     sets = process.capabilities
-    inheritable, ambient = mask(sets.inheritable if sets else ()), mask(sets.ambient if sets else ())
-    builder.add(
-        "OP_CAPABILITIES",
-        "setting the capabilities",
-        "/process/capabilities",
-        numbers={
-            "n": mask(sets.permitted if sets else ()),
-            "m": mask(sets.effective if sets else ()),
-            "a": inheritable & 0xFFFFFFFF,
-            "b": inheritable >> 32,
-            "c": ambient & 0xFFFFFFFF,
-            "d": ambient >> 32,
-        },
+    capabilities = ops.Capabilities(
+        permitted=mask(sets.permitted if sets else ()),
+        effective=mask(sets.effective if sets else ()),
+        inheritable=mask(sets.inheritable if sets else ()),
+        ambient=mask(sets.ambient if sets else ()),
     )
+    builder.add(capabilities, "setting the capabilities", "/process/capabilities")
 
 
-def mask(names: "list[str] | tuple[str, ...]") -> int:
-    """Give the bit mask of capability names; unknown ones count for nothing (they are warned of elsewhere)."""
+def mask(names: list[str] | tuple[str, ...]) -> int:
+    """Return the bit mask of capability names; unknown ones count for nothing (they are warned of elsewhere)."""
     return sum({1 << CAPABILITIES[name] for name in names if name in CAPABILITIES})
 
 
-def candidates(process: "Process") -> "list[str]":
-    """List the files that execvp(3) would try for args[0]: with a slash only itself, else one for each part of PATH."""
+def candidates(process: Process) -> list[str]:
+    """Return the files that execvp(3) would try for args[0]: itself if it has a slash, else one an entry of PATH."""
     name = process.args[0]
     if not name:
         return []
@@ -196,37 +169,43 @@ def candidates(process: "Process") -> "list[str]":
     return [f"{part or '.'}/{name}" for part in path.split(":")]
 
 
-def _seccomp(builder: Builder, *, late: bool) -> None:
+def _seccomp(builder: Builder, *, late: bool, gate: bool) -> None:
     linux = builder.config.linux
     if linux.seccomp:
         from pyoci.plan import (
             seccomp,  # loaded only where a filter is asked for: it costs libseccomp's work too
         )
 
-        seccomp.load(builder, linux.seccomp, late=late)
+        seccomp.load(builder, linux.seccomp, late=late, gate=gate)
 
 
-def execute(builder: Builder, process: "Process", *, gate: bool) -> None:
+def execute(builder: Builder, process: Process, *, gate: bool) -> None:
     """Say that all is ready, wait at the gate if there is one, run the last hooks and the program."""
-    builder.add("OP_BARRIER", "waiting for pyoci to record the container", numbers={"a": BARRIER_READY})
+    filtered = builder.config.linux.seccomp is not None
+    _ready(builder, filtered=filtered, gate=gate)
     if gate:
-        wait(builder)
+        _wait(builder, filtered=filtered)
     builder.add(
-        "OP_EXEC",
+        ops.Exec(args=list(process.args), environment=environment(builder), report=gate),
         f"running {process.args[0]}",
         "/process/args",
         subject=process.args[0],
-        strings={"a": list(process.args), "c": environment(builder)},
     )
 
 
-def environment(builder: Builder) -> "list[str]":
+def _ready(builder: Builder, *, filtered: bool, gate: bool) -> None:
+    # A filter that is loaded has untied the stage from pyoci's life already.
+    barrier = ops.Barrier(point=BARRIER_READY, outlive=not filtered, hang_up=gate)
+    builder.add(barrier, "waiting for pyoci to record the container")
+
+
+def environment(builder: Builder) -> list[str]:
     """Return what the container's program finds in its environment."""
     process = builder.config.process
     return once_each([*process.env, *builder.request.extraEnv]) if process else []
 
 
-def once_each(entries: "list[str]") -> "list[str]":
+def once_each(entries: list[str]) -> list[str]:
     """Return NAME=value once for each name, the last one said, where the first one stood: programs would see that.
 
     Sorted, not by a dict: the configuration chooses the names.
@@ -242,11 +221,9 @@ def once_each(entries: "list[str]") -> "list[str]":
     return [entry for entry in kept if entry]
 
 
-def wait(builder: Builder) -> None:
+def _wait(builder: Builder, *, filtered: bool) -> None:
     """Wait for ``start``, then run the startContainer hooks."""
-    builder.give("gate", "fifo", path="gate")
-    builder.give("status", "fifo", path="status")
-    builder.add("OP_GATE", "waiting for start", slot="gate", slots={"a": "status"})
+    builder.add(ops.Gate(opener=GATE, reports=REPORTS, filtered=filtered), "waiting for start")
     hooks(builder, "startContainer")
 
 
@@ -255,28 +232,31 @@ def idle(builder: Builder) -> None:
 
     What waits there has no capabilities and no open descriptors.
     """
-    builder.add("OP_CLOSE", "closing all other descriptors", numbers={"n": 0})
-    builder.add("OP_BOUNDING", "emptying the bounding set", numbers={"n": 0})
-    builder.add("OP_CAPABILITIES", "dropping all capabilities")
-    builder.add("OP_NO_NEW_PRIVS", "setting no_new_privs")
-    builder.add("OP_BARRIER", "waiting for pyoci to record the container", numbers={"a": BARRIER_READY})
-    wait(builder)
+    builder.add(ops.Close(keep=_kept_for_start(builder)), "closing all other descriptors")
+    builder.add(ops.Bounding(), "emptying the bounding set")
+    builder.add(ops.Capabilities(), "dropping all capabilities")
+    builder.add(ops.NoNewPrivs(), "setting no_new_privs")
+    _ready(builder, filtered=False, gate=True)
+    _wait(builder, filtered=False)
 
 
 def hooks(builder: Builder, name: str) -> None:
     """Run the hooks of one list that belong inside the container's namespaces; config.md#posix-platform-hooks."""
     listed = getattr(builder.config.hooks, name)
     for index, hook in enumerate(listed):
-        if "hook state" not in builder.kinds:
-            builder.give("hook state", "memfd")
         env = list(hook.env or ())
         if hook.env is None and name == "startContainer":
             env = environment(builder)
-        builder.add(
-            "OP_HOOK",
-            f"the {name} hook {hook.path}",
-            f"/hooks/{name}/{index}",
-            slot="hook state",
-            strings={"a": hook.path, "b": list(hook.args or [hook.path]), "d": env},
-            numbers={"n": (hook.timeout or 0) << 32 | len(env)},
+        run = ops.Hook(
+            program=hook.path,
+            args=list(hook.args or [hook.path]),
+            environment=env,
+            timeout=hook.timeout or 0,
+            state=_hook_state(builder),
         )
+        builder.add(run, f"the {name} hook {hook.path}", f"/hooks/{name}/{index}")
+
+
+def _hook_state(builder: Builder) -> str:
+    """Return the slot of the state that hooks read, and ask for it."""
+    return HOOK_STATE if HOOK_STATE in builder.given else builder.give(Memfd(slot=HOOK_STATE))

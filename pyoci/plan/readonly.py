@@ -4,70 +4,65 @@ Devices, the terminal, targets of later mounts and the working directory are mad
 whatever is mounted on /dev, so ``ro`` takes effect there at the end, as with runc.
 """
 
+from dataclasses import replace
+
+from pyoci import operations as ops
 from pyoci.config.check import is_bind
 from pyoci.config.forms import normal_path
+from pyoci.config.model import Mount
+from pyoci.linux import MOUNT_ATTR_RDONLY
 from pyoci.plan import cover
-from pyoci.plan.sources import SETATTR_RECURSIVE
+from pyoci.plan.builder import Builder
+from pyoci.plan.options import Options
 from pyoci.plan.steps import Step
-from pyoci.record import replace
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.config.model import Mount
-    from pyoci.plan.builder import Builder
-    from pyoci.plan.mounts import Options
-
-RDONLY = 1
 
 
-def postpone(builder: "Builder", index: int, options: "Options") -> "Options":
+def postpone(builder: Builder, index: int, options: Options) -> Options:
     """Leave ``ro`` of a new mount to finish(), where something may still be made below; return the other options."""
-    if not (options.set | options.recursive_set) & RDONLY or not _is_filled_later(builder.config.mounts[index]):
+    wish = (options.set | options.recursive_set) & MOUNT_ATTR_RDONLY
+    if not wish or not _is_filled_later(builder.config.mounts[index]):
         return options
     later(builder, index, index)
     return _without(options)
 
 
-def postpone_remount(builder: "Builder", index: int, beneath: int, options: "Options") -> "Options":
+def postpone_remount(builder: Builder, index: int, beneath: int, options: Options) -> Options:
     """Do the same for a change of the mount *beneath* (-1: none of the configuration): the last one said holds."""
     if beneath < 0 or not _is_filled_later(builder.config.mounts[beneath]):
         return options
-    if (options.clear | options.recursive_clear) & RDONLY:
+    if (options.clear | options.recursive_clear) & MOUNT_ATTR_RDONLY:
         builder.late.pop(cover.slot_of(beneath), None)
-    if not (options.set | options.recursive_set) & RDONLY:
+    if not (options.set | options.recursive_set) & MOUNT_ATTR_RDONLY:
         return options
-    later(builder, index, beneath, recursive=bool(options.recursive_set & RDONLY))
+    later(builder, index, beneath, recursive=bool(options.recursive_set & MOUNT_ATTR_RDONLY))
     return _without(options)
 
 
-def _is_filled_later(mount: "Mount") -> bool:
+def _is_filled_later(mount: Mount) -> bool:
     return not is_bind(mount) and (
         mount.type in ("tmpfs", "ramfs") or normal_path(mount.destination) == "/dev"
     )
 
 
-def _without(options: "Options") -> "Options":
+def _without(options: Options) -> Options:
     return replace(
         options,
-        set=options.set & ~RDONLY,
-        recursive_set=options.recursive_set & ~RDONLY,
+        set=options.set & ~MOUNT_ATTR_RDONLY,
+        recursive_set=options.recursive_set & ~MOUNT_ATTR_RDONLY,
         words=[word for word in options.words if word != "ro"],
     )
 
 
-def later(builder: "Builder", index: int, mount: int, *, recursive: bool = False) -> None:
+def later(builder: Builder, index: int, mount: int, *, recursive: bool = False) -> None:
     """Have finish() make a mount read-only, because entry *index* says so."""
     slot = cover.slot_of(mount)
     builder.late[slot] = Step(
-        op="OP_SETATTR",
+        operation=ops.SetAttributes(mount=slot, set=MOUNT_ATTR_RDONLY, recursive=recursive),
         what=f"making {normal_path(builder.config.mounts[mount].destination)} read-only",
         origin=f"/mounts/{index}/options",
-        slot=slot,
-        flags=SETATTR_RECURSIVE if recursive else 0,
-        numbers={"n": RDONLY},
     )
 
 
-def finish(builder: "Builder") -> None:
+def finish(builder: Builder) -> None:
     """Make read-only what was postponed."""
     builder.steps += builder.late.values()

@@ -3,15 +3,32 @@
 config-linux.md#default-devices, #devices, #masked-paths, #readonly-paths; runtime-linux.md#dev-symbolic-links.
 """
 
+from collections.abc import Sequence
+from errno import EEXIST, EINVAL, ENODEV, ENOENT, EXDEV
+
+from pyoci import operations as ops
 from pyoci.config.check import is_bind
 from pyoci.config.forms import normal_path
+from pyoci.config.model import Device, IDMapping, Process
 from pyoci.config.tables import PROPAGATION
 from pyoci.errors import ConfigError, Problem
+from pyoci.linux import (
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    MS_SHARED,
+    MS_SLAVE,
+    MS_UNBINDABLE,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFIFO,
+)
 from pyoci.plan import cover, readonly
-from pyoci.plan.builder import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, Builder
+from pyoci.plan.builder import Builder
 from pyoci.plan.sources import open_source
+from pyoci.stage.inputs import DeviceNode
 
-S_IFCHR, S_IFBLK, S_IFIFO = 0o020000, 0o060000, 0o010000
 DEVICE_TYPES = {"c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO}
 
 DEFAULT_DEVICES = (
@@ -31,16 +48,11 @@ DEVICE_LINKS = (
     ("/dev/core", "/proc/kcore"),
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyoci.config.model import Device, IDMapping, Process
-
-CHDIR_CREATE, CHDIR_RETRY = 1, 2
-NOSUID_NOEXEC = 2 | 8  # a node needs neither; what is bound would else have what the host's mount has
+# A node needs neither set-id bits nor to be executed; what is bound would else have what the host's mount has.
+NOSUID_NOEXEC = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
 EXISTS_HINT = "another file is already at that path"
-EEXIST, EXDEV, ENODEV = 17, 18, 19
+CONSOLE = "console"
+ROOT = "root"
 
 
 def root(builder: Builder) -> None:
@@ -53,25 +65,14 @@ def root(builder: Builder) -> None:
     kind = PROPAGATION.get(wish or "rslave", 0)
     host = MS_PRIVATE if kind & MS_PRIVATE else MS_SLAVE
     builder.add(
-        "OP_PROPAGATION",
+        ops.HostPropagation(propagation=host | MS_REC),
         "detaching the mounts from the host's",
         "/linux/rootfsPropagation" if wish else "",
-        numbers={"n": host | MS_REC},
     )
     if "mount" in builder.joined:
-        builder.add(
-            "OP_CHDIR",
-            "changing to the root file system",
-            "/root/path",
-            strings={"a": builder.request.rootfs},
-        )
-    builder.add(
-        "OP_ROOT",
-        "mounting the root file system",
-        "/root/path",
-        slot="root",
-        numbers={"n": MS_PRIVATE | MS_REC if kind & (MS_PRIVATE | MS_SHARED) else 0},
-    )
+        builder.add(ops.Chdir(path=builder.request.rootfs), "changing to the root file system", "/root/path")
+    private = MS_PRIVATE | MS_REC if kind & (MS_PRIVATE | MS_SHARED) else 0
+    builder.add(ops.Root(mount=ROOT, propagation=private), "mounting the root file system", "/root/path")
 
 
 def needs_devices(builder: Builder) -> bool:
@@ -84,13 +85,13 @@ def needs_devices(builder: Builder) -> bool:
     return not kinds or not kinds[-1]
 
 
-def default_devices(builder: Builder) -> "list[tuple[str, int, int]]":
+def default_devices(builder: Builder) -> list[tuple[str, int, int]]:
     """Return the default devices, without those that the configuration lists itself."""
     listed = [path for _, _, path in listed_devices(builder)]
     return [device for device in DEFAULT_DEVICES if device[0] not in listed]
 
 
-def listed_devices(builder: Builder) -> "list[tuple[int, Device, str]]":
+def listed_devices(builder: Builder) -> list[tuple[int, Device, str]]:
     """Return the devices of the configuration that are made, each with its index and its path in normal form.
 
     Engines list the host's devices: /dev/ptmx is the link to the container's own devpts, and a /dev that
@@ -123,7 +124,7 @@ def open_devices(builder: Builder) -> None:
             open_source(builder, f"device {index}", path, f"/linux/devices/{index}")
 
 
-def _give_node(builder: Builder, index: int, device: "Device", path: str) -> None:
+def _give_node(builder: Builder, index: int, device: Device, path: str) -> None:
     """Ask the host side for a detached mount of a device node; its owner in numbers of the host."""
     slot, origin = f"device {index}", f"/linux/devices/{index}"
     builder.sources[slot] = path
@@ -135,15 +136,24 @@ def _give_node(builder: Builder, index: int, device: "Device", path: str) -> Non
             (linux.gidMappings, device.gid, "gid"),
         )
     ]
-    numbers = (DEVICE_TYPES[device.type] | _mode(device), makedev(device.major or 0, device.minor or 0), *owner)
-    builder.give(slot, "node", path=path, detail=" ".join(map(str, numbers)), origin=origin)
+    node = DeviceNode(
+        slot=slot,
+        path=path,
+        type=DEVICE_TYPES[device.type],
+        mode=_mode(device),
+        number=makedev(device.major or 0, device.minor or 0),
+        uid=owner[0],
+        gid=owner[1],
+        origin=origin,
+    )
+    builder.give(node)
 
 
-def _mode(device: "Device") -> int:
+def _mode(device: Device) -> int:
     return 0o666 if device.fileMode is None else device.fileMode & 0o7777
 
 
-def _host_id(mappings: "Sequence[IDMapping]", number: int, pointer: str) -> int:
+def _host_id(mappings: Sequence[IDMapping], number: int, pointer: str) -> int:
     """Translate an id of the container."""
     for each in mappings:
         if 0 <= number - each.containerID < each.size:
@@ -157,28 +167,22 @@ def devices(builder: Builder) -> None:
     if needs_devices(builder):
         _verify_dev(builder)
         for path, major, minor in default_devices(builder):
-            _device(builder, f"device {path}", path, S_IFCHR, major << 8 | minor, 0o666, 0, 0, "")
-        builder.add(
-            "OP_SYMLINK",
-            "linking /dev/ptmx to pts/ptmx",
-            strings={"a": "pts/ptmx", "b": "/dev/ptmx"},
-            flags=2,
-        )
+            node = ops.Device(path=path, type=S_IFCHR, number=makedev(major, minor), mode=0o666, uid=0, gid=0)
+            _device(builder, f"device {path}", node, "")
+        ptmx = ops.Symlink(text="pts/ptmx", path="/dev/ptmx", replace=True)
+        builder.add(ptmx, "linking /dev/ptmx to pts/ptmx")
         for link, text in DEVICE_LINKS:
-            builder.add("OP_SYMLINK", f"linking {link} to {text}", strings={"a": text, "b": link}, flags=1)
+            builder.add(ops.Symlink(text=text, path=link, if_exists=True), f"linking {link} to {text}")
     for index, device, path in listed_devices(builder):
-        number = makedev(device.major or 0, device.minor or 0)
-        _device(
-            builder,
-            f"device {index}",
-            path,
-            DEVICE_TYPES[device.type],
-            number,
-            _mode(device),
-            device.uid or 0,
-            device.gid or 0,
-            f"/linux/devices/{index}",
+        node = ops.Device(
+            path=path,
+            type=DEVICE_TYPES[device.type],
+            number=makedev(device.major or 0, device.minor or 0),
+            mode=_mode(device),
+            uid=device.uid or 0,
+            gid=device.gid or 0,
         )
+        _device(builder, f"device {index}", node, f"/linux/devices/{index}")
 
 
 def _verify_dev(builder: Builder) -> None:
@@ -189,11 +193,9 @@ def _verify_dev(builder: Builder) -> None:
         return
     point = normal_path(mounts[index].destination)
     builder.add(
-        "OP_VERIFY_MOUNT",
+        ops.VerifyMount(mount=cover.slot_of(index), path=point),
         f"verifying that {point} is the mount that was made there",
         f"/mounts/{index}",
-        slot=cover.slot_of(index),
-        strings={"a": point},
         hints={EXDEV: "a symbolic link of the root file system has led another mount to it"},
     )
 
@@ -203,35 +205,23 @@ def makedev(major: int, minor: int) -> int:
     return (major & 0xFFFFF000) << 32 | (major & 0xFFF) << 8 | (minor & 0xFFFFFF00) << 12 | minor & 0xFF
 
 
-def _device(
-    builder: Builder, slot: str, path: str, kind: int, number: int, mode: int, uid: int, gid: int, origin: str
-) -> None:
-    if slot in builder.sources:
-        builder.add(
-            "OP_SETATTR",
-            f"making the device {path} private, nosuid and noexec",  # private: what covers it must not cover the host's
-            origin,
-            slot=slot,
-            numbers={"n": NOSUID_NOEXEC, "a": MS_PRIVATE},
-        )
-        builder.add(
-            "OP_ATTACH",
-            f"binding the device {path}",
-            origin,
-            slot=slot,
-            flags=8,
-            strings={"a": path},
-            numbers={"m": kind << 32 | number},
-            hints={EEXIST: EXISTS_HINT, ENODEV: "the host has another device by that name"},
-        )
+def _device(builder: Builder, slot: str, node: ops.Device, origin: str) -> None:
+    """Make the node, or bind the one that is ready in *slot*."""
+    path = node.path
+    if slot not in builder.sources:
+        builder.add(node, f"making the device {path}", origin, hints={EEXIST: EXISTS_HINT})
         return
     builder.add(
-        "OP_DEVICE",
-        f"making the device {path}",
+        # Private, so that what covers it in the container does not cover the host's.
+        ops.SetAttributes(mount=slot, set=NOSUID_NOEXEC, propagation=MS_PRIVATE),
+        f"making the device {path} private, nosuid and noexec",
         origin,
-        strings={"a": path},
-        numbers={"n": number, "m": kind, "b": mode, "c": uid, "d": gid},
-        hints={EEXIST: EXISTS_HINT},
+    )
+    builder.add(
+        ops.Attach(mount=slot, target=path, device=True, node_type=node.type, node_number=node.number),
+        f"binding the device {path}",
+        origin,
+        hints={EEXIST: EXISTS_HINT, ENODEV: "the host has another device by that name"},
     )
 
 
@@ -242,29 +232,38 @@ def console(builder: Builder) -> None:
         terminal(builder, process, bind=True)
 
 
-def terminal(builder: Builder, process: "Process", *, bind: bool) -> None:
+def terminal(builder: Builder, process: Process, *, bind: bool) -> None:
     """Make a pty; its master goes to the caller, its peer may be bound on /dev/console."""
     size = process.consoleSize
     builder.add(
-        "OP_CONSOLE",
+        ops.Console(
+            peer=CONSOLE,
+            rows=size.height if size else 0,
+            columns=size.width if size else 0,
+            owner=process.user.uid,
+            bind=bind,
+        ),
         "making the terminal",
         "/process/terminal",
-        slot="console",
-        flags=1 if bind else 0,
-        numbers={"n": (size.height << 16 | size.width) if size else 0, "a": process.user.uid},
-        hints={2: "a terminal needs a devpts mount on /dev/pts"},
+        hints={ENOENT: "a terminal needs a devpts mount on /dev/pts"},
     )
 
 
-def working_directory(builder: Builder, process: "Process", flags: int) -> None:
-    """Change to the working directory; flags: CHDIR_CREATE makes it, CHDIR_RETRY leaves EACCES to a later try."""
-    builder.add(
-        "OP_CHDIR",
-        f"changing to the directory {process.cwd}",
-        "/process/cwd",
-        flags=flags,
-        strings={"a": process.cwd},
-    )
+def take_terminal(builder: Builder) -> None:
+    """Make the terminal the controlling one."""
+    builder.add(ops.ControllingTty(peer=CONSOLE), "taking the terminal", "/process/terminal")
+
+
+def try_working_directory(builder: Builder, process: Process, *, create: bool) -> None:
+    """Change to the working directory, if this user may already or still enter it."""
+    chdir = ops.Chdir(path=process.cwd, create=create, attempt=True)
+    builder.add(chdir, f"changing to the directory {process.cwd}", "/process/cwd")
+
+
+def working_directory(builder: Builder, process: Process) -> None:
+    """Change to the working directory, if no attempt has succeeded."""
+    chdir = ops.Chdir(path=process.cwd, otherwise=True)
+    builder.add(chdir, f"changing to the directory {process.cwd}", "/process/cwd")
 
 
 def change_root(builder: Builder) -> None:
@@ -291,32 +290,24 @@ def change_root(builder: Builder) -> None:
     ]
     if problems:
         raise ConfigError("config.json", problems)
-    builder.add("OP_PIVOT", "changing the root directory", "/root/path", flags=2)
+    builder.add(ops.Pivot(chroot=True), "changing the root directory", "/root/path")
 
 
 def pivot(builder: Builder) -> None:
     """Enter the root, for good."""
     if builder.request.noPivot:
-        builder.add("OP_PIVOT", "moving the root file system to / (--no-pivot)", flags=1)
+        builder.add(ops.Pivot(move=True), "moving the root file system to / (--no-pivot)")
     else:
-        builder.add(
-            "OP_PIVOT",
-            "pivoting into the root file system",
-            hints={22: "a root file system on an initramfs needs --no-pivot"},
-        )
+        hints = {EINVAL: "a root file system on an initramfs needs --no-pivot"}
+        builder.add(ops.Pivot(), "pivoting into the root file system", hints=hints)
     wish = builder.config.linux.rootfsPropagation
     if wish and PROPAGATION[wish] & (MS_SHARED | MS_UNBINDABLE):
-        builder.add(
-            "OP_PROPAGATE",
-            f"making the root mount {wish}",
-            "/linux/rootfsPropagation",
-            strings={"a": "/"},
-            numbers={"n": PROPAGATION[wish]},
-        )
+        propagate = ops.Propagate(target="/", propagation=PROPAGATION[wish])
+        builder.add(propagate, f"making the root mount {wish}", "/linux/rootfsPropagation")
     if (builder.config.root.readonly or builder.late) and builder.config.process:
-        working_directory(builder, builder.config.process, CHDIR_CREATE | CHDIR_RETRY)  # while it can be made
+        try_working_directory(builder, builder.config.process, create=True)  # while it can be made
     readonly.finish(builder)
     if builder.config.root.readonly:
-        builder.add("OP_ROOT_READONLY", "making the root file system read-only", "/root/readonly")
+        builder.add(ops.RootReadonly(), "making the root file system read-only", "/root/readonly")
     if builder.config.process and builder.config.process.terminal:
-        builder.add("OP_CONTROLLING_TTY", "taking the terminal", "/process/terminal", slot="console")
+        take_terminal(builder)

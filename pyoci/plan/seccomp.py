@@ -1,8 +1,11 @@
 """The seccomp filter: config-linux.md#seccomp, compiled to BPF by libseccomp."""
 
 import posix
+from errno import EINVAL, EPERM
 
 from pyoci import native
+from pyoci import operations as ops
+from pyoci.config.model import Seccomp
 from pyoci.config.readers import some_of
 from pyoci.config.tables import (
     SECCOMP_ACTIONS,
@@ -12,22 +15,16 @@ from pyoci.config.tables import (
     SECCOMP_OPERATORS,
 )
 from pyoci.errors import Error, KernelError
+from pyoci.linux import SECCOMP_FILTER_FLAG_NEW_LISTENER
 from pyoci.log import info, log
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.config.model import Seccomp
-    from pyoci.plan.builder import Builder
+from pyoci.plan.builder import Builder
+from pyoci.stage.encode import SOCK_FILTER_SIZE
 
 lib, ffi = native.lib, native.ffi
-EPERM = 1
-SOCK_FILTER_SIZE = 8
-NEW_LISTENER = 8
 OF_LISTENERS = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",)
 NOTIFY = "SCMP_ACT_NOTIFY"
 PASSING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 REFUSES = lib.PYOCI_SECCOMP_REFUSES
-SECCOMP_READV = lib.SECCOMP_READV
 # What the stage calls under the filter, besides read(2) or readv(2) for the answer to its report and for the start: the
 # report, and the program; without noNewPrivileges it has its capabilities to drop, too.
 NEEDED = ("write", "execve")
@@ -35,8 +32,8 @@ FOR_RIGHTS = ("capget", "capset", "prctl")
 NEEDED_EARLY = (*NEEDED, *FOR_RIGHTS)
 
 
-def load(builder: "Builder", seccomp: "Seccomp", *, late: bool) -> None:
-    """Plan for the filter to be loaded; *late* is after the capabilities have been dropped.
+def load(builder: Builder, seccomp: Seccomp, *, late: bool, gate: bool) -> None:
+    """Plan for the filter to be loaded; *late* is after the capabilities have been dropped, *gate* before a gate.
 
     Raises:
         KernelError: libseccomp refuses a rule.
@@ -46,38 +43,34 @@ def load(builder: "Builder", seccomp: "Seccomp", *, late: bool) -> None:
     if log.wants("info"):
         tell_unknown(seccomp)
     program = compile_filter(seccomp)
-    reading = "readv" if answers(program, "read") == REFUSES and answers(program, "readv") != REFUSES else "read"
-    check_needs(program, seccomp, (reading, *(NEEDED if late else NEEDED_EARLY)))
+    reads = "readv" if answers(program, "read") == REFUSES and answers(program, "readv") != REFUSES else "read"
+    check_needs(program, seccomp, (reads, *(NEEDED if late else NEEDED_EARLY)))
     builder.add(
-        "OP_SECCOMP",
+        ops.Seccomp(filter=program, flags=flags, by_readv=reads == "readv", handle_signals=gate),
         "loading the seccomp filter",
         "/linux/seccomp",
-        strings={"a": program},
-        numbers={"n": flags},
-        flags=SECCOMP_READV if reading == "readv" else 0,
-        blob_item=SOCK_FILTER_SIZE,
-        hints={22: "the kernel does not support a flag or an action of the filter"},
+        hints={EINVAL: "the kernel does not support a flag or an action of the filter"},
     )
 
 
-def filter_flags(seccomp: "Seccomp") -> int:
+def filter_flags(seccomp: Seccomp) -> int:
     """Give the SECCOMP_FILTER_FLAG_* bits; speculation stays allowed unless flags say otherwise, as with the peers."""
     names = ("SECCOMP_FILTER_FLAG_SPEC_ALLOW",) if seccomp.flags is None else seccomp.flags
     flags = 0
     for name in names:
         flags |= SECCOMP_FLAGS[name]
     if NOTIFY in (seccomp.defaultAction, *(rule.action for rule in seccomp.syscalls)):
-        flags |= NEW_LISTENER
+        flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
     return flags
 
 
 def is_supported(flag: str) -> bool:
     """Return whether this kernel takes a flag, with a listener where it is about one."""
-    listener = NEW_LISTENER if flag in OF_LISTENERS else 0
+    listener = SECCOMP_FILTER_FLAG_NEW_LISTENER if flag in OF_LISTENERS else 0
     return bool(lib.pyoci_seccomp_flag_supported(SECCOMP_FLAGS[flag] | listener))
 
 
-def tell_unknown(seccomp: "Seccomp") -> None:
+def tell_unknown(seccomp: Seccomp) -> None:
     """Log the names that are left out, as the specification of rules for many versions of libseccomp needs it."""
     names = [name for rule in seccomp.syscalls for name in rule.names]
     unknown = [name for name in names if not lib.pyoci_seccomp_known(name.encode())]
@@ -90,7 +83,7 @@ def answers(program: bytes, name: str) -> int:
     return int(lib.pyoci_seccomp_answers(program, len(program) // SOCK_FILTER_SIZE, name.encode()))
 
 
-def check_needs(program: bytes, seccomp: "Seccomp", needed: "tuple[str, ...]") -> None:
+def check_needs(program: bytes, seccomp: Seccomp, needed: tuple[str, ...]) -> None:
     """Find out before the filter is loaded whether the stage can go on under it.
 
     The agent can answer for what is needed, but only once it has the listener, which a write(2) announces.
@@ -110,7 +103,7 @@ def check_needs(program: bytes, seccomp: "Seccomp", needed: "tuple[str, ...]") -
         raise Error(f"the seccomp filter {words}", deciding_rule(seccomp, name), more)
 
 
-def deciding_rule(seccomp: "Seccomp", name: str) -> str:
+def deciding_rule(seccomp: Seccomp, name: str) -> str:
     """Return the JSON pointer of the rule that is about a system call, or of the default action."""
     for index, rule in enumerate(seccomp.syscalls):
         if name in rule.names and rule.action not in PASSING:
@@ -124,7 +117,7 @@ def action(name: str, errno: int | None) -> int:
     return number | (EPERM if errno is None else errno) if name in SECCOMP_ERRNO_ACTIONS else number
 
 
-def compile_filter(seccomp: "Seccomp") -> bytes:
+def compile_filter(seccomp: Seccomp) -> bytes:
     """Compile the rules to the instructions of a classic BPF program."""
     rules = ffi.new("struct pyoci_seccomp_rule[]", len(seccomp.syscalls))
     conditions = [arg for rule in seccomp.syscalls for arg in rule.args]

@@ -1,18 +1,17 @@
 """Where the trees that are bound come from: the host, or what the container's root file system is like by then."""
 
+from errno import EINVAL
+
+from pyoci import operations as ops
 from pyoci.config.forms import normal_path
+from pyoci.plan.builder import Builder
+from pyoci.stage.inputs import Tree
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.plan.builder import Builder
-
-TREE_RECURSIVE, TREE_NOFOLLOW, TREE_HELPER, TREE_IN_ROOT = 1, 2, 4, 8
-SETATTR_RECURSIVE, SETATTR_HELPER = 1, 2
 LOCKED_HINT = "mounts of the host lie below it, which a user namespace must not take off: rbind takes them along"
 
 
-def path_in_root(builder: "Builder", source: str) -> str:
-    """Give the path that a source on the host has in the container's root file system, "" if it lies elsewhere."""
+def path_in_root(builder: Builder, source: str) -> str:
+    """Return the path that a source on the host has in the container's root file system, "" if it lies elsewhere."""
     path, root = normal_path(source), normal_path(builder.request.rootfs)
     if path == root:
         return "/"
@@ -20,7 +19,7 @@ def path_in_root(builder: "Builder", source: str) -> str:
 
 
 def open_source(
-    builder: "Builder",
+    builder: Builder,
     slot: str,
     path: str,
     origin: str = "",
@@ -41,34 +40,26 @@ def open_source(
     builder.sources[slot] = path
     foreign = builder.is_foreign() or "mount" in builder.facts.foreign
     if shared and builder.facts.privileged and not foreign:
-        words = (("recursive", recursive), ("nofollow", nofollow))
-        detail = " ".join(word for word, wanted in words if wanted)
-        return builder.give(slot, "tree", path=path, detail=detail, origin=origin)
-    wishes = (
-        (TREE_RECURSIVE, recursive),
-        (TREE_NOFOLLOW, nofollow),
-        (TREE_HELPER, builder.helper),
-        (TREE_IN_ROOT, in_root),
-    )
+        return builder.give(Tree(slot=slot, path=path, recursive=recursive, nofollow=nofollow, origin=origin))
     builder.add(
-        "OP_OPEN_TREE",
+        ops.OpenTree(
+            tree=slot, path=path, recursive=recursive, nofollow=nofollow, helper=builder.helper, in_root=in_root
+        ),
         f"opening {path}{' in the root file system' if in_root else ''}",
         origin,
-        slot=slot,
-        flags=sum(flag for flag, wanted in wishes if wanted),
-        strings={"a": path},
-        hints={22: LOCKED_HINT} if builder.helper and not recursive else {},
+        hints={EINVAL: LOCKED_HINT} if builder.helper and not recursive else None,
     )
     return slot
 
 
-def enter(builder: "Builder") -> None:
+def enter(builder: Builder) -> None:
     """Let the helper work where the container's mounts are."""
     if builder.helper:
-        builder.add("OP_HELPER_ENTER", "opening sources with pyoci's credentials, in the container's mount namespace")
+        what = "opening sources with pyoci's credentials, in the container's mount namespace"
+        builder.add(ops.HelperEnter(), what)
 
 
-def leave(builder: "Builder") -> None:
+def leave(builder: Builder) -> None:
     """End the helper: no more sources are opened."""
     if builder.helper:
-        builder.add("OP_HELPER_END", "giving pyoci's credentials up")
+        builder.add(ops.HelperEnd(), "giving pyoci's credentials up")

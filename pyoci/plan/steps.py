@@ -1,44 +1,49 @@
-"""The plan as data: steps, the inputs they use, and their constructors.
+"""The plan as data: steps, the inputs they use, and what is written for the stage beforehand.
 
-A Step names an operation of native/plan.h, holds its operands as plain values (strings, lists of
-strings, bytes, numbers, slot names) and knows how to describe itself and which JSON pointer it came
-from.  Nothing here makes a system call; pyoci.native encodes the steps as records.
+A Step is an operation with its operands (pyoci.operations), and where it comes from.  Nothing here makes a system call;
+pyoci.stage.encode turns steps into the records that the stage reads.
 
-A slot is referred to by its name.  Inputs are the slots that are filled before the first step, from
-the host side; all other slots are filled by the step that names them first.
+A slot is referred to by its name.  Inputs are the slots that are filled before the first step, from the host side; all
+other slots are filled by the step that names them first.
 """
 
-from pyoci.record import Record
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pyoci.operations import Operation
 
-    Operand = int | str | bytes | list[str]
+SLOT_KINDS = ("slot", "new_slot", "optional_slot")
 
 
-class Input(Record):
-    """A descriptor that the host side opens and hands to the stage.
+class Input:
+    """A descriptor that the host side opens and hands to the stage: which slot it fills, and the setting it is of."""
 
-    kind says how: ``file`` (path opened read-only), ``path`` (O_PATH), ``tree`` (a detached clone made
-    by the host, because it must stay a peer of the host's mount), ``node`` (a device node made
-    by the host; detail holds its mode, device number, uid and gid), ``namespace`` (path,
-    checked to be of type detail), ``fifo`` (opened for reading and writing), ``memfd`` (made empty;
-    filled at a barrier), ``pidfd``, ``userns`` (a new user namespace with the mappings of maps),
-    ``descriptor`` (already open).  maps holds two lines of ``containerID:hostID:size`` words, uids and gids.
-    changes names a setting that changes the namespace, which therefore must not be the host's.
-    """
-
+    __slots__ = ()
     slot: str
-    kind: str
-    path: str = ""
-    detail: str = ""
-    origin: str = ""
-    maps: str = ""
-    changes: str = ""
+    origin: str
+
+    def open(self, opener: "Opener") -> int:
+        """Return a new descriptor.
+
+        Raises:
+            OSError, Error: it cannot be opened, or is not what it must be.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """Return what is opened, in words."""
+        raise NotImplementedError
 
 
-class Write(Record):
+class Opener:
+    """What inputs need to know of the host side to open themselves."""
+
+    directory: str
+    given: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
     """A file in the stage's /proc/PID that the host side writes before it sends the plan.
 
     It belongs to the host's root once the stage has hidden itself.  what, origin and hints are as a Step's; what is not
@@ -49,41 +54,42 @@ class Write(Record):
     text: str
     what: str
     origin: str = ""
-    hints: "Mapping[int, str]" = {}
+    hints: Mapping[int, str] = field(default_factory=dict)
     required: bool = True
 
 
-class Step(Record):
-    """One operation of the stage.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One operation of the stage, and why it is there.
 
-    what describes it in the words of log, error and ``pyoci plan`` ("mounting proc on /proc"); origin
-    is the JSON pointer of the setting that asked for it; hints maps an errno to an explanation; subject
-    names the program, where the sentence about a failure is not made of what.
-    strings maps an operand's letter to text: a str is one string, a list of str a list (its count goes
-    into the next letter), bytes a blob (its number of items, length / blob_item, into the next letter).
+    what describes it in the words of log, error and ``pyoci plan`` ("mounting proc on /proc"); origin is the JSON
+    pointer of the setting that asked for it; hints maps an errno to an explanation; subject names the program, where
+    the sentence about a failure is not made of what.
     """
 
-    op: str
+    operation: Operation
     what: str
     origin: str = ""
     subject: str = ""
-    slot: str = ""
-    flags: int = 0
-    strings: "Mapping[str, str | list[str] | bytes]" = {}
-    numbers: "Mapping[str, int]" = {}
-    slots: "Mapping[str, str]" = {}
-    blob_item: int = 4
-    hints: "Mapping[int, str]" = {}
+    hints: Mapping[int, str] = field(default_factory=dict)
+
+    def slots(self) -> Iterator[tuple[str, bool]]:
+        """Return each slot that the operation names, and whether it is one that the operation fills."""
+        for name, kind, _ in self.operation.OPERANDS:
+            if kind in SLOT_KINDS and (slot := getattr(self.operation, name)):
+                yield slot, kind == "new_slot"
+            elif kind == "slots":
+                yield from ((slot, False) for slot in getattr(self.operation, name))
 
 
-class Plan(Record):
-    """What turns a process into the container: how it is born, what is written for it, inputs, then steps in order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What turns a process into the container: how it is born, what is written for it, inputs, then steps in order.
 
-    clone_flags: int
-    inputs: "list[Input]"
-    steps: "list[Step]"
-    writes: "list[Write]" = []
+    clone_flags are the CLONE_NEW* flags that the stage is born with.
+    """
 
-    def describe(self) -> "list[tuple[str, str]]":
-        """Give every step in words, with the JSON pointer it comes from ("" for pyoci's own)."""
-        return [(step.what, step.origin) for step in self.steps]
+    clone_flags: int = 0
+    inputs: list[Input] = field(default_factory=list)
+    steps: list[Step]
+    writes: list[Write] = field(default_factory=list)

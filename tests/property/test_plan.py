@@ -1,6 +1,8 @@
 """A plan is a function of its inputs, says where each step comes from, and survives its encoding."""
 
 import struct
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
@@ -16,10 +18,10 @@ from pyoci.config.tables import MOUNT_OPTIONS
 from pyoci.errors import ConfigError
 from pyoci.plan import build, cover
 from pyoci.plan.builder import Facts, Request
-from pyoci.plan.steps import Plan, Step
+from pyoci.plan.steps import Plan
+from pyoci.stage.encode import encode
 
-HEAD, RECORD = struct.Struct("=6I"), struct.Struct("=HHiIIIIQQ")
-LIST_COUNTS = {"a": "b", "b": "c", "c": "d", "d": "n"}
+HEAD, RECORD_SIZE = struct.Struct("=6I"), 8 + 6 * 8
 HYBRID = {"": "/sys/fs/cgroup/unified", "cpu": "/sys/fs/cgroup/cpu,cpuacct", "cpuacct": "/sys/fs/cgroup/cpu,cpuacct"}
 KINDS = ("pid", "network", "ipc", "uts", "cgroup", "time")
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
@@ -102,17 +104,17 @@ layouts = st.sampled_from((Layout(mounts={"": "/sys/fs/cgroup"}, own={}), Layout
 def test_the_same_inputs_give_the_same_plan(document: dict[str, Any], layout: Layout) -> None:
     one, other = planned(document, layout), planned(document, layout)
     assert one == other
-    assert native.encode(one) == native.encode(other)
+    assert encode(one) == encode(other)
 
 
 @relaxed
 @given(documents(), layouts)
 def test_every_step_says_what_it_does_and_where_it_comes_from(document: dict[str, Any], layout: Layout) -> None:
     plan = planned(document, layout)
-    for what, origin in plan.describe():
-        assert what
+    for step in plan.steps:
+        assert step.what
         value: Any = document
-        for token in origin.split("/")[1:]:
+        for token in step.origin.split("/")[1:]:
             if isinstance(value, dict) and token not in value:
                 break  # a default of the specification: its place is where the setting would be
             value = value[int(token)] if isinstance(value, list) else value[token]
@@ -122,48 +124,74 @@ def test_every_step_says_what_it_does_and_where_it_comes_from(document: dict[str
 @given(documents(), layouts)
 def test_every_slot_is_filled_before_it_is_used(document: dict[str, Any], layout: Layout) -> None:
     plan = planned(document, layout)
-    fillers = {"OP_ROOT", "OP_FSMOUNT", "OP_OPEN_TREE", "OP_NULL_DEVICE", "OP_CONSOLE"}
     filled = {given.slot for given in plan.inputs}
     for step in plan.steps:
-        if step.slot and step.op in fillers:
-            filled.add(step.slot)
-        assert {name for name in (step.slot, *step.slots.values()) if name} <= filled, step
+        for slot, fills in step.slots():
+            assert fills or slot in filled, step
+            filled.add(slot)
+
+
+def tables() -> list[tuple[str, dict[str, Any]]]:
+    """Read the operations in the order of their numbers."""
+    files = sorted((Path(__file__).parents[2] / "spec" / "operations").glob("[0-9]-*.toml"))
+    return [entry for file in files for entry in tomllib.loads(file.read_text()).items()]
+
+
+OPERATIONS = tables()
+# How many numbers an operand is, and how wide each is.
+WIDE = {"number64": "Q", "flags64": "Q", "device": "Q", "strings": "II", "slots": "II", "ids": "II", "filter": "II"}
+SIGNED = {"slot": "i", "new_slot": "i", "optional_slot": "i", "signed": "i"}
 
 
 @relaxed
 @given(documents(), layouts)
 def test_what_is_encoded_decodes_to_the_same(document: dict[str, Any], layout: Layout) -> None:
-    """The decoder is this file's own, after native/plan.h."""
+    """The decoder is this file's own, after native/plan.h and spec/operations."""
     plan = planned(document, layout)
-    block = native.encode(plan)
+    block = encode(plan)
     magic, version, nsteps, nstrings, nslots, ninputs = HEAD.unpack_from(block)
-    strings = block[HEAD.size + nsteps * RECORD.size :]
+    strings = block[HEAD.size + nsteps * RECORD_SIZE :]
     assert (magic, version, len(strings)) == (native.lib.PLAN_MAGIC, native.lib.PLAN_VERSION, nstrings)
     assert (nsteps, ninputs) == (len(plan.steps), len(plan.inputs))
     assert strings[:1] == strings[-1:] == b"\0"
+    slots: dict[str, int] = {given.slot: index for index, given in enumerate(plan.inputs)}
     for index, step in enumerate(plan.steps):
-        fields = RECORD.unpack_from(block, HEAD.size + index * RECORD.size)
-        record = dict(zip(("op", "flags", "slot", "a", "b", "c", "d", "n", "m"), fields, strict=True))
-        assert (record["op"], record["flags"]) == (getattr(native.lib, step.op), step.flags)
-        assert (record["slot"] >= 0) == bool(step.slot)
-        assert record["slot"] < nslots
-        compare(step, record, strings)
+        record = block[HEAD.size + index * RECORD_SIZE :][:RECORD_SIZE]
+        number, flags = struct.unpack_from("=HH", record)
+        name, entry = OPERATIONS[number]
+        assert name == step.operation.NAME
+        for bit, flag in enumerate(entry.get("flags", {})):
+            assert getattr(step.operation, flag) == bool(flags >> bit & 1)
+        at = 8
+        operands = entry.get("operands", {}).items()
+        for operand, how in sorted(operands, key=lambda pair: pair[1]["kind"] not in WIDE):
+            form = WIDE.get(how["kind"]) or SIGNED.get(how["kind"], "I")
+            values = struct.unpack_from(f"={form}", record, at)
+            at += struct.calcsize(f"={form}")
+            found = decoded(how["kind"], values, strings)
+            expected = getattr(step.operation, operand)
+            if how["kind"] in SIGNED and how["kind"] != "signed":
+                expected = slots.setdefault(expected, len(slots)) if expected else -1
+            elif how["kind"] == "slots":
+                expected = [slots[each] for each in expected]
+            assert found == (list(expected) if isinstance(found, list) else expected), (name, operand)
+    assert len(slots) == nslots
 
 
-def compare(step: Step, record: dict[str, int], strings: bytes) -> None:
-    """Demand that a record's operands are those of the step."""
-    for letter, expected in step.strings.items():
-        count = record[LIST_COUNTS[letter]] & 0xFFFFFFFF
-        rest = strings[record[letter] :]
-        if isinstance(expected, str):
-            assert text_of(rest.split(b"\0", 1)[0]) == expected
-        elif isinstance(expected, bytes):
-            assert (rest[: len(expected)], count) == (expected, len(expected) // step.blob_item)
-            assert record[letter] % 8 == 0
-        else:
-            assert [text_of(each) for each in rest.split(b"\0", count)[:count]] == list(expected)
-    for letter, number in step.numbers.items():
-        assert record[letter] == number
+def decoded(kind: str, values: tuple[int, ...], strings: bytes) -> Any:
+    """Return what an operand means."""
+    rest = strings[values[0] :]
+    if kind in ("text", "path", "host_path"):
+        return text_of(rest.split(b"\0", 1)[0])
+    if kind == "strings":
+        return [text_of(each) for each in rest.split(b"\0", values[1])[: values[1]]]
+    if kind in ("slots", "ids", "filter"):
+        assert values[0] % 8 == 0
+    if kind == "filter":
+        return rest[: 8 * values[1]]
+    if kind in ("slots", "ids"):
+        return list(struct.unpack_from(f"={values[1]}{'i' if kind == 'slots' else 'I'}", rest))
+    return values[0]
 
 
 def text_of(raw: bytes) -> str:

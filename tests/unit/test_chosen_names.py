@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pyoci import codec, native
+from pyoci import codec
 from pyoci.cgroups import v1, v2
 from pyoci.cgroups.layout import Layout
 from pyoci.config.model import Config
@@ -23,6 +23,7 @@ from pyoci.directory import Directory
 from pyoci.errors import ConfigError
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
+from pyoci.stage.encode import encode
 from pyoci.state import State, public_state
 
 MARK = "chosen"
@@ -118,8 +119,8 @@ def plan_of(config: Config) -> None:
     request = Request(id="c", bundle="/b", rootfs="/b/r", extraEnv=[f"HOME=/{MARK}"])
     for privileged in (True, False):
         facts = Facts(privileged=privileged, euid=0, layout=Layout(mounts={"": "/sys/fs/cgroup"}))
-        native.encode(build.create(config, request, facts))
-        native.encode(build.execute(config, request, facts, frozenset(["mount", "user"])))
+        encode(build.create(config, request, facts))
+        encode(build.execute(config, request, facts, frozenset(["mount", "user"])))
 
 
 def test_a_configuration_is_planned() -> None:

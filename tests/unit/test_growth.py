@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyoci import codec, native
+from pyoci import codec
 from pyoci.cgroups import devices
 from pyoci.cgroups.layout import Layout
 from pyoci.config.model import DeviceCgroup
@@ -23,6 +23,7 @@ from pyoci.log import log
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
 from pyoci.plan.process import once_each
+from pyoci.stage.encode import encode
 
 MANY = 150
 # Twice the work and a logarithm; four times would be the square.
@@ -99,7 +100,7 @@ RIGHT: dict[str, Callable[[int], Any]] = {
 def planned(value: Any) -> None:
     read = parse_config(codec.loads(json.dumps(value, indent=1).encode(), "config.json"))
     facts = Facts(privileged=True, euid=0, layout=Layout(mounts={"": "/sys/fs/cgroup"}))
-    native.encode(build.create(read, Request(id="c", bundle="/b", rootfs="/b/r"), facts))
+    encode(build.create(read, Request(id="c", bundle="/b", rootfs="/b/r"), facts))
 
 
 @pytest.mark.parametrize("right", RIGHT.values(), ids=RIGHT)

@@ -4,6 +4,7 @@ import pytest
 
 from pyoci.cgroups.layout import Layout
 from pyoci.config.model import Config, Linux, Mount, Namespace, Root
+from pyoci.operations import Fsmount
 from pyoci.plan import mounts
 from pyoci.plan.builder import Builder, Facts, Request
 
@@ -27,8 +28,8 @@ def test_label_of_a_file_system(kind: str, options: tuple[str, ...], contexts: l
     config = Config(ociVersion="1.3.0", root=Root(path="r"), linux=linux, mounts=listed)
     builder = Builder(config, Request(id="c", bundle="/b", rootfs="/b/r"), Facts(privileged=True, euid=0, layout=Layout()))
     mounts.mount_all(builder)
-    given = next(step.strings["b"] for step in builder.steps if step.op == "OP_FSMOUNT")
-    assert [option for option in given if "context=" in str(option)] == contexts
+    given = next(step.operation.options for step in builder.steps if isinstance(step.operation, Fsmount))
+    assert [option for option in given if "context=" in option] == contexts
 
 
 @pytest.mark.parametrize(
@@ -55,4 +56,4 @@ def test_file_systems_of_namespaces_that_belong_to_others(
     mounts.open_sources(builder)
     mounts.mount_all(builder)
     assert [path for path in ("/sys", "/dev/mqueue") if path in builder.sources.values()] == bound
-    assert [step.op for step in builder.steps].count("OP_FSMOUNT") == 2 - len(bound)
+    assert [type(step.operation) for step in builder.steps].count(Fsmount) == 2 - len(bound)

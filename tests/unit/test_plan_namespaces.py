@@ -4,6 +4,7 @@ import pytest
 
 from pyoci.cgroups.layout import Layout
 from pyoci.config.model import Config, Linux, Root
+from pyoci.operations import Sysctl
 from pyoci.plan import namespaces
 from pyoci.plan.builder import Builder, Facts, Request
 
@@ -22,4 +23,4 @@ def test_separators_of_a_kernel_parameter(key: str, path: str) -> None:
     facts = Facts(privileged=True, euid=0, layout=Layout())
     builder = Builder(config, Request(id="c", bundle="/b", rootfs="/b/r"), facts)
     namespaces.set_up(builder)
-    assert [step.strings["a"] for step in builder.steps if step.op == "OP_SYSCTL"] == [path]
+    assert [step.operation.name for step in builder.steps if isinstance(step.operation, Sysctl)] == [path]

@@ -4,25 +4,26 @@ import errno
 import posix
 
 from pyoci import native
+from pyoci import operations as ops
 from pyoci.config.readers import did_you_mean
 from pyoci.config.source import warn
 from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS, SIGNALS
 from pyoci.errors import Error, KernelError
 from pyoci.host.procfile import write_file
 from pyoci.log import debug, info, log, warning
+from pyoci.stage.encode import encode
 from pyoci.state import read_file
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pyoci.config.source import Source
     from pyoci.plan.steps import Plan, Step, Write
     from pyoci.signals import Signals
 
 lib = native.lib
-FORK_HELPER = lib.FORK_HELPER
 FILE_SYSTEMS = (
     *("tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "ramfs", "bpf", "hugetlbfs"),
     *("securityfs", "debugfs", "tracefs", "configfs", "fuse", "ext4", "xfs", "btrfs", "nfs", "squashfs", "erofs"),
@@ -35,12 +36,11 @@ FILE_SYSTEM_OPTIONS = (
 ENDING_MILLISECONDS = 1000
 SIGKILL, SIGSYS = 9, 31
 # Steps that errors name by the program alone, whose name can be empty.
-PROGRAMS = ("OP_RESOLVE_EXEC", "OP_EXEC")
+PROGRAMS = (ops.ResolveExec, ops.Exec)
 # What a program's file is the reason for, not a filter.
 MISSING = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
 # What the host side sees first of a stage that is just ending.
 ENDING = (errno.EPIPE, errno.ECONNRESET, errno.ESRCH)
-BARRIER_MAPS, BARRIER_HOOKS, BARRIER_READY = lib.BARRIER_MAPS, lib.BARRIER_HOOKS, lib.BARRIER_READY
 
 
 def ignore(*_: object) -> None:
@@ -53,8 +53,8 @@ def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[st
         return "", "handing the plan to the stage", "", {}
     step = plan.steps[index]
     return (
-        step.op,
-        step.subject if step.op in PROGRAMS else step.subject or step.what,
+        step.operation.NAME,
+        step.subject if isinstance(step.operation, PROGRAMS) else step.subject or step.what,
         step.origin,
         {str(number): hint for number, hint in step.hints.items()},
     )
@@ -63,21 +63,26 @@ def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[st
 def tell_step(report: native.Report, words: "tuple[str, str, str, dict[str, str]]") -> None:
     """Log what a traced stage has done, and how long it took; words are the step's, as of step_words."""
     op, what, origin, _ = words
-    output = native.printed(report.text) if op == "OP_HOOK" else ""
-    what = f"looking for the program {what}" if op == "OP_RESOLVE_EXEC" else what
+    output = native.printed(report.text) if op == ops.Hook.NAME else ""
+    what = f"looking for the program {what}" if op == ops.ResolveExec.NAME else what
     place = f" [{origin}]" if origin else ""
     debug(f"step {report.step}: {what}{place}: {report.detail / 1000:.3f} ms{output and f'; {output}'}")
 
 
+def has(steps: "Sequence[Step]", kind: type[ops.Operation]) -> bool:
+    """Return whether an operation is among steps."""
+    return any(isinstance(step.operation, kind) for step in steps)
+
+
 def suggestion(report: native.Report, step: "Step") -> str:
     """Return what was meant by a file system, or an option of one, that the kernel does not know."""
-    if step.op != "OP_FSMOUNT":
+    if not isinstance(step.operation, ops.Fsmount):
         return ""
     word, words = "", FILE_SYSTEM_OPTIONS
     if report.detail == lib.DETAIL_OPTION:
         word = report.text.partition(":")[0].partition("=")[0]
     elif report.err == errno.ENODEV:
-        word, words = str(step.strings["a"]), FILE_SYSTEMS
+        word, words = step.operation.type, FILE_SYSTEMS
     return "" if word in words else did_you_mean(word, words)
 
 
@@ -109,7 +114,7 @@ class Conversation:
         self.plan = plan
         for wanted in plan.writes:
             self._write(wanted)
-        self.stage.send(native.encode(plan), inputs, traced=log.wants("debug"))
+        self.stage.send(encode(plan), inputs, traced=log.wants("debug"))
 
     def _write(self, wanted: "Write") -> None:
         try:
@@ -151,7 +156,7 @@ class Conversation:
         failure = native.failure(report, step_words(self.plan, report.step))
         if self.plan is not None and report.step < len(self.plan.steps):
             failure.more += suggestion(report, self.plan.steps[report.step])
-            filtered = any(step.op == "OP_SECCOMP" for step in self.plan.steps[: report.step])
+            filtered = has(self.plan.steps[: report.step], ops.Seccomp)
             if filtered and report.err not in MISSING:
                 failure.more += f"{'; ' if failure.more else ''}the seccomp filter is in force by then"
         return failure
@@ -192,13 +197,14 @@ class Conversation:
         """Go on with the child that the stage has left behind as its successor; the old process ends, or helps it."""
         before = self.stage.go_on_with(pid_of(report.fd), report.fd)
         self.helpers.append(before)
-        if self.plan is not None and not self.plan.steps[report.step].flags & FORK_HELPER:
+        fork = self.plan.steps[report.step].operation if self.plan is not None else None
+        if not (isinstance(fork, ops.Fork) and fork.helper):
             self._wait_for(before)
         self.on_child(self.stage.pid)
 
     def _end_helper(self, index: int) -> None:
         """Wait for the end of what has helped, if the plan has given it up before that step."""
-        if self.plan is not None and any(step.op == "OP_HELPER_END" for step in self.plan.steps[:index]):
+        if self.plan is not None and has(self.plan.steps[:index], ops.HelperEnd):
             for helper in [*self.helpers]:
                 self._wait_for(helper)
 
@@ -233,7 +239,7 @@ class Conversation:
             return Error(f"{self.who} ended with status {status} before it ran its program")
         words, origin = self.lacked_memory() if status == -SIGKILL else ("", "")
         name = next((name for name, number in SIGNALS.items() if number == -status), f"signal {-status}")
-        if status == -SIGSYS and self.plan and any(step.op == "OP_SECCOMP" for step in self.plan.steps):
+        if status == -SIGSYS and self.plan and has(self.plan.steps, ops.Seccomp):
             words, origin = f"by its seccomp filter ({name})", "/linux/seccomp"
         return Error(f"{self.who} was killed {words or f'by {name}'}", origin)
 

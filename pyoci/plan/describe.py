@@ -1,0 +1,58 @@
+"""A plan for people and programs: each step's operation with all of its operands."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from pyoci import codec, linux
+from pyoci.config.tables import CAPABILITIES, RLIMITS
+from pyoci.operations import Operation
+
+SETS: dict[str, Mapping[str, int]] = {
+    **linux.SETS,
+    "capabilities": {name: 1 << number for name, number in CAPABILITIES.items()},
+    "rlimit": RLIMITS,
+}
+
+
+def operands(operation: Operation) -> dict[str, Any]:
+    """Return every operand by name, as JSON can hold it: flags and enums by their names, modes in octal."""
+    kinds = {name: (kind, of) for name, kind, of in operation.OPERANDS}
+    return {
+        each.name: _value(getattr(operation, each.name), *kinds.get(each.name, ("flag", "")))
+        for each in fields(operation)  # type: ignore[arg-type]
+    }
+
+
+def _value(value: Any, kind: str, of: str) -> Any:
+    if kind in ("flags", "flags64"):
+        return flag_names(value, SETS[of])
+    if kind == "enum":
+        return next((word for word, number in SETS[of].items() if number == value), value)
+    if kind == "mode":
+        return f"{value:04o}"
+    if kind == "filter":
+        return value.hex()
+    return list(value) if kind in ("strings", "slots", "ids") else value
+
+
+def flag_names(value: int, names: Mapping[str, int]) -> str | int:
+    """Return the names of the bits of *value*, the widest first, and what is left as a number."""
+    found: list[str] = []
+    for name, bits in sorted(names.items(), key=lambda pair: (-pair[1].bit_count(), pair[1])):
+        if bits and value & bits == bits:
+            found.append(name)
+            value &= ~bits
+    return "|".join([*found, *([hex(value)] if value else [])]) or 0
+
+
+def words(operation: Operation) -> str:
+    """Return the operation in one line: its name, then each operand that is not its default."""
+    parts = [operation.NAME]
+    shown = operands(operation)
+    for each in fields(operation):  # type: ignore[arg-type]
+        if getattr(operation, each.name) == each.default:
+            continue
+        value = shown[each.name]
+        parts.append(each.name if value is True else f"{each.name}={codec.dumps(value)}")
+    return " ".join(parts)

@@ -1,0 +1,86 @@
+"""The options of a mount: config.md#mounts, sorted by spec/tables/mount_options.tsv."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from pyoci.config.model import Mount
+from pyoci.config.tables import MOUNT_OPTIONS
+from pyoci.linux import MOUNT_ATTR__ATIME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The option strings of one mount, sorted by what they mean."""
+
+    set: int = 0
+    clear: int = 0
+    recursive_set: int = 0
+    recursive_clear: int = 0
+    propagation: int = 0
+    words: list[str] = field(default_factory=list)
+    data: list[str] = field(default_factory=list)
+    names: frozenset[str] = frozenset()
+
+
+def parse_options(strings: Sequence[str]) -> Options:
+    """Sort option strings by spec/tables/mount_options.tsv; of opposites the last wins; unknown ones are data."""
+    masks = {False: [0, 0], True: [0, 0]}
+    propagation, words, data, names = 0, [], [], set()
+    for text in strings:
+        entry = MOUNT_OPTIONS.get(text)
+        if entry is None:
+            data.extend(_split(text))
+            continue
+        kind, add, remove, recursive, superblock = entry
+        names.add(kind if kind not in ("bind", "nofollow", "idmap") else text)
+        if kind == "attr":
+            pair = masks[recursive]
+            opposite = add | remove
+            pair[0] = pair[0] & ~opposite | add
+            pair[1] = pair[1] & ~opposite | remove
+        elif kind == "propagation":
+            propagation = add
+        if superblock:
+            words.append(superblock)
+    for pair in masks.values():
+        if pair[1] & MOUNT_ATTR__ATIME:
+            pair[1] |= MOUNT_ATTR__ATIME
+    return Options(
+        set=masks[False][0],
+        clear=masks[False][1],
+        recursive_set=masks[True][0],
+        recursive_clear=masks[True][1],
+        propagation=propagation,
+        words=words,
+        data=data,
+        names=frozenset(names),
+    )
+
+
+def is_bind(options: Options) -> bool:
+    """Tell whether it is a bind mount, whatever its type says."""
+    return bool({"bind", "rbind"} & options.names)
+
+
+def options_of(mount: Mount) -> Options:
+    """Sort the options of a mount; the type ``bind`` says the same as the option, as some callers write it."""
+    options = parse_options(mount.options)
+    if mount.type == "bind" and not is_bind(options):
+        return replace(options, names=options.names | {"bind"})
+    return options
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas outside quotes, and drop the quotes, which only mount(2) wants."""
+    if '"' not in text:
+        return [part for part in text.split(",") if part]
+    parts, current, quoted = [], "", False
+    for char in text:
+        if char == '"':
+            quoted = not quoted
+        elif char == "," and not quoted:
+            parts.append(current)
+            current = ""
+        else:
+            current += char
+    return [part for part in (*parts, current) if part]
