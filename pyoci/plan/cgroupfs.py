@@ -76,7 +76,7 @@ def _mount_v2(builder: Builder, index: int, target: str, options: Options) -> No
             mount=slot, type="cgroup2", options=list(options.data), source="cgroup", attributes=attributes
         )
         builder.add(fsmount, f"mounting cgroup2 on {target}", origin)
-    builder.add(ops.Attach(mount=slot, target=target), f"mounting cgroup2 on {target}", origin)
+    builder.add(ops.Attach(mount=slot, target=target), f"attaching cgroup2 to {target}", origin)
 
 
 def _mount_v1(builder: Builder, index: int, target: str, options: Options) -> None:
@@ -86,7 +86,7 @@ def _mount_v1(builder: Builder, index: int, target: str, options: Options) -> No
         mount=slot, type="tmpfs", options=["mode=755"], source="tmpfs", attributes=NOSUID_NODEV_NOEXEC
     )
     builder.add(tmpfs, what, origin)
-    builder.add(ops.Attach(mount=slot, target=target), what, origin)
+    builder.add(ops.Attach(mount=slot, target=target), f"attaching the tmpfs for the cgroups to {target}", origin)
     for point, keys in _hierarchies(builder).items():
         _mount_hierarchy(builder, index, target, point, keys, NOSUID_NODEV_NOEXEC | readonly)
     if readonly:
@@ -106,7 +106,7 @@ def _mount_hierarchy(
         builder.add(fsmount, what, origin)
     else:
         builder.add(ops.SetAttributes(mount=slot, set=attributes), what, origin)
-    builder.add(ops.Attach(mount=slot, target=place), what, origin)
+    builder.add(ops.Attach(mount=slot, target=place), f"attaching the cgroup hierarchy {name} to {place}", origin)
     for key in keys:
         if key != name and not key.startswith("name="):
             builder.add(ops.Symlink(text=name, path=f"{target}/{key}"), f"linking {key} to {name}", origin)

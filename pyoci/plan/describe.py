@@ -51,8 +51,8 @@ def words(operation: Operation) -> str:
     parts = [operation.NAME]
     shown = operands(operation)
     for each in fields(operation):  # type: ignore[arg-type]
-        if getattr(operation, each.name) == each.default:
+        value = getattr(operation, each.name)
+        if value == each.default or (each.default == () and not value):
             continue
-        value = shown[each.name]
-        parts.append(each.name if value is True else f"{each.name}={codec.dumps(value)}")
+        parts.append(each.name if value is True else f"{each.name}={codec.dumps(shown[each.name])}")
     return " ".join(parts)

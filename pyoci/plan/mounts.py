@@ -202,7 +202,7 @@ def _attach(builder: Builder, index: int, mount: Mount, target: str, options: Op
             nofollow="dest-nofollow" in options.names,
             below_proc=target.startswith("/proc/"),
         ),
-        f"mounting {what} on {target}",
+        f"attaching {what} to {target}",
         f"/mounts/{index}",
     )
 

@@ -5,10 +5,10 @@ from struct import Struct, pack
 from typing import Any
 
 from pyoci import operations
+from pyoci.native import lib
 from pyoci.operations import WORDS, Operation
 from pyoci.plan.steps import Plan
 
-MAGIC, VERSION = 0x494F5950, 1  # PLAN_MAGIC, PLAN_VERSION
 HEAD = Struct("=6I")
 OPERATION_HEAD = "=HHI"
 # By kind of operand: the format of its member, and the method of Table that turns it into numbers.
@@ -127,5 +127,5 @@ def encode_with_slots(plan: Plan) -> tuple[bytes, int]:
     if data[-1]:
         data += b"\0"
     slots = len(encoder.numbers)
-    head = HEAD.pack(MAGIC, VERSION, len(records), len(data), slots, len(plan.inputs))
+    head = HEAD.pack(lib.PLAN_MAGIC, lib.PLAN_VERSION, len(records), len(data), slots, len(plan.inputs))
     return b"".join([head, *records, data]), slots
