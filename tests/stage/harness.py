@@ -1,13 +1,11 @@
 """Drive the stage by hand: write a plan, start the stage in new namespaces, read what it reports.
 
     plan = Plan()
-    plan.step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE)
-    plan.step("OP_ROOT", slot=0)
+    plan.step("host_propagation", propagation=MS_REC | MS_PRIVATE)
+    plan.step("root", mount=0)
     with Stage(plan, rootfs) as stage:
         stage.built()                        # every step has worked; the stage waits, to be looked at
         stage.root / "etc"                   # its root, through /proc/PID/root
-
-It has its own encoder, so that a mistake in pyoci's cannot hide one in the decoder. Numbers come from native/plan.h.
 """
 
 import atexit
@@ -30,6 +28,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from .encoder import NUMBERS, Plan, number
+
 NATIVE = Path(__file__).parents[2] / "native"
 DEADLINE = 20.0
 
@@ -38,8 +38,6 @@ MS_BIND = 1 << 12
 MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 14, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 RDONLY, NOSUID, NODEV, NOEXEC, NOATIME = 1, 2, 4, 8, 0x10
 
-STEP = struct.Struct("=HHiIIIIQQ")
-HEAD = struct.Struct("=6I")
 REPORT = struct.Struct("=IIiII")
 
 SYS_OPEN_TREE, SYS_CLONE3, SYS_CLOSE_RANGE = 428, 435, 436
@@ -47,26 +45,6 @@ CLOSE_RANGE_CLOEXEC = 4
 F_ADD_SEALS, ALL_SEALS = 1033, 15
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _enums(text: str) -> dict[str, int]:
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-    found: dict[str, int] = {}
-    for body in re.findall(r"enum \w+ \{(.*?)\}", text, flags=re.S):
-        value = 0
-        for name, given in re.findall(r"(\w+)(?:\s*=\s*(\w+))?\s*(?:,|$)", body):
-            value = int(given, 0) if given else value
-            found[name] = value
-            value += 1
-    return found
-
-
-NUMBERS = _enums((NATIVE / "plan.h").read_text())
-
-
-def number(name: str) -> int:
-    """Value of an enumerator of plan.h."""
-    return NUMBERS[name]
 
 
 @cache
@@ -84,66 +62,6 @@ def stage_binary() -> Path:
     sources = sorted(map(str, (NATIVE / "stage").glob("*.c")))
     subprocess.run([*compiler, "-std=c11", "-Os", "-static", "-o", str(target), *sources], check=True)
     return target
-
-
-class Plan:
-    """A plan in the making: the strings of the steps are put into the table as they come."""
-
-    def __init__(self) -> None:
-        self.steps: list[bytes] = []
-        self.table = bytearray(b"\0")
-        self.slots = 0
-
-    def string(self, text: str | bytes) -> int:
-        """Offset of a string in the table."""
-        data = text if isinstance(text, bytes) else os.fsencode(text)
-        if not data:
-            return 0
-        self.table += data + b"\0"
-        return len(self.table) - len(data) - 1
-
-    def strings(self, texts: list[str]) -> int:
-        """Offset of a list: strings one behind the other."""
-        offset = len(self.table)
-        for text in texts:
-            self.table += os.fsencode(text) + b"\0"
-        return offset if texts else 0
-
-    def blob(self, data: bytes) -> int:
-        """Offset of a blob, a multiple of 8."""
-        self.table += b"\0" * (-len(self.table) % 8)
-        offset = len(self.table)
-        self.table += data + b"\0"
-        return offset
-
-    def step(self, op: str, *, slot: int = -1, flags: int = 0, n: int = 0, m: int = 0, **operands: object) -> Self:
-        """Add a step. Operands a to d: a number, a string, or a list (its count goes into the operand behind it)."""
-        values = dict.fromkeys("abcd", 0)
-        for letter, value in operands.items():
-            if isinstance(value, list):
-                values[letter] = self.strings(value)
-                follower = chr(ord(letter) + 1)
-                if follower in values:
-                    values[follower] = len(value)
-            elif isinstance(value, str):
-                values[letter] = self.string(value)
-            else:
-                assert isinstance(value, int)
-                values[letter] = value
-        self.slots = max(self.slots, slot + 1)
-        self.steps.append(STEP.pack(number(op), flags, slot, *values.values(), n, m))
-        return self
-
-    def encode(self, ninputs: int = 0) -> bytes:
-        """The plan as the block of memory that the stage reads."""
-        head = HEAD.pack(
-            number("PLAN_MAGIC"), number("PLAN_VERSION"), len(self.steps), len(self.table), max(self.slots, ninputs), ninputs
-        )
-        return head + b"".join(self.steps) + bytes(self.table)
-
-    def pause(self) -> Self:
-        """Add a barrier that no parent lets pass: the stage can be looked at."""
-        return self.step("OP_BARRIER", a=number("BARRIER_HOOKS"))
 
 
 class Report(NamedTuple):
@@ -272,12 +190,12 @@ class Stage:
 
     @property
     def root(self) -> Path:
-        """The stage's root directory as the host sees it (after OP_PIVOT: the container's root)."""
+        """The stage's root directory as the host sees it (after pivot: the container's root)."""
         return Path(f"/proc/{self.pid}/root")
 
     @property
     def cwd(self) -> Path:
-        """The stage's working directory: the container's root between OP_ROOT and OP_PIVOT."""
+        """The stage's working directory: the container's root between root and pivot."""
         return Path(f"/proc/{self.pid}/cwd")
 
     def mounts(self) -> "list[Mount]":

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from .harness import CLONE_NEWNS, MS_PRIVATE, MS_REC, Plan, Stage, describe, number
+from .encoder import Plan, number
+from .harness import CLONE_NEWNS, MS_PRIVATE, MS_REC, Stage, describe
 from .observe import is_hidden, opened, own_capabilities, status, stdio
 
 EPERM, ENOENT, EACCES, EINVAL, EXDEV = 1, 2, 13, 22, 18
 CHOWN, KILL, SETGID, SETUID, NET_RAW, SYS_ADMIN = (1 << bit for bit in (0, 5, 6, 7, 13, 21))
 LAST = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
-CHDIR_CREATE, CHDIR_RETRY = number("CHDIR_CREATE"), number("CHDIR_RETRY")
+SCHED_DEADLINE, RESET_ON_FORK, SYS_SCHED_GETATTR = 6, 1, {"x86_64": 315}.get(os.uname().machine, 275)
 IOPRIO_WHO_PROCESS, SYS_IOPRIO_GET = 1, {"x86_64": 252}.get(os.uname().machine, 31)
 
 
@@ -28,9 +29,7 @@ def caps(pid: int, name: str) -> int:
 
 
 def test_ids_groups_and_hidden_from_the_user() -> None:
-    groups = Plan()
-    groups.step("OP_GROUPS", a=groups.blob(struct.pack("=3I", 7, 70000, 5)), b=3).step("OP_IDS", a=1000, b=2000).pause()
-    with Stage(groups) as stage:
+    with Stage(Plan().step("groups", groups=[7, 70000, 5]).step("ids", uid=1000, gid=2000).pause()) as stage:
         stage.built()
         assert status(stage.pid, "Uid") == "1000 1000 1000 1000"
         assert status(stage.pid, "Gid") == "2000 2000 2000 2000"
@@ -42,8 +41,8 @@ def test_an_empty_list_takes_all_groups_away_and_keep_leaves_them() -> None:
     before = os.getgroups()
     os.setgroups([10, 20])
     try:
-        for flags, expected in ((0, ""), (number("GROUPS_KEEP"), "10 20")):
-            with Stage(Plan().step("OP_GROUPS", flags=flags).pause()) as stage:
+        for keep, expected in ((False, ""), (True, "10 20")):
+            with Stage(Plan().step("groups", keep=keep).pause()) as stage:
                 stage.built()
                 assert status(stage.pid, "Groups") == expected
     finally:
@@ -51,14 +50,14 @@ def test_an_empty_list_takes_all_groups_away_and_keep_leaves_them() -> None:
 
 
 def test_capabilities_survive_the_change_of_user_until_they_are_set() -> None:
-    with Stage(Plan().step("OP_IDS", a=1000, b=1000).step("OP_HOSTNAME", a="x").pause(), namespaces=CLONE_NEWNS | 0x4000000) as stage:
+    with Stage(Plan().step("ids", uid=1000, gid=1000).step("hostname", name="x").pause(), namespaces=CLONE_NEWNS | 0x4000000) as stage:
         stage.built()
         assert caps(stage.pid, "Prm") == caps(stage.pid, "Eff") == own_capabilities()
 
 
 def test_minus_one_is_no_id() -> None:
-    for a, b in ((0xFFFFFFFF, 0), (0, 0xFFFFFFFF)):
-        with Stage(Plan().step("OP_IDS", a=a, b=b)) as stage:
+    for uid, gid in ((0xFFFFFFFF, 0), (0, 0xFFFFFFFF)):
+        with Stage(Plan().step("ids", uid=uid, gid=gid)) as stage:
             assert stage.failed().err == EINVAL
 
 
@@ -66,8 +65,8 @@ def test_minus_one_is_no_id() -> None:
 
 
 def test_five_sets_are_exact() -> None:
-    plan = Plan().step("OP_BOUNDING", n=CHOWN | KILL | NET_RAW | SETUID).step("OP_IDS", a=1000, b=1000)
-    plan.step("OP_CAPABILITIES", n=CHOWN | KILL | NET_RAW, m=CHOWN | KILL, a=KILL | NET_RAW, c=KILL).pause()
+    plan = Plan().step("bounding", keep=CHOWN | KILL | NET_RAW | SETUID).step("ids", uid=1000, gid=1000)
+    plan.step("capabilities", permitted=CHOWN | KILL | NET_RAW, effective=CHOWN | KILL, inheritable=KILL | NET_RAW, ambient=KILL).pause()
     with Stage(plan) as stage:
         stage.built()
         assert caps(stage.pid, "Bnd") == CHOWN | KILL | NET_RAW | SETUID
@@ -78,7 +77,7 @@ def test_five_sets_are_exact() -> None:
 
 
 def test_without_capabilities_nothing_is_left() -> None:
-    plan = Plan().step("OP_BOUNDING").step("OP_CAPABILITIES").pause()
+    plan = Plan().step("bounding").step("capabilities").pause()
     with Stage(plan) as stage:
         stage.built()
         assert not any(caps(stage.pid, name) for name in ("Bnd", "Prm", "Eff", "Inh", "Amb"))
@@ -87,16 +86,16 @@ def test_without_capabilities_nothing_is_left() -> None:
 @pytest.mark.parametrize(
     ("operands", "detail", "missing"),
     [
-        ({"n": CHOWN | KILL, "m": CHOWN | KILL}, "DETAIL_NONE", KILL),
-        ({"n": CHOWN | 1 << 60, "m": CHOWN}, "DETAIL_NONE", 1 << 60),
-        ({"n": CHOWN, "m": CHOWN, "a": CHOWN | KILL}, "DETAIL_INHERITABLE", KILL),
-        ({"n": CHOWN, "m": CHOWN, "a": CHOWN, "c": CHOWN | SETUID}, "DETAIL_AMBIENT", SETUID),
+        ({"permitted": CHOWN | KILL, "effective": CHOWN | KILL}, "DETAIL_NONE", KILL),
+        ({"permitted": CHOWN | 1 << 60, "effective": CHOWN}, "DETAIL_NONE", 1 << 60),
+        ({"permitted": CHOWN, "effective": CHOWN, "inheritable": CHOWN | KILL}, "DETAIL_INHERITABLE", KILL),
+        ({"permitted": CHOWN, "effective": CHOWN, "inheritable": CHOWN, "ambient": CHOWN | SETUID}, "DETAIL_AMBIENT", SETUID),
     ],
 )
 def test_what_cannot_be_granted_is_warned_of_and_the_rest_is_granted(operands: dict[str, int], detail: str, missing: int) -> None:
     held = own_capabilities() & ~KILL
-    plan = Plan().step("OP_BOUNDING", n=held).step("OP_CAPABILITIES", n=held, m=held)
-    plan.step("OP_CAPABILITIES", **operands).pause()  # type: ignore[arg-type]
+    plan = Plan().step("bounding", keep=held).step("capabilities", permitted=held, effective=held)
+    plan.step("capabilities", **operands).pause()
     with Stage(plan) as stage:
         report = stage.report()
         assert report is not None
@@ -107,19 +106,19 @@ def test_what_cannot_be_granted_is_warned_of_and_the_rest_is_granted(operands: d
 
 
 def test_bounding_set_keeps_what_is_named() -> None:
-    with Stage(Plan().step("OP_BOUNDING", n=NET_RAW | 1 << LAST | 1 << 63).pause()) as stage:
+    with Stage(Plan().step("bounding", keep=NET_RAW | 1 << LAST | 1 << 63).pause()) as stage:
         stage.built()
         assert caps(stage.pid, "Bnd") == (NET_RAW | 1 << LAST) & caps(os.getpid(), "Bnd")
 
 
 def test_bounding_set_without_the_right_to_drop_fails() -> None:
-    with Stage(Plan().step("OP_CAPABILITIES").step("OP_BOUNDING")) as stage:
+    with Stage(Plan().step("capabilities").step("bounding")) as stage:
         report = stage.failed()
         assert (report.step, report.err) == (1, EPERM)
 
 
 def test_no_new_privs() -> None:
-    with Stage(Plan().step("OP_NO_NEW_PRIVS").pause()) as stage:
+    with Stage(Plan().step("no_new_privs").pause()) as stage:
         stage.built()
         assert status(stage.pid, "NoNewPrivs") == "1"
 
@@ -128,50 +127,51 @@ def test_no_new_privs() -> None:
 
 
 def test_rlimit() -> None:
-    with Stage(Plan().step("OP_RLIMIT", a=resource.RLIMIT_CORE, n=4096, m=8192).pause()) as stage:
+    with Stage(Plan().step("rlimit", resource=resource.RLIMIT_CORE, soft=4096, hard=8192).pause()) as stage:
         stage.built()
         assert resource.prlimit(stage.pid, resource.RLIMIT_CORE) == (4096, 8192)
 
 
 def test_rlimit_that_is_refused() -> None:
-    with Stage(Plan().step("OP_RLIMIT", a=resource.RLIMIT_CORE, n=2, m=1)) as stage:
+    with Stage(Plan().step("rlimit", resource=resource.RLIMIT_CORE, soft=2, hard=1)) as stage:
         assert stage.failed().err == EINVAL
 
 
-def sched_attr(policy: int, nice: int = 0, size: int = 48) -> bytes:
-    return struct.pack("=IIQiIQQQ", size, policy, 0, nice, 0, 0, 0, 0)
-
-
 def test_scheduler() -> None:
-    plan = Plan()
-    plan.step("OP_SCHEDULER", b=plan.blob(sched_attr(os.SCHED_BATCH, nice=7)), c=48).pause()
-    with Stage(plan) as stage:
+    with Stage(Plan().step("scheduler", policy=os.SCHED_BATCH, nice=7).pause()) as stage:
         stage.built()
         assert os.sched_getscheduler(stage.pid) == os.SCHED_BATCH
         assert os.getpriority(os.PRIO_PROCESS, stage.pid) == 7
 
 
-def test_scheduler_attributes_must_have_the_size_they_say() -> None:
-    plan = Plan()
-    plan.step("OP_SCHEDULER", b=plan.blob(sched_attr(0, size=4096)), c=48)
-    with Stage(plan) as stage:
+def test_every_member_of_the_scheduler_reaches_the_kernel() -> None:
+    plan = Plan().step("scheduler", policy=SCHED_DEADLINE, flags=RESET_ON_FORK, runtime=10**6, deadline=2 * 10**7, period=3 * 10**7)
+    with Stage(plan.pause()) as stage:
+        stage.built()
+        attr = ctypes.create_string_buffer(48)
+        assert ctypes.CDLL(None).syscall(SYS_SCHED_GETATTR, stage.pid, attr, len(attr), 0) == 0
+        assert struct.unpack("=IIQiIQQQ", attr.raw)[1:] == (SCHED_DEADLINE, RESET_ON_FORK, 0, 0, 10**6, 2 * 10**7, 3 * 10**7)
+
+
+def test_scheduler_that_is_refused() -> None:
+    with Stage(Plan().step("scheduler", policy=99)) as stage:
         assert stage.failed().err == EINVAL
 
 
 def test_io_priority_is_the_process_groups() -> None:
-    with Stage(Plan().step("OP_SETSID").step("OP_IO_PRIORITY", n=2 << 13 | 3).pause()) as stage:
+    with Stage(Plan().step("setsid").step("io_priority", priority=2 << 13 | 3).pause()) as stage:
         stage.built()
         assert ctypes.CDLL(None).syscall(SYS_IOPRIO_GET, IOPRIO_WHO_PROCESS, stage.pid) == 2 << 13 | 3
 
 
 def test_personality() -> None:
-    with Stage(Plan().step("OP_PERSONALITY", n=8).pause()) as stage:
+    with Stage(Plan().step("personality", persona=8).pause()) as stage:
         stage.built()
         assert int(Path(f"/proc/{stage.pid}/personality").read_text(), 16) == 8
 
 
 def test_umask() -> None:
-    with Stage(Plan().step("OP_UMASK", n=0o127).pause()) as stage:
+    with Stage(Plan().step("umask", mask=0o127).pause()) as stage:
         stage.built()
         assert status(stage.pid, "Umask") == "0127"
 
@@ -181,18 +181,18 @@ def test_umask() -> None:
 
 def in_root() -> Plan:
     """A plan that has pivoted."""
-    return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0).step("OP_PIVOT")
+    return Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=0).step("pivot")
 
 
 def test_missing_working_directory_is_made(rootfs: Path) -> None:
-    with Stage(in_root().step("OP_CHDIR", flags=CHDIR_CREATE, a="/srv/data").pause(), rootfs) as stage:
+    with Stage(in_root().step("chdir", path="/srv/data", create=True).pause(), rootfs) as stage:
         stage.built()
         assert os.readlink(f"/proc/{stage.pid}/cwd") == "/srv/data"
     assert (rootfs / "srv/data").stat().st_mode & 0o7777 == 0o755
 
 
 def test_missing_working_directory_without_create_fails(rootfs: Path) -> None:
-    with Stage(in_root().step("OP_CHDIR", a="/srv/data"), rootfs) as stage:
+    with Stage(in_root().step("chdir", path="/srv/data"), rootfs) as stage:
         assert stage.failed().err == ENOENT
 
 
@@ -202,24 +202,37 @@ def test_working_directory_that_only_the_user_may_enter(rootfs: Path) -> None:
     os.chown(rootfs / "home", 1000, 1000)
     rootfs.chmod(0o755)
     few = SETUID | SETGID
-    plan = in_root().step("OP_CAPABILITIES", n=few, m=few).step("OP_CHDIR", flags=CHDIR_RETRY, a="/home")
-    with Stage(plan.step("OP_IDS", a=1000, b=1000).step("OP_CHDIR", a="/home").pause(), rootfs) as stage:
+    plan = in_root().step("capabilities", permitted=few, effective=few).step("chdir", path="/home", attempt=True)
+    with Stage(plan.step("ids", uid=1000, gid=1000).step("chdir", path="/home", otherwise=True).pause(), rootfs) as stage:
         stage.built()
         assert os.readlink(f"/proc/{stage.pid}/cwd") == "/home"
-    with Stage(in_root().step("OP_CAPABILITIES").step("OP_CHDIR", a="/home"), rootfs) as stage:
+    with Stage(in_root().step("capabilities").step("chdir", path="/home"), rootfs) as stage:
         assert stage.failed().err == EACCES
+
+
+@pytest.mark.parametrize(("flags", "where"), [({}, "/tmp"), ({"attempt": True}, "/tmp"), ({"otherwise": True}, "/etc")])
+def test_a_working_directory_is_changed_again_unless_an_attempt_has_succeeded(rootfs: Path, flags: dict[str, bool], where: str) -> None:
+    plan = in_root().step("chdir", path="/etc", attempt=True).step("chdir", path="/tmp", **flags)
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+        assert os.readlink(f"/proc/{stage.pid}/cwd") == where
+
+
+def test_only_an_attempt_counts_as_one(rootfs: Path) -> None:
+    plan = in_root().step("chdir", path="/etc").step("chdir", path="/tmp", otherwise=True)
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+        assert os.readlink(f"/proc/{stage.pid}/cwd") == "/tmp"
 
 
 def test_working_directory_outside_the_root_is_refused(rootfs: Path) -> None:
     """CVE-2024-21626: the directory behind a descriptor of the host's."""
-    fs = Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=1)
-    fs.step("OP_FSMOUNT", slot=2, a="proc", b=[], d=0).step("OP_ATTACH", slot=2, a="/proc", flags=number("ATTACH_LITERAL"))
-    fs.step("OP_PIVOT")
+    fs = Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=1)
+    fs.step("fsmount", mount=2, type="proc").step("attach", mount=2, target="/proc", literal=True)
+    fs.step("pivot")
     with opened("/", os.O_PATH) as host, contextlib.ExitStack() as stack:
         for fd in range(3, 12):
-            plan = Plan()
-            plan.table, plan.steps, plan.slots = bytearray(fs.table), list(fs.steps), fs.slots
-            plan.step("OP_CHDIR", a=f"/proc/self/fd/{fd}")
+            plan = fs.copy().step("chdir", path=f"/proc/self/fd/{fd}")
             stage = stack.enter_context(Stage(plan, rootfs, inputs=(host,)))
             report = stage.report()
             if report is not None and report.detail == number("DETAIL_ESCAPED"):
@@ -242,7 +255,7 @@ def test_pipes_and_files_are_given_to_the_user_and_devices_are_not(file: int) ->
     ours, theirs = os.pipe()
     master, terminal = os.openpty()
     owner = os.fstat(terminal).st_uid
-    with stdio(stdin=terminal, stdout=theirs, stderr=file), Stage(Plan().step("OP_STDIO", a=1234).pause()) as stage:
+    with stdio(stdin=terminal, stdout=theirs, stderr=file), Stage(Plan().step("stdio", owner=1234).pause()) as stage:
         stage.built()
         assert os.fstat(theirs).st_uid == 1234
         assert os.fstat(file).st_uid == 1234
@@ -252,7 +265,7 @@ def test_pipes_and_files_are_given_to_the_user_and_devices_are_not(file: int) ->
 
 
 def null_plan() -> Plan:
-    return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0).step("OP_STDIO", a=0).pause()
+    return Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=0).step("stdio", owner=0).pause()
 
 
 def test_null_is_reopened_inside(rootfs: Path) -> None:

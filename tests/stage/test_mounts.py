@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stage.encoder import Plan, number
 from tests.stage.harness import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -21,32 +22,29 @@ from tests.stage.harness import (
     NOEXEC,
     NOSUID,
     RDONLY,
-    Plan,
     Stage,
     describe,
-    number,
 )
 
-LITERAL, NOFOLLOW, PROC_OK, DEVICE = 1, 2, 4, 8
-NULL, ZERO = (stat.S_IFCHR << 32 | os.makedev(1, minor) for minor in (3, 5))
+NULL = {"device": True, "node_type": stat.S_IFCHR, "node_number": os.makedev(1, 3)}
 USER = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID
 
 
 def in_root(propagation: int = 0) -> Plan:
-    return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0, n=propagation)
+    return Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=0, propagation=propagation)
 
 
-def tmpfs(plan: Plan, path: str, slot: int = 1, options: tuple[str, ...] = (), n: int = 0, flags: int = 0) -> Plan:
-    plan.step("OP_FSMOUNT", slot=slot, a="tmpfs", b=list(options), d="tmpfs", n=n)
-    return plan.step("OP_ATTACH", slot=slot, a=path, flags=flags)
+def tmpfs(plan: Plan, path: str, mount: int = 1, options: tuple[str, ...] = (), attributes: int = 0) -> Plan:
+    plan.step("fsmount", mount=mount, type="tmpfs", options=list(options), source="tmpfs", attributes=attributes)
+    return plan.step("attach", mount=mount, target=path)
 
 
 def kernel() -> tuple[int, ...]:
     return tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
 
 
-def proc(plan: Plan, path: str = "/proc", flags: int = LITERAL) -> Plan:
-    return plan.step("OP_FSMOUNT", slot=2, a="proc", d="proc").step("OP_ATTACH", slot=2, a=path, flags=flags)
+def proc(plan: Plan, path: str = "/proc") -> Plan:
+    return plan.step("fsmount", mount=2, type="proc", source="proc").step("attach", mount=2, target=path, literal=True)
 
 
 # ---- the root ----
@@ -70,16 +68,16 @@ def test_the_propagation_of_the_root(rootfs: Path, propagation: int, tags: set[s
 
 
 def test_a_slave_of_the_host_stays_one(rootfs: Path) -> None:
-    plan = Plan().step("OP_PROPAGATION", n=MS_REC | MS_SHARED).step("OP_PROPAGATION", n=MS_REC | MS_SLAVE)
-    with Stage(plan.step("OP_ROOT", slot=0).pause(), rootfs) as stage:
+    plan = Plan().step("host_propagation", propagation=MS_REC | MS_SHARED).step("host_propagation", propagation=MS_REC | MS_SLAVE)
+    with Stage(plan.step("root", mount=0).pause(), rootfs) as stage:
         stage.built()
         assert stage.mount("/").tags <= {"master", "propagate_from"}
 
 
-@pytest.mark.parametrize("flags", [0, number("PIVOT_MOVE")])
-def test_after_the_switch_of_root_nothing_of_the_host_is_left(rootfs: Path, flags: int) -> None:
+@pytest.mark.parametrize("move", [False, True])
+def test_after_the_switch_of_root_nothing_of_the_host_is_left(rootfs: Path, move: bool) -> None:
     plan = tmpfs(in_root(), "/tmp")
-    with Stage(proc(plan).step("OP_PIVOT", flags=flags).pause(), rootfs) as stage:
+    with Stage(proc(plan).step("pivot", move=move).pause(), rootfs) as stage:
         stage.built()
         points = [mount.point for mount in stage.mounts()]
         assert points == ["/", "/tmp", "/proc"]
@@ -93,7 +91,7 @@ def test_after_the_switch_of_root_nothing_of_the_host_is_left(rootfs: Path, flag
 @pytest.mark.parametrize("namespaces", [CLONE_NEWNS, CLONE_NEWNS | CLONE_NEWUSER], ids=["root", "user namespace"])
 def test_without_pivot_the_procfs_and_sysfs_of_the_host_are_hidden(rootfs: Path, namespaces: int) -> None:
     """They lie below the new root, where the kernel would find them when it asks if new ones may be mounted."""
-    plan = in_root().step("OP_PIVOT", flags=number("PIVOT_MOVE")).pause()
+    plan = in_root().step("pivot", move=True).pause()
 
     def keep_old_root() -> None:
         os.set_inheritable(os.open("/", os.O_PATH), True)
@@ -107,15 +105,15 @@ def test_without_pivot_the_procfs_and_sysfs_of_the_host_are_hidden(rootfs: Path,
 
 
 def test_after_the_switch_of_root_host_paths_are_refused(rootfs: Path) -> None:
-    for step in ({"op": "OP_OPEN_TREE", "slot": 3, "a": "/etc"}, {"op": "OP_NULL_DEVICE", "slot": 3}):
-        plan = in_root().step("OP_PIVOT").step(**step)  # type: ignore[arg-type]
-        with Stage(plan, rootfs) as stage:
+    plan = in_root().step("pivot")
+    for refused in (plan.copy().step("open_tree", tree=3, path="/etc"), plan.copy().step("null_device", mount=3)):
+        with Stage(refused, rootfs) as stage:
             assert stage.failed()[1:4] == (3, errno.EPERM, number("DETAIL_SOURCE"))
 
 
 def test_the_root_can_be_read_only_and_mounts_below_stay_writable(rootfs: Path) -> None:
-    plan = tmpfs(in_root(), "/tmp").step("OP_ROOT_READONLY")
-    with Stage(plan.step("OP_PIVOT").pause(), rootfs) as stage:
+    plan = tmpfs(in_root(), "/tmp").step("root_readonly")
+    with Stage(plan.step("pivot").pause(), rootfs) as stage:
         stage.built()
         assert "ro" in stage.mount("/").options
         assert "rw" in stage.mount("/tmp").options
@@ -125,8 +123,8 @@ def test_the_root_can_be_read_only_and_mounts_below_stay_writable(rootfs: Path) 
 
 def test_a_mount_on_the_root_directory_becomes_the_root(rootfs: Path, tmp_path: Path) -> None:
     (tmp_path / "other" / "inner").mkdir(parents=True)
-    plan = in_root().step("OP_OPEN_TREE", slot=1, a=str(tmp_path / "other")).step("OP_ATTACH", slot=1, a="/")
-    plan = tmpfs(plan, "/inner", slot=2).step("OP_PIVOT").pause()
+    plan = in_root().step("open_tree", tree=1, path=str(tmp_path / "other")).step("attach", mount=1, target="/")
+    plan = tmpfs(plan, "/inner", mount=2).step("pivot").pause()
     with Stage(plan, rootfs) as stage:
         stage.built()
         assert os.listdir(stage.root) == ["inner"]
@@ -137,7 +135,7 @@ def test_a_mount_on_the_root_directory_becomes_the_root(rootfs: Path, tmp_path: 
 
 
 def test_options_and_attributes_of_a_new_file_system(rootfs: Path) -> None:
-    plan = tmpfs(in_root(), "/tmp", options=("size=65536", "mode=1770"), n=NOSUID | NODEV | NOEXEC | RDONLY)
+    plan = tmpfs(in_root(), "/tmp", options=("size=65536", "mode=1770"), attributes=NOSUID | NODEV | NOEXEC | RDONLY)
     with Stage(plan.pause(), rootfs) as stage:
         stage.built()
         mount = stage.mount(f"{rootfs}/tmp")
@@ -154,7 +152,7 @@ def test_an_option_that_is_refused_is_named_with_what_the_file_system_says(rootf
 
 
 def test_an_unknown_file_system_fails(rootfs: Path) -> None:
-    with Stage(in_root().step("OP_FSMOUNT", slot=1, a="nonesuch"), rootfs) as stage:
+    with Stage(in_root().step("fsmount", mount=1, type="nonesuch"), rootfs) as stage:
         assert stage.failed()[1:4] == (2, errno.ENODEV, number("DETAIL_CREATE"))
 
 
@@ -166,8 +164,8 @@ def test_an_overlay_whose_lower_directories_are_too_long_for_one_option(rootfs: 
         (lower / f"file{i}").touch()
         lowers.append(str(lower))
     options = [f"lowerdir={':'.join(lowers)}"]
-    plan = in_root().step("OP_FSMOUNT", slot=1, a="overlay", b=options, d="overlay", n=NOSUID | NOATIME)
-    with Stage(plan.step("OP_ATTACH", slot=1, a="/tmp").step("OP_PIVOT").pause(), rootfs) as stage:
+    plan = in_root().step("fsmount", mount=1, type="overlay", options=options, source="overlay", attributes=NOSUID | NOATIME)
+    with Stage(plan.step("attach", mount=1, target="/tmp").step("pivot").pause(), rootfs) as stage:
         report = stage.report()
         assert report is not None
         if report.err == errno.ENODEV:
@@ -183,9 +181,9 @@ def test_an_overlay_whose_lower_directories_are_too_long_for_one_option(rootfs: 
 
 def test_a_bind_takes_its_attributes_before_it_is_attached(rootfs: Path, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
-    plan = in_root().step("OP_OPEN_TREE", slot=1, a=str(tmp_path / "source"), flags=number("TREE_RECURSIVE"))
-    plan.step("OP_SETATTR", slot=1, n=RDONLY | NOEXEC, a=MS_PRIVATE)
-    with Stage(plan.step("OP_ATTACH", slot=1, a="/new/target").pause(), rootfs) as stage:
+    plan = in_root().step("open_tree", tree=1, path=str(tmp_path / "source"), recursive=True)
+    plan.step("set_attributes", mount=1, set=RDONLY | NOEXEC, propagation=MS_PRIVATE)
+    with Stage(plan.step("attach", mount=1, target="/new/target").pause(), rootfs) as stage:
         stage.built()
         mount = stage.mount(f"{rootfs}/new/target")
         assert {"ro", "noexec"} <= mount.options
@@ -194,27 +192,25 @@ def test_a_bind_takes_its_attributes_before_it_is_attached(rootfs: Path, tmp_pat
 
 def test_a_file_is_bound_on_a_file_that_is_made(rootfs: Path, tmp_path: Path) -> None:
     (tmp_path / "source").write_text("content")
-    plan = in_root().step("OP_OPEN_TREE", slot=1, a=str(tmp_path / "source"))
-    with Stage(plan.step("OP_ATTACH", slot=1, a="/etc/new/file").step("OP_PIVOT").pause(), rootfs) as stage:
+    plan = in_root().step("open_tree", tree=1, path=str(tmp_path / "source"))
+    with Stage(plan.step("attach", mount=1, target="/etc/new/file").step("pivot").pause(), rootfs) as stage:
         stage.built()
         assert (stage.root / "etc/new/file").read_text() == "content"
     assert (rootfs / "etc/new/file").read_bytes() == b""
 
 
 def test_a_missing_source_and_a_directory_on_a_file_fail(rootfs: Path, tmp_path: Path) -> None:
-    with Stage(in_root().step("OP_OPEN_TREE", slot=1, a=str(tmp_path / "none")), rootfs) as stage:
+    with Stage(in_root().step("open_tree", tree=1, path=str(tmp_path / "none")), rootfs) as stage:
         assert stage.failed()[1:4] == (2, errno.ENOENT, number("DETAIL_SOURCE"))
     with Stage(tmpfs(in_root(), "/etc/hosts"), rootfs) as stage:
         assert stage.failed()[1:4] == (3, errno.ENOTDIR, number("DETAIL_NOT_DIRECTORY"))
 
 
 def test_recursion_of_attributes_is_asked_for(rootfs: Path, tmp_path: Path) -> None:
-    plan = tmpfs(tmpfs(in_root(), "/tmp"), "/tmp/sub", slot=2)
-    for flags, sub in ((0, "rw"), (number("SETATTR_RECURSIVE"), "ro")):
-        again = Plan()
-        again.steps, again.table, again.slots = list(plan.steps), bytearray(plan.table), 4
-        again.step("OP_SETATTR", slot=1, n=RDONLY, flags=flags).pause()
-        with Stage(again, rootfs) as stage:
+    plan = tmpfs(tmpfs(in_root(), "/tmp"), "/tmp/sub", mount=2)
+    for recursive, sub in ((False, "rw"), (True, "ro")):
+        again = plan.copy().step("set_attributes", mount=1, set=RDONLY, recursive=recursive)
+        with Stage(again.pause(), rootfs) as stage:
             stage.built()
             assert "ro" in stage.mount(f"{rootfs}/tmp").options
             assert sub in stage.mount(f"{rootfs}/tmp/sub").options
@@ -226,10 +222,10 @@ def test_an_idmapped_bind(rootfs: Path, tmp_path: Path) -> None:
     with Stage(Plan().pause(), "/", CLONE_NEWUSER, maps="0 1000 1000") as owner:
         owner.built()
         namespace = os.open(f"/proc/{owner.pid}/ns/user", os.O_RDONLY)
-    plan = Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=1)
-    plan.step("OP_OPEN_TREE", slot=2, a=str(tmp_path / "source")).step("OP_SETATTR", slot=2, b=1)
+    plan = Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=1)
+    plan.step("open_tree", tree=2, path=str(tmp_path / "source")).step("set_attributes", mount=2, idmap=0)
     try:
-        with Stage(plan.step("OP_ATTACH", slot=2, a="/tmp").pause(), rootfs, inputs=(namespace,)) as stage:
+        with Stage(plan.step("attach", mount=2, target="/tmp").pause(), rootfs, inputs=(namespace,)) as stage:
             report = stage.report()
             assert report is not None
             if report.err == errno.EINVAL and kernel() < (6, 3):
@@ -242,10 +238,10 @@ def test_an_idmapped_bind(rootfs: Path, tmp_path: Path) -> None:
 
 
 def test_remount_of_attributes_and_of_the_file_system(rootfs: Path) -> None:
-    plan = tmpfs(in_root(), "/tmp", n=NOSUID)
-    plan.step("OP_REMOUNT", a="/tmp", n=RDONLY, m=NOSUID, flags=number("REMOUNT_BIND"))
-    plan.step("OP_REMOUNT", a="/tmp", b=["size=8192"], n=NODEV)
-    with Stage(plan.step("OP_PROPAGATE", a="/tmp", n=MS_SHARED).pause(), rootfs) as stage:
+    plan = tmpfs(in_root(), "/tmp", attributes=NOSUID)
+    plan.step("remount", target="/tmp", set=RDONLY, clear=NOSUID, bind=True)
+    plan.step("remount", target="/tmp", options=["size=8192"], set=NODEV)
+    with Stage(plan.step("propagate", target="/tmp", propagation=MS_SHARED).pause(), rootfs) as stage:
         stage.built()
         mount = stage.mount(f"{rootfs}/tmp")
         assert {"ro", "nodev"} <= mount.options
@@ -255,7 +251,7 @@ def test_remount_of_attributes_and_of_the_file_system(rootfs: Path) -> None:
 
 
 def test_remount_of_what_is_no_mount_fails(rootfs: Path) -> None:
-    with Stage(in_root().step("OP_REMOUNT", a="/tmp", n=RDONLY, flags=number("REMOUNT_BIND")), rootfs) as stage:
+    with Stage(in_root().step("remount", target="/tmp", set=RDONLY, bind=True), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.EINVAL, number("DETAIL_ATTRIBUTES"))
 
 
@@ -292,9 +288,9 @@ def test_nothing_is_mounted_over_procfs(rootfs: Path, path: str) -> None:
 
 def test_a_file_of_procfs_on_the_allow_list_and_procfs_again(rootfs: Path, tmp_path: Path) -> None:
     (tmp_path / "uptime").write_text("1 1\n")
-    plan = proc(proc(in_root())).step("OP_OPEN_TREE", slot=1, a=str(tmp_path / "uptime"))
-    plan.step("OP_ATTACH", slot=1, a="/proc/uptime", flags=PROC_OK)
-    with Stage(plan.step("OP_PIVOT").pause(), rootfs) as stage:
+    plan = proc(proc(in_root())).step("open_tree", tree=1, path=str(tmp_path / "uptime"))
+    plan.step("attach", mount=1, target="/proc/uptime", below_proc=True)
+    with Stage(plan.step("pivot").pause(), rootfs) as stage:
         stage.built()
         assert (stage.root / "proc/uptime").read_text() == "1 1\n"
 
@@ -302,9 +298,9 @@ def test_a_file_of_procfs_on_the_allow_list_and_procfs_again(rootfs: Path, tmp_p
 def test_the_last_component_is_followed_unless_told_otherwise(rootfs: Path, tmp_path: Path) -> None:
     (rootfs / "file").symlink_to("etc/hosts")
     (tmp_path / "source").write_text("bound")
-    for flags, point in ((0, "etc/hosts"), (NOFOLLOW, "file")):
-        plan = in_root().step("OP_OPEN_TREE", slot=1, a=str(tmp_path / "source"))
-        with Stage(plan.step("OP_ATTACH", slot=1, a="/file", flags=flags).pause(), rootfs) as stage:
+    for nofollow, point in ((False, "etc/hosts"), (True, "file")):
+        plan = in_root().step("open_tree", tree=1, path=str(tmp_path / "source"))
+        with Stage(plan.step("attach", mount=1, target="/file", nofollow=nofollow).pause(), rootfs) as stage:
             stage.built()
             assert stage.mount(f"{rootfs}/{point}").root.endswith("/source")
 
@@ -315,7 +311,7 @@ def test_a_device_is_bound_on_itself_or_on_a_file_only(rootfs: Path) -> None:
     os.mknod(rootfs / "dev/other", stat.S_IFCHR | 0o666, os.makedev(1, 5))
     (rootfs / "dev/link").symlink_to("same")
     for name, good in (("empty", True), ("same", True), ("missing", True), ("other", False), ("link", False)):
-        plan = in_root().step("OP_NULL_DEVICE", slot=1).step("OP_ATTACH", slot=1, a=f"/dev/{name}", flags=DEVICE, m=NULL)
+        plan = in_root().step("null_device", mount=1).step("attach", mount=1, target=f"/dev/{name}", **NULL)
         with Stage(plan.pause(), rootfs) as stage:
             if good:
                 stage.built()
@@ -324,9 +320,11 @@ def test_a_device_is_bound_on_itself_or_on_a_file_only(rootfs: Path) -> None:
                 assert stage.failed()[2:4] == (errno.EEXIST, number("DETAIL_DIFFERENT_DEVICE"))
 
 
-@pytest.mark.parametrize("wanted", [ZERO, stat.S_IFBLK << 32 | os.makedev(1, 3), 0])
-def test_what_is_bound_must_be_the_device_that_is_wanted(rootfs: Path, wanted: int) -> None:
-    plan = in_root().step("OP_NULL_DEVICE", slot=1).step("OP_ATTACH", slot=1, a="/dev/null", flags=DEVICE, m=wanted)
+@pytest.mark.parametrize(
+    "wanted", [{"node_number": os.makedev(1, 5)}, {"node_type": stat.S_IFBLK}, {"node_number": 1 << 32 | os.makedev(1, 3)}, {"node_type": 0}]
+)
+def test_what_is_bound_must_be_the_device_that_is_wanted(rootfs: Path, wanted: dict[str, int]) -> None:
+    plan = in_root().step("null_device", mount=1).step("attach", mount=1, target="/dev/null", **(NULL | wanted))
     with Stage(plan, rootfs) as stage:
         assert stage.failed()[2:4] == (errno.ENODEV, number("DETAIL_SOURCE"))
 
@@ -347,8 +345,8 @@ def test_copy_up_takes_over_mode_owner_and_content(rootfs: Path) -> None:
     (top / "link").symlink_to("/etc/shadow")
     os.mkfifo(top / "fifo", 0o640)
     (top / "sub").chmod(0o711)
-    plan = in_root().step("OP_FSMOUNT", slot=1, a="tmpfs")
-    plan.step("OP_COPY_UP", slot=1, a="/data", flags=3).step("OP_ATTACH", slot=1, a="/data")
+    plan = in_root().step("fsmount", mount=1, type="tmpfs")
+    plan.step("copy_up", mount=1, target="/data", mode=True, content=True).step("attach", mount=1, target="/data")
     with Stage(plan.pause(), rootfs) as stage:
         stage.built()
         assert stage.mount(f"{rootfs}/data").type == "tmpfs"
@@ -364,9 +362,9 @@ def test_copy_up_takes_over_mode_owner_and_content(rootfs: Path) -> None:
 def test_copy_up_of_the_mode_alone_and_of_nothing(rootfs: Path) -> None:
     (rootfs / "tmp").chmod(0o1777)
     (rootfs / "tmp/file").touch()
-    plan = in_root().step("OP_FSMOUNT", slot=1, a="tmpfs", b=["mode=700"])
-    plan.step("OP_COPY_UP", slot=1, a="/missing", flags=3).step("OP_COPY_UP", slot=1, a="/tmp", flags=1)
-    with Stage(plan.step("OP_ATTACH", slot=1, a="/tmp").pause(), rootfs) as stage:
+    plan = in_root().step("fsmount", mount=1, type="tmpfs", options=["mode=700"])
+    plan.step("copy_up", mount=1, target="/missing", mode=True, content=True).step("copy_up", mount=1, target="/tmp", mode=True)
+    with Stage(plan.step("attach", mount=1, target="/tmp").pause(), rootfs) as stage:
         stage.built()
         assert stat.S_IMODE((stage.cwd / "tmp").stat().st_mode) == 0o1777
         assert os.listdir(stage.cwd / "tmp") == []
@@ -376,18 +374,18 @@ def test_copy_up_of_the_mode_alone_and_of_nothing(rootfs: Path) -> None:
 
 
 def test_all_of_it_in_a_user_namespace(rootfs: Path) -> None:
-    plan = tmpfs(proc(in_root()), "/dev").step("OP_NULL_DEVICE", slot=3)
-    plan.step("OP_ATTACH", slot=3, a="/dev/null", flags=DEVICE, m=NULL).step("OP_PIVOT")
-    with Stage(plan.step("OP_READONLY_PATH", a="/proc/sys").pause(), rootfs, USER) as stage:
+    plan = tmpfs(proc(in_root()), "/dev").step("null_device", mount=3)
+    plan.step("attach", mount=3, target="/dev/null", **NULL).step("pivot")
+    with Stage(plan.step("readonly_path", path="/proc/sys").pause(), rootfs, USER) as stage:
         stage.built()
         assert [mount.point for mount in stage.mounts()] == ["/", "/proc", "/dev", "/dev/null", "/proc/sys"]
         assert "ro" in stage.mount("/proc/sys").options
 
 
 def test_a_locked_attribute_cannot_be_cleared_in_a_user_namespace(rootfs: Path) -> None:
-    plan = tmpfs(in_root(), "/tmp", n=NOSUID).step("OP_UNSHARE", n=CLONE_NEWNS | CLONE_NEWUSER)
-    plan.step("OP_OPEN_TREE", slot=2, a=str(rootfs / "tmp")).step("OP_SETATTR", slot=2, n=NODEV)
-    with Stage(plan.step("OP_SETATTR", slot=2, m=NOSUID), rootfs) as stage:
+    plan = tmpfs(in_root(), "/tmp", attributes=NOSUID).step("unshare", namespaces=CLONE_NEWNS | CLONE_NEWUSER)
+    plan.step("open_tree", tree=2, path=str(rootfs / "tmp")).step("set_attributes", mount=2, set=NODEV)
+    with Stage(plan.step("set_attributes", mount=2, clear=NOSUID), rootfs) as stage:
         assert stage.failed()[1:4] == (7, errno.EPERM, number("DETAIL_ATTRIBUTES"))
 
 

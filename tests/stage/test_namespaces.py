@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 from pathlib import Path
 from typing import Self
 
 import pytest
 
-from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, Plan, Stage, describe, number
+from .encoder import Plan, number
+from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, Stage, describe
 from .observe import (
     CAP_SYS_ADMIN,
     holder,
@@ -36,7 +38,7 @@ def open_namespaces(stack: contextlib.ExitStack, pid: int, *kinds: str) -> tuple
 
 
 class Child:
-    """The process in which a stage goes on behind OP_FORK."""
+    """The process in which a stage goes on behind a fork."""
 
     def __init__(self, stage: Stage) -> None:
         report = stage.report()
@@ -67,14 +69,14 @@ def test_join_enters_every_namespace_that_is_given() -> None:
     with contextlib.ExitStack() as stack:
         pid = stack.enter_context(holder("--uts", "--ipc", "--net"))
         inputs = open_namespaces(stack, pid, *kinds)
-        stage = stack.enter_context(Stage(Plan().step("OP_JOIN", slot=0, a=3).pause(), inputs=inputs)).built()
+        stage = stack.enter_context(Stage(Plan().step("join", namespaces=[0, 1, 2]).pause(), inputs=inputs)).built()
         for kind in kinds:
             assert namespace(stage.pid, kind) == namespace(pid, kind) != namespace("self", kind)
 
 
 def test_join_enters_the_user_namespace_first_where_rights_come_only_from_it() -> None:
     kept = own_capabilities() & ~(1 << CAP_SYS_ADMIN)
-    plan = Plan().step("OP_CAPABILITIES", n=kept, m=kept).step("OP_JOIN", slot=0, a=2).pause()
+    plan = Plan().step("capabilities", permitted=kept, effective=kept).step("join", namespaces=[0, 1]).pause()
     with contextlib.ExitStack() as stack:
         pid = stack.enter_context(holder("--user", "--map-root-user", "--uts"))
         inputs = open_namespaces(stack, pid, "uts", "user")
@@ -84,7 +86,7 @@ def test_join_enters_the_user_namespace_first_where_rights_come_only_from_it() -
 
 
 def test_join_without_rights_fails() -> None:
-    plan = Plan().step("OP_CAPABILITIES").step("OP_JOIN", slot=0, a=1).pause()
+    plan = Plan().step("capabilities").step("join", namespaces=[0]).pause()
     with contextlib.ExitStack() as stack:
         pid = stack.enter_context(holder("--uts"))
         report = stack.enter_context(Stage(plan, inputs=open_namespaces(stack, pid, "uts"))).failed()
@@ -92,7 +94,7 @@ def test_join_without_rights_fails() -> None:
 
 
 def test_join_refuses_what_is_no_namespace() -> None:
-    with opened("/dev/null") as fd, Stage(Plan().step("OP_JOIN", slot=0, a=1).pause(), inputs=(fd,)) as stage:
+    with opened("/dev/null") as fd, Stage(Plan().step("join", namespaces=[0]).pause(), inputs=(fd,)) as stage:
         report = stage.failed()
         assert (report.err, report.detail) == (ENOTTY, number("DETAIL_SOURCE"))
 
@@ -104,8 +106,8 @@ def test_join_process_enters_its_root(tmp_path: Path) -> None:
         inside(pid, "-m", "mkdir", str(tmp_path / "marker"))
         pidfd = os.pidfd_open(pid)
         stack.callback(os.close, pidfd)
-        plan = Plan().step("OP_JOIN_PROCESS", slot=0, n=CLONE_NEWNS | CLONE_NEWUTS)
-        plan.step("OP_MKDIR", a=f"{tmp_path}/made", n=0o755).pause()
+        plan = Plan().step("join_process", process=0, namespaces=CLONE_NEWNS | CLONE_NEWUTS)
+        plan.step("device", path=f"{tmp_path}/made", type=stat.S_IFIFO).pause()
         stage = stack.enter_context(Stage(plan, inputs=(pidfd,))).built()
         assert namespace(stage.pid, "mnt") == namespace(pid, "mnt")
         assert namespace(stage.pid, "uts") == namespace(pid, "uts")
@@ -114,7 +116,7 @@ def test_join_process_enters_its_root(tmp_path: Path) -> None:
 
 
 def test_fork_goes_on_as_process_1_and_the_parent_hears_of_it_first() -> None:
-    plan = Plan().step("OP_UNSHARE", n=CLONE_NEWPID).step("OP_FORK").pause()
+    plan = Plan().step("unshare", namespaces=CLONE_NEWPID).step("fork").pause()
     with Stage(plan) as stage, Child(stage) as child:
         stage.built()
         assert stage.status() == 0
@@ -123,7 +125,7 @@ def test_fork_goes_on_as_process_1_and_the_parent_hears_of_it_first() -> None:
 
 
 def test_forks_child_dies_with_the_talk() -> None:
-    with Stage(Plan().step("OP_FORK").pause()) as stage, Child(stage) as child:
+    with Stage(Plan().step("fork").pause()) as stage, Child(stage) as child:
         stage.built()
         stage.channel.shutdown(socket.SHUT_RDWR)
         assert child.end() == 1
@@ -131,7 +133,7 @@ def test_forks_child_dies_with_the_talk() -> None:
 
 def test_time_namespace_is_entered_with_its_offsets() -> None:
     offsets = "monotonic 1000 0\nboottime 2000 5\n"
-    plan = Plan().step("OP_UNSHARE", n=CLONE_NEWTIME).step("OP_TIME_OFFSETS", a=offsets).pause()
+    plan = Plan().step("unshare", namespaces=CLONE_NEWTIME).step("time_namespace", offsets=offsets).pause()
     with Stage(plan) as stage:
         stage.built()
         assert namespace(stage.pid, "time") == namespace(stage.pid, "time_for_children") != namespace("self", "time")
@@ -140,18 +142,18 @@ def test_time_namespace_is_entered_with_its_offsets() -> None:
 
 
 def test_time_offsets_without_a_new_namespace_fail() -> None:
-    with Stage(Plan().step("OP_TIME_OFFSETS", a="monotonic 1 0\n").pause()) as stage:
+    with Stage(Plan().step("time_namespace", offsets="monotonic 1 0\n").pause()) as stage:
         assert stage.failed().err == 13             # EACCES: the namespace is in use already
 
 
 def test_setsid_twice_is_fine() -> None:
-    with Stage(Plan().step("OP_SETSID").step("OP_SETSID").pause()) as stage:
+    with Stage(Plan().step("setsid").step("setsid").pause()) as stage:
         stage.built()
         assert os.getsid(stage.pid) == stage.pid
 
 
 def test_names_of_the_uts_namespace() -> None:
-    plan = Plan().step("OP_HOSTNAME", a="box").step("OP_DOMAINNAME", a="example.org").pause()
+    plan = Plan().step("hostname", name="box").step("domainname", name="example.org").pause()
     with Stage(plan, namespaces=CLONE_NEWNS | CLONE_NEWUTS) as stage:
         stage.built()
         assert inside(stage.pid, "-u", "uname", "-n") == "box"
@@ -161,7 +163,7 @@ def test_names_of_the_uts_namespace() -> None:
 
 def test_loopback_comes_up() -> None:
     script = "import fcntl,socket,struct;print(struct.unpack('16sh14x',fcntl.ioctl(socket.socket(),0x8913,b'lo'.ljust(32,b'\\0')))[1])"
-    for plan, up in ((Plan().pause(), 0), (Plan().step("OP_LOOPBACK_UP").pause(), 1)):
+    for plan, up in ((Plan().pause(), 0), (Plan().step("loopback_up").pause(), 1)):
         with Stage(plan, namespaces=CLONE_NEWNS | CLONE_NEWNET) as stage:
             stage.built()
             assert int(inside(stage.pid, "-n", "/usr/bin/python3", "-c", script)) & 1 == up
@@ -169,8 +171,8 @@ def test_loopback_comes_up() -> None:
 
 def test_keyring_is_named_and_searchable_by_the_user() -> None:
     name = f"pyoci-test-{os.getpid()}"
-    plan = Plan().step("OP_KEYRING", a=name, b="").step("OP_RESOLVE_EXEC", a=["/bin/cat"])
-    plan.step("OP_EXEC", a=["cat", "/proc/keys"], c=[])
+    plan = Plan().step("keyring", name=name, label="").step("resolve_exec", candidates=["/bin/cat"])
+    plan.step("exec", args=["cat", "/proc/keys"], environment=[])
     output, theirs = os.pipe()
     with stdio(stdout=theirs), Stage(plan) as stage:
         os.close(theirs)
@@ -184,7 +186,7 @@ def test_keyring_is_named_and_searchable_by_the_user() -> None:
 
 def test_sysctl_is_set_inside_only() -> None:
     before = Path("/proc/sys/kernel/msgmax").read_text()
-    with Stage(Plan().step("OP_SYSCTL", a="kernel/msgmax", b="4321").pause(), namespaces=CLONE_NEWNS | CLONE_NEWIPC) as stage:
+    with Stage(Plan().step("sysctl", name="kernel/msgmax", value="4321").pause(), namespaces=CLONE_NEWNS | CLONE_NEWIPC) as stage:
         stage.built()
         assert inside(stage.pid, "-i", "cat", "/proc/sys/kernel/msgmax") == "4321"
     assert Path("/proc/sys/kernel/msgmax").read_text() == before
@@ -195,14 +197,14 @@ def test_sysctl_is_set_inside_only() -> None:
     [("kernel/no_such_sysctl", "1", ENOENT), ("kernel/msgmax", "word", EINVAL), ("../cpuinfo", "1", None)],
 )
 def test_sysctl_that_cannot_be_set_fails(name: str, value: str, err: int | None) -> None:
-    with Stage(Plan().step("OP_SYSCTL", a=name, b=value).pause(), namespaces=CLONE_NEWNS | CLONE_NEWIPC) as stage:
+    with Stage(Plan().step("sysctl", name=name, value=value).pause(), namespaces=CLONE_NEWNS | CLONE_NEWIPC) as stage:
         report = stage.failed()
         assert report.err == err or err is None
 
 
 def test_become_root_takes_the_ids_of_the_user_namespace() -> None:
-    plan = Plan().step("OP_FORK", n=CLONE_NEWUSER).step("OP_BARRIER", a=number("BARRIER_MAPS"))
-    plan.step("OP_BECOME_ROOT").step("OP_UNSHARE", n=CLONE_NEWUTS).pause()
+    plan = Plan().step("fork", namespaces=CLONE_NEWUSER).step("barrier", point=number("BARRIER_MAPS"))
+    plan.step("become_root").step("unshare", namespaces=CLONE_NEWUTS).pause()
     with Stage(plan) as stage, Child(stage) as child:
         stage.built()
         for name in ("uid_map", "gid_map"):
@@ -219,7 +221,7 @@ def test_parent_death_kills_a_busy_stage_also_after_a_change_of_user(tmp_path: P
     started = tmp_path / "started"
     os.mkfifo(started)
     script = ["sh", "-c", f"echo $PPID $$ > {started}; exec sleep 1000"]
-    plan = Plan().step("OP_IDS", a=1000, b=1000).step("OP_HOOK", slot=0, a="/bin/sh", b=script, d=[], n=0)
+    plan = Plan().step("ids", uid=1000, gid=1000).step("hook", state=0, program="/bin/sh", args=script, environment=[])
     memfd = os.memfd_create("stdin")
     tmp_path.chmod(0o755)
     for directory in tmp_path.parents:
@@ -249,8 +251,8 @@ def test_parent_death_kills_a_busy_stage_also_after_a_change_of_user(tmp_path: P
 
 def helped() -> Plan:
     """A plan in whose user namespace little can be reached, with a helper from before."""
-    plan = Plan().step("OP_FORK", flags=number("FORK_HELPER"), n=CLONE_NEWUSER | CLONE_NEWNS)
-    return plan.step("OP_BARRIER", a=number("BARRIER_MAPS")).step("OP_BECOME_ROOT").step("OP_HELPER_ENTER")
+    plan = Plan().step("fork", helper=True, namespaces=CLONE_NEWUSER | CLONE_NEWNS)
+    return plan.step("barrier", point=number("BARRIER_MAPS")).step("become_root").step("helper_enter")
 
 
 def map_ids(stage: Stage, child: Child) -> None:
@@ -270,26 +272,26 @@ def private(tmp_path: Path) -> Path:
     return directory / "inner"
 
 
-@pytest.mark.parametrize("flags", [0, "TREE_HELPER"])
-def test_the_helper_opens_what_the_mapped_root_cannot(private: Path, flags: str | int) -> None:
-    plan = helped().step("OP_OPEN_TREE", slot=0, a=str(private), flags=number(flags) if isinstance(flags, str) else flags)
+@pytest.mark.parametrize("helper", [False, True])
+def test_the_helper_opens_what_the_mapped_root_cannot(private: Path, helper: bool) -> None:
+    plan = helped().step("open_tree", tree=0, path=str(private), helper=helper)
     with Stage(plan.pause()) as stage, Child(stage) as child:
         map_ids(stage, child)
-        if flags:
+        if helper:
             stage.built()
         else:
             assert stage.report()[1:4] == (len(plan.steps) - 2, 13, number("DETAIL_SOURCE"))
 
 
 def test_what_the_helper_cannot_open_fails_in_its_step(private: Path) -> None:
-    plan = helped().step("OP_OPEN_TREE", slot=0, a=f"{private}/none", flags=number("TREE_HELPER")).pause()
+    plan = helped().step("open_tree", tree=0, path=f"{private}/none", helper=True).pause()
     with Stage(plan) as stage, Child(stage) as child:
         map_ids(stage, child)
         assert stage.report()[1:4] == (len(plan.steps) - 2, ENOENT, number("DETAIL_SOURCE"))
 
 
 def test_the_helper_ends_when_it_is_told_to() -> None:
-    plan = helped().step("OP_HELPER_END").pause().step("OP_OPEN_TREE", slot=0, a="/", flags=number("TREE_HELPER"))
+    plan = helped().step("helper_end").pause().step("open_tree", tree=0, path="/", helper=True)
     with Stage(plan) as stage, Child(stage) as child:
         map_ids(stage, child)
         stage.built()
@@ -310,8 +312,8 @@ def test_the_helper_keeps_the_root_directory(tmp_path: Path) -> None:
     """That of a mount namespace is another after a chroot, and paths would mean something else there."""
     (tmp_path / "only-here").mkdir()
     (tmp_path / "proc").mkdir()
-    plan = Plan().step("OP_FORK", flags=number("FORK_HELPER"), n=CLONE_NEWNS)
-    plan.step("OP_HELPER_ENTER")
-    plan.step("OP_OPEN_TREE", slot=0, a="/only-here", flags=number("TREE_HELPER")).pause()
+    plan = Plan().step("fork", helper=True, namespaces=CLONE_NEWNS)
+    plan.step("helper_enter")
+    plan.step("open_tree", tree=0, path="/only-here", helper=True).pause()
     with Stage(plan, prepare=lambda: os.chroot(tmp_path)) as stage, Child(stage):
         assert stage.built()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stage.harness import MS_PRIVATE, MS_REC, Plan, Stage, number
+from tests.stage.encoder import Plan, number
+from tests.stage.harness import MS_PRIVATE, MS_REC, Stage
 
 EXCHANGE = """
 import ctypes, os, sys
@@ -21,7 +22,12 @@ while True:
 
 
 def in_root() -> Plan:
-    return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0)
+    return Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=0)
+
+
+def mkdir(plan: Plan, path: str) -> Plan:
+    """Have a directory made, with those above it, for a FIFO in it."""
+    return plan.step("device", path=f"{path}/node", type=stat.S_IFIFO, mode=0o600)
 
 
 @pytest.fixture
@@ -35,19 +41,19 @@ def tree(top: Path) -> list[str]:
     return sorted(str(path.relative_to(top)) for path in top.rglob("*"))
 
 
-def test_mkdir_makes_all_components_with_the_exact_mode_of_the_last(rootfs: Path) -> None:
+def test_all_components_are_made_with_their_exact_mode(rootfs: Path) -> None:
     old = os.umask(0o077)
     try:
-        with Stage(in_root().step("OP_MKDIR", a="/a//b/./c/", n=0o1777).pause(), rootfs) as stage:
+        with Stage(mkdir(in_root(), "/a//b/./c/").pause(), rootfs) as stage:
             stage.built()
     finally:
         os.umask(old)
-    assert [stat.S_IMODE((rootfs / name).stat().st_mode) for name in ("a", "a/b", "a/b/c")] == [0o755, 0o755, 0o1777]
+    assert [stat.S_IMODE((rootfs / name).stat().st_mode) for name in ("a", "a/b", "a/b/c")] == [0o755] * 3
 
 
-def test_mkdir_leaves_what_is_there(rootfs: Path) -> None:
+def test_a_directory_that_is_there_is_left_alone(rootfs: Path) -> None:
     (rootfs / "etc").chmod(0o700)
-    with Stage(in_root().step("OP_MKDIR", a="/etc", n=0o755).step("OP_MKDIR", a="/", n=0o700).pause(), rootfs) as stage:
+    with Stage(mkdir(mkdir(in_root(), "/etc"), "").pause(), rootfs) as stage:
         stage.built()
     assert stat.S_IMODE((rootfs / "etc").stat().st_mode) == 0o700
 
@@ -69,7 +75,7 @@ def test_links_are_resolved_in_the_root_and_dangling_ones_get_their_target(
     (rootfs / "run").mkdir()
     (rootfs / "link2").symlink_to("/end")
     (rootfs / link).symlink_to(target)
-    with Stage(in_root().step("OP_MKDIR", a="/var/lock/x", n=0o755).pause(), rootfs) as stage:
+    with Stage(mkdir(in_root(), "/var/lock/x").pause(), rootfs) as stage:
         stage.built()
     assert (rootfs / made).is_dir()
     assert (rootfs / link).is_symlink()
@@ -79,45 +85,45 @@ def test_links_are_resolved_in_the_root_and_dangling_ones_get_their_target(
 def test_links_to_the_host_lead_to_the_root(rootfs: Path, canary: Path, up: str) -> None:
     (rootfs / "out").symlink_to("../../..")
     (rootfs / "link").symlink_to(up.format(canary=canary))
-    plan = in_root().step("OP_MKDIR", a="/link/x", n=0o755).step("OP_DEVICE", a="/link/null", n=0x103, m=stat.S_IFCHR)
-    with Stage(plan.step("OP_SYMLINK", a="/proc", b="/link/l").pause(), rootfs) as stage:
+    plan = mkdir(in_root(), "/link/x").step("device", path="/link/null", number=0x103, type=stat.S_IFCHR)
+    with Stage(plan.step("symlink", text="/proc", path="/link/l").pause(), rootfs) as stage:
         stage.built()
     assert tree(canary) == []
     inside = rootfs / str(canary).lstrip("/")
-    assert tree(inside) == ["l", "null", "x"]
+    assert tree(inside) == ["l", "null", "x", "x/node"]
 
 
 def test_a_loop_of_links_is_an_error(rootfs: Path) -> None:
     (rootfs / "one").symlink_to("two")
     (rootfs / "two").symlink_to("one")
-    with Stage(in_root().step("OP_MKDIR", a="/one/x", n=0o755), rootfs) as stage:
+    with Stage(mkdir(in_root(), "/one/x"), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.ELOOP, number("DETAIL_TARGET"))
 
 
 def test_magic_links_are_not_followed(rootfs: Path) -> None:
-    plan = in_root().step("OP_FSMOUNT", slot=1, a="proc").step("OP_ATTACH", slot=1, a="/proc", flags=1)
-    with Stage(plan.step("OP_MKDIR", a="/proc/self/root/tmp/x", n=0o755), rootfs) as stage:
+    plan = in_root().step("fsmount", mount=1, type="proc").step("attach", mount=1, target="/proc", literal=True)
+    with Stage(mkdir(plan, "/proc/self/root/tmp/x"), rootfs) as stage:
         assert stage.failed()[1:4] == (4, errno.ELOOP, number("DETAIL_TARGET"))
 
 
 def test_a_file_on_the_way_is_an_error(rootfs: Path) -> None:
-    with Stage(in_root().step("OP_MKDIR", a="/etc/hosts/x", n=0o755), rootfs) as stage:
+    with Stage(mkdir(in_root(), "/etc/hosts/x"), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.ENOTDIR, number("DETAIL_TARGET"))
-    with Stage(in_root().step("OP_MKDIR", a="/etc/hosts", n=0o755), rootfs) as stage:
+    with Stage(mkdir(in_root(), "/etc/hosts"), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.ENOTDIR, number("DETAIL_TARGET"))
 
 
 def test_dotdot_below_something_missing_is_refused(rootfs: Path) -> None:
-    with Stage(in_root().step("OP_MKDIR", a="/none/../../x", n=0o755), rootfs) as stage:
+    with Stage(mkdir(in_root(), "/none/../../x"), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.ENOENT, number("DETAIL_TARGET"))
 
 
 def test_names_and_paths_that_are_too_long_are_errors(rootfs: Path) -> None:
     for path in ("/" + "x" * 256, "/x" * 2048 + "/y", "/none/" + "x" * 4096):
-        with Stage(in_root().step("OP_MKDIR", a=path, n=0o755), rootfs) as stage:
+        with Stage(mkdir(in_root(), path), rootfs) as stage:
             assert stage.failed().err == errno.ENAMETOOLONG
     deep = "/" + "/".join(["x" * 255] * 15)
-    with Stage(in_root().step("OP_MKDIR", a=deep, n=0o755).pause(), rootfs) as stage:
+    with Stage(mkdir(in_root(), deep).pause(), rootfs) as stage:
         stage.built()
     assert Path(f"{rootfs}{deep}").is_dir()
 
@@ -129,8 +135,8 @@ def test_a_directory_swapped_with_a_link_never_leads_out(rootfs: Path, canary: P
     (rootfs / "vol" / "link").symlink_to(canary)
     plan = in_root()
     for i in range(400):
-        plan.step("OP_MKDIR", a=f"/vol/dir/{i}/x", n=0o755)
-        plan.step("OP_DEVICE", a=f"/vol/dir/{i}/p", m=stat.S_IFIFO, b=0o600)
+        mkdir(plan, f"/vol/dir/{i}/x")
+        plan.step("device", path=f"/vol/dir/{i}/p", type=stat.S_IFIFO, mode=0o600)
     inside = rootfs / str(canary).lstrip("/")
     with subprocess.Popen([sys.executable, "-c", EXCHANGE, rootfs / "vol"]) as swaps:
         for _ in range(20):

@@ -6,18 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stage.harness import (
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUSER,
-    CLONE_NEWUTS,
-    MS_PRIVATE,
-    MS_REC,
-    Plan,
-    Stage,
-    bind,
-    number,
-)
+from tests.stage.encoder import Plan, number
+from tests.stage.harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, MS_PRIVATE, MS_REC, Stage, bind
 
 CLONE_NEWTIME = 0x80
 KINDS = {
@@ -29,12 +19,12 @@ KINDS = {
 
 
 def in_root() -> Plan:
-    return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0)
+    return Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=0)
 
 
 def writing(plan: Plan) -> Plan:
     """Add a write to a file of the stage's own."""
-    return plan.step("OP_UNSHARE", n=CLONE_NEWTIME).step("OP_TIME_OFFSETS", a="boottime 765 0\n")
+    return plan.step("unshare", namespaces=CLONE_NEWTIME).step("time_namespace", offsets="boottime 765 0\n")
 
 
 def written(stage: Stage) -> bool:
@@ -54,7 +44,7 @@ def fake_proc(tmp_path: Path) -> Path:
 def test_a_write_lands_in_every_kind_of_namespace(rootfs: Path, namespaces: int, pivot: bool) -> None:
     plan = in_root()
     if pivot:
-        plan.step("OP_PIVOT")
+        plan.step("pivot")
     with Stage(writing(plan).pause(), rootfs, namespaces) as stage:
         stage.built()
         assert written(stage)
@@ -89,14 +79,14 @@ def test_a_cloned_procfs_is_not_searched_across_mounts(tmp_path: Path) -> None:
     """A mount over a file of the host's /proc is locked to it, and comes along with the clone, in a user namespace."""
     fake = tmp_path / "hostname"
     fake.write_text("untouched")
-    plan = Plan().step("OP_UNSHARE", n=CLONE_NEWNS | CLONE_NEWUSER).step("OP_SYSCTL", a="kernel/hostname", b="new")
+    plan = Plan().step("unshare", namespaces=CLONE_NEWNS | CLONE_NEWUSER).step("sysctl", name="kernel/hostname", value="new")
     with Stage(plan, "/", CLONE_NEWNS | CLONE_NEWUTS, prepare=lambda: bind(fake, "/proc/sys/kernel/hostname")) as stage:
         assert stage.failed()[1:3] == (1, errno.EXDEV)
     assert fake.read_text() == "untouched"
 
 
 def test_the_private_procfs_leaves_no_mount_behind_in_the_container(rootfs: Path) -> None:
-    plan = writing(in_root()).step("OP_PIVOT").pause()
+    plan = writing(in_root()).step("pivot").pause()
     with Stage(plan, rootfs) as stage:
         stage.built()
         assert [mount.point for mount in stage.mounts()] == ["/"]

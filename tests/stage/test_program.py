@@ -12,7 +12,8 @@ import pytest
 
 from tests.helpers_runtime import wait_until
 
-from .harness import CLONE_NEWNS, CLONE_NEWPID, NUMBERS, REPORT, Plan, Stage, number
+from .encoder import NUMBERS, Plan, number
+from .harness import CLONE_NEWNS, CLONE_NEWPID, REPORT, Stage
 from .observe import is_alive, opened, read_all, stdio, wait_readable
 
 ENOENT, EACCES, ECHILD, ETIMEDOUT = 2, 13, 10, 110
@@ -42,16 +43,16 @@ def run(plan: Plan, *inputs: int, namespaces: int = CLONE_NEWNS) -> tuple[int, s
 
 def shell(script: str, *env: str) -> Plan:
     """A plan that runs a script."""
-    plan = Plan().step("OP_RESOLVE_EXEC", a=["/bin/sh"])
-    return plan.step("OP_EXEC", a=["sh", "-c", script], c=list(env))
+    plan = Plan().step("resolve_exec", candidates=["/bin/sh"])
+    return plan.step("exec", args=["sh", "-c", script], environment=list(env))
 
 
 # ---- barriers ----
 
 
 def test_end_of_file_after_ready_means_the_program_runs() -> None:
-    plan = Plan().step("OP_BARRIER", a=number("BARRIER_READY")).step("OP_RESOLVE_EXEC", a=["/bin/sleep"])
-    plan.step("OP_EXEC", a=["sleep", "1000"], c=[])
+    plan = Plan().step("barrier", point=number("BARRIER_READY"), outlive=True).step("resolve_exec", candidates=["/bin/sleep"])
+    plan.step("exec", args=["sleep", "1000"], environment=[])
     with Stage(plan) as stage:
         stage.built()
         stage.go()
@@ -66,27 +67,53 @@ def test_a_stage_without_parent_ends_at_its_barrier() -> None:
         assert stage.status() == 1
 
 
-def test_after_ready_the_parent_may_end_at_once() -> None:
-    """The parent says go and is gone: PR_SET_PDEATHSIG must not be in force by then."""
-    fds = [os.memfd_create("pidfd") for _ in range(1)]
-    for _ in range(20):
-        with pipe() as (gate, opener), pipe() as (pids, reporter):
-            plan = Plan().step("OP_BARRIER", a=number("BARRIER_READY")).step("OP_GATE", slot=0, a=1)
-            parent = os.fork()
-            if parent == 0:
-                stage = Stage(plan, inputs=(gate, fds[0])).__enter__()
-                stage.built()
-                os.write(reporter, struct.pack("i", stage.pid))
-                stage.go()
-                os.kill(os.getpid(), signal.SIGKILL)
-            pidfd = os.pidfd_open(struct.unpack("i", os.read(pids, 4))[0])
-            os.waitpid(parent, 0)
-            assert not wait_ended(pidfd, 0.02)
+@contextlib.contextmanager
+def orphan(outlive: bool) -> Iterator[int]:
+    """A stage at its gate, the pidfd of it, whose parent has answered its barrier and is dead."""
+    plan = Plan().step("barrier", point=number("BARRIER_READY"), outlive=outlive, hang_up=True)
+    with pipe() as (gate, _opener), pipe() as (pids, reporter):
+        parent = os.fork()
+        if parent == 0:
+            stage = Stage(plan.step("gate", opener=0, reports=0), inputs=(gate,)).__enter__()
+            stage.built()
+            os.write(reporter, struct.pack("i", stage.pid))
+            os.read(gate, 1)
+            stage.go()
+            os.kill(os.getpid(), signal.SIGKILL)
+        pidfd = os.pidfd_open(struct.unpack("i", os.read(pids, 4))[0])
+        os.write(_opener, b"g")
+        os.waitpid(parent, 0)
+        yield pidfd
+        with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            wait_readable(pidfd)
-            os.close(pidfd)
-            assert opener
-    os.close(fds[0])
+        wait_readable(pidfd)
+        os.close(pidfd)
+
+
+def test_a_stage_that_outlives_its_parent_may_lose_it_at_once() -> None:
+    """The parent says go and is gone: PR_SET_PDEATHSIG must not be in force by then."""
+    for _ in range(20):
+        with orphan(outlive=True) as pidfd:
+            assert not wait_ended(pidfd, 0.02)
+
+
+def test_a_stage_that_is_not_told_to_outlive_its_parent_dies_with_it() -> None:
+    with orphan(outlive=False) as pidfd:
+        wait_readable(pidfd)
+
+
+@pytest.mark.parametrize("hang_up", [False, True])
+def test_a_barrier_closes_the_channel_when_it_is_told_to(hang_up: bool) -> None:
+    with pipe() as (fifo, opener), Stage(Plan().step("barrier", hang_up=hang_up).step("gate", opener=0, reports=0), inputs=(fifo,)) as stage:
+        stage.built()
+        stage.go()
+        if hang_up:
+            assert stage.report() is None
+        else:
+            wait_for_read(stage.pid)
+            assert any("socket:" in os.readlink(fd) for fd in Path(f"/proc/{stage.pid}/fd").iterdir())
+        os.write(opener, b"s")
+        assert stage.status() == 0
 
 
 def wait_ended(pidfd: int, seconds: float) -> bool:
@@ -105,15 +132,14 @@ def wait_ended(pidfd: int, seconds: float) -> bool:
 class Gate:
     """A stage that waits for start, with both FIFOs."""
 
-    def __init__(self, directory: Path, before: Plan, after: Plan, namespaces: int = CLONE_NEWNS) -> None:
+    def __init__(self, directory: Path, plan: Plan, *args: str, report: bool = True, namespaces: int = CLONE_NEWNS) -> None:
         for name in ("gate", "status"):
             os.mkfifo(directory / name)
         self.gate = os.open(directory / "gate", os.O_RDWR)
         self.status = os.open(directory / "status", os.O_RDWR)
         self.reports = os.open(directory / "status", os.O_RDONLY)
-        plan = before.step("OP_BARRIER", a=number("BARRIER_READY")).step("OP_GATE", slot=0, a=1)
-        plan.steps += [relocate(step, len(plan.table)) for step in after.steps]
-        plan.table += after.table
+        plan.step("barrier", point=number("BARRIER_READY"), outlive=True, hang_up=True).step("gate", opener=0, reports=1)
+        plan.step("exec", args=list(args), report=report)
         self.stage = Stage(plan, inputs=(self.gate, self.status), namespaces=namespaces)
 
     def __enter__(self) -> "Gate":
@@ -143,19 +169,15 @@ class Gate:
         return kind, step, err
 
 
-def relocate(step: bytes, base: int) -> bytes:
-    """Move the string operands of OP_EXEC to where its table went."""
-    op, flags, slot, a, b, c, d, n, m = struct.unpack("=HHiIIIIQQ", step)
-    assert op == number("OP_EXEC")
-    return struct.pack("=HHiIIIIQQ", op, flags, slot, a + base, b, c + base if d else 0, d, n, m)
+SLEEP = ("sleep", "1000")
 
 
-def sleeper() -> tuple[Plan, Plan]:
-    return Plan().step("OP_RESOLVE_EXEC", a=["/bin/sleep"]), Plan().step("OP_EXEC", a=["sleep", "1000"], c=[])
+def sleeper() -> Plan:
+    return Plan().step("resolve_exec", candidates=["/bin/sleep"])
 
 
 def test_gate_opens_and_the_end_of_the_fifo_means_success(tmp_path: Path) -> None:
-    with Gate(tmp_path, *sleeper()) as gate:
+    with Gate(tmp_path, sleeper(), *SLEEP) as gate:
         assert Path(f"/proc/{gate.stage.pid}/comm").read_text() != "sleep\n"
         gate.start()
         assert gate.report() == (NUMBERS["REPORT_EXECUTING"], 3, 0)
@@ -163,9 +185,16 @@ def test_gate_opens_and_the_end_of_the_fifo_means_success(tmp_path: Path) -> Non
         assert Path(f"/proc/{gate.stage.pid}/comm").read_text() == "sleep\n"
 
 
+def test_without_a_report_the_end_of_the_fifo_alone_says_so(tmp_path: Path) -> None:
+    with Gate(tmp_path, sleeper(), *SLEEP, report=False) as gate:
+        gate.start()
+        assert gate.report() is None
+        assert Path(f"/proc/{gate.stage.pid}/comm").read_text() == "sleep\n"
+
+
 @pytest.mark.parametrize("number_", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_end_the_waiting_stage_even_as_process_1(tmp_path: Path, number_: signal.Signals) -> None:
-    with Gate(tmp_path, *sleeper(), namespaces=CLONE_NEWNS | CLONE_NEWPID) as gate:
+    with Gate(tmp_path, sleeper(), *SLEEP, namespaces=CLONE_NEWNS | CLONE_NEWPID) as gate:
         wait_for_read(gate.stage.pid)
         signal.pidfd_send_signal(gate.stage.pidfd, number_)
         assert gate.stage.status() == 128 + number_
@@ -180,7 +209,7 @@ def wait_for_read(pid: int) -> None:
 
 
 def test_signals_have_their_default_again_in_the_program(tmp_path: Path) -> None:
-    with Gate(tmp_path, *sleeper()) as gate:
+    with Gate(tmp_path, sleeper(), *SLEEP) as gate:
         gate.start()
         while gate.report() is not None:
             pass
@@ -193,8 +222,8 @@ def test_a_program_that_has_gone_is_reported_to_start(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    before = Plan().step("OP_RESOLVE_EXEC", a=[str(program)])
-    with Gate(tmp_path, before, Plan().step("OP_EXEC", a=["program"], c=[])) as gate:
+    before = Plan().step("resolve_exec", candidates=[str(program)])
+    with Gate(tmp_path, before, "program") as gate:
         program.unlink()
         gate.start()
         assert gate.report() == (NUMBERS["REPORT_EXECUTING"], 3, 0)
@@ -207,9 +236,9 @@ def test_a_program_that_has_gone_is_reported_to_start(tmp_path: Path) -> None:
 
 
 def test_program_gets_its_arguments_and_environment_and_nothing_else() -> None:
-    plan = Plan().step("OP_RESOLVE_EXEC", a=["/usr/bin/env"]).step("OP_EXEC", a=["env"], c=["A=1", "A=2", "B=", "odd"])
+    plan = Plan().step("resolve_exec", candidates=["/usr/bin/env"]).step("exec", args=["env"], environment=["A=1", "A=2", "B=", "odd"])
     assert run(plan) == (0, "A=1\nA=2\nB=\nodd\n")
-    assert run(shell("echo $0 $PPID-$#").step("OP_SETSID"))[0] == 0
+    assert run(shell("echo $0 $PPID-$#").step("setsid"))[0] == 0
 
 
 @pytest.fixture
@@ -228,7 +257,7 @@ def files(tmp_path: Path) -> Path:
 
 def test_the_first_candidate_that_can_be_executed_is_run(files: Path) -> None:
     names = [str(files / name) for name in ("missing", "plain/below", "directory", "plain", "good", "private")]
-    plan = Plan().step("OP_RESOLVE_EXEC", a=names).step("OP_EXEC", a=["x"], c=[])
+    plan = Plan().step("resolve_exec", candidates=names).step("exec", args=["x"], environment=[])
     assert run(plan) == (0, f"{files / 'good'}\n")
 
 
@@ -242,14 +271,14 @@ def test_the_first_candidate_that_can_be_executed_is_run(files: Path) -> None:
     ],
 )
 def test_without_a_candidate_the_reason_is_told(files: Path, names: list[str], err: int, detail: str) -> None:
-    with Stage(Plan().step("OP_RESOLVE_EXEC", a=[str(files / name) for name in names])) as stage:
+    with Stage(Plan().step("resolve_exec", candidates=[str(files / name) for name in names])) as stage:
         report = stage.failed()
         assert (report.err, report.detail) == (err, number(detail))
 
 
 def test_candidates_are_tried_with_the_users_rights(files: Path) -> None:
-    plan = Plan().step("OP_IDS", a=1000, b=1000).step("OP_CAPABILITIES")
-    with Stage(plan.step("OP_RESOLVE_EXEC", a=[str(files / "private")])) as stage:
+    plan = Plan().step("ids", uid=1000, gid=1000).step("capabilities")
+    with Stage(plan.step("resolve_exec", candidates=[str(files / "private")])) as stage:
         report = stage.failed()
         assert (report.err, report.detail) == (EACCES, number("DETAIL_NOT_EXECUTABLE"))
 
@@ -263,7 +292,7 @@ def fds_of(pid: int) -> list[int]:
 
 def test_nothing_but_the_channel_survives_close() -> None:
     with opened("/etc") as one, opened("/") as two:
-        plan = Plan().step("OP_TIME_OFFSETS").step("OP_CLOSE", n=0).pause()
+        plan = Plan().step("time_namespace").step("close", preserved=0).pause()
         with Stage(plan, inputs=(one, two)) as stage:
             stage.built()
             fds = fds_of(stage.pid)
@@ -272,8 +301,15 @@ def test_nothing_but_the_channel_survives_close() -> None:
             assert os.readlink(f"/proc/{stage.pid}/fd/{fds[3]}").startswith("socket:")
 
 
+def test_close_keeps_what_it_is_told_to_keep() -> None:
+    with opened("/etc") as one, opened("/") as two, Stage(Plan().step("close", keep=[1]).pause(), inputs=(one, two)) as stage:
+        stage.built()
+        assert [os.readlink(f"/proc/{stage.pid}/fd/{fd}") for fd in fds_of(stage.pid)[3:] if fd < 100].count("/") == 1
+        assert len(fds_of(stage.pid)) == 5
+
+
 def test_our_own_descriptors_among_the_preserved_numbers_are_closed() -> None:
-    plan = Plan().step("OP_CLOSE", n=30).pause()
+    plan = Plan().step("close", preserved=30).pause()
     with opened("/etc") as one, opened("/") as two, Stage(plan, inputs=(one, two)) as stage:
         stage.built()
         assert len(fds_of(stage.pid)) == 4
@@ -283,15 +319,14 @@ def test_program_cannot_be_named_by_a_descriptor_of_ours() -> None:
     """CVE-2024-21626: execve(2) resolves /proc/self/fd/N/… before N closes on exec."""
     names = [f"/proc/self/fd/{fd}/bin/true" for fd in range(3, 40)]
     with opened("/", os.O_PATH) as root:
-        with Stage(Plan().step("OP_CLOSE").step("OP_RESOLVE_EXEC", a=names), inputs=(root,)) as stage:
+        with Stage(Plan().step("close").step("resolve_exec", candidates=names), inputs=(root,)) as stage:
             assert stage.failed().detail in (number("DETAIL_NOT_FOUND"), number("DETAIL_NOT_EXECUTABLE"))
-        with Stage(Plan().step("OP_RESOLVE_EXEC", a=names).pause(), inputs=(root,)) as stage:
+        with Stage(Plan().step("resolve_exec", candidates=names).pause(), inputs=(root,)) as stage:
             stage.built()               # the attack works where nothing is closed: the test tests something
 
 
 def test_descriptors_that_later_steps_need_survive_close(tmp_path: Path) -> None:
-    before, after = sleeper()
-    with Gate(tmp_path, before.step("OP_CLOSE"), after) as gate:
+    with Gate(tmp_path, sleeper().step("close", keep=[0, 1]), *SLEEP) as gate:
         gate.start()
         assert gate.report() == (NUMBERS["REPORT_EXECUTING"], 4, 0)
         assert gate.report() is None
@@ -313,7 +348,7 @@ def state() -> Iterator[int]:
 
 def hook(plan: Plan, script: str, *env: str, timeout: int = 0) -> Plan:
     """Add a hook that runs a script."""
-    return plan.step("OP_HOOK", slot=0, a="/bin/sh", b=["sh", "-c", script], d=list(env), n=timeout << 32 | len(env))
+    return plan.step("hook", state=0, program="/bin/sh", args=["sh", "-c", script], environment=list(env), timeout=timeout)
 
 
 def test_every_hook_reads_the_state_from_its_start(tmp_path: Path, state: int) -> None:
@@ -374,14 +409,14 @@ def test_a_background_process_does_not_hold_the_stage_up(tmp_path: Path, state: 
 
 
 def test_hook_that_cannot_be_run(tmp_path: Path, state: int) -> None:
-    plan = Plan().step("OP_HOOK", slot=0, a=str(tmp_path / "missing"), b=["missing"], d=[], n=0)
+    plan = Plan().step("hook", state=0, program=str(tmp_path / "missing"), args=["missing"], environment=[])
     with Stage(plan, inputs=(state,)) as stage:
         report = stage.failed()
         assert (report.err, report.detail) == (ENOENT, 0)
 
 
 def test_warnings_of_a_hook_that_works_are_not_told(state: int) -> None:
-    plan = hook(Plan(), "echo noise").step("OP_HOSTNAME", a="x" * 100)
+    plan = hook(Plan(), "echo noise").step("hostname", name="x" * 100)
     with Stage(plan, inputs=(state,)) as stage:
         report = stage.failed()
         assert (report.step, report.text) == (1, "")

@@ -7,23 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.stage.harness import MS_PRIVATE, MS_REC, NODEV, NOEXEC, NOSUID, RDONLY, Plan, Stage, bind, number
+from tests.stage.encoder import Plan, number
+from tests.stage.harness import MS_PRIVATE, MS_REC, NODEV, NOEXEC, NOSUID, RDONLY, Stage, bind
 
 CHR, BLK, FIFO = stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO
 
 
 def in_root() -> Plan:
-    return Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0)
+    return Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=0)
 
 
 def with_masks() -> Plan:
-    plan = in_root().step("OP_NULL_DEVICE", slot=1)
-    return plan.step("OP_FSMOUNT", slot=2, a="tmpfs", b=["nr_blocks=1", "nr_inodes=2", "mode=755"], n=RDONLY)
+    plan = in_root().step("null_device", mount=1)
+    return plan.step("fsmount", mount=2, type="tmpfs", options=["nr_blocks=1", "nr_inodes=2", "mode=755"], attributes=RDONLY)
 
 
 def with_proc(plan: Plan) -> Plan:
-    plan.step("OP_FSMOUNT", slot=3, a="proc", n=NOSUID | NODEV | NOEXEC)
-    return plan.step("OP_ATTACH", slot=3, a="/proc", flags=number("ATTACH_LITERAL"))
+    plan.step("fsmount", mount=3, type="proc", attributes=NOSUID | NODEV | NOEXEC)
+    return plan.step("attach", mount=3, target="/proc", literal=True)
 
 
 # ---- links ----
@@ -34,7 +35,7 @@ def test_a_link_is_made_and_what_is_there_stays(rootfs: Path) -> None:
     (rootfs / "dev/stdin").write_text("file")
     plan = in_root()
     for text, name in (("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout")):
-        plan.step("OP_SYMLINK", a=text, b=f"/dev/{name}")
+        plan.step("symlink", text=text, path=f"/dev/{name}")
     with Stage(plan.pause(), rootfs) as stage:
         stage.built()
     assert os.readlink(rootfs / "dev/fd") == "elsewhere"
@@ -44,7 +45,7 @@ def test_a_link_is_made_and_what_is_there_stays(rootfs: Path) -> None:
 
 def test_a_link_is_replaced_on_request(rootfs: Path) -> None:
     (rootfs / "dev/ptmx").symlink_to("/etc/hosts")
-    plan = in_root().step("OP_SYMLINK", a="pts/ptmx", b="/dev/ptmx", flags=number("SYMLINK_REPLACE"))
+    plan = in_root().step("symlink", text="pts/ptmx", path="/dev/ptmx", replace=True)
     with Stage(plan.pause(), rootfs) as stage:
         stage.built()
     assert os.readlink(rootfs / "dev/ptmx") == "pts/ptmx"
@@ -53,13 +54,13 @@ def test_a_link_is_replaced_on_request(rootfs: Path) -> None:
 
 def test_a_directory_is_not_replaced_by_a_link(rootfs: Path) -> None:
     (rootfs / "dev/ptmx").mkdir()
-    with Stage(in_root().step("OP_SYMLINK", a="x", b="/dev/ptmx", flags=number("SYMLINK_REPLACE")), rootfs) as stage:
+    with Stage(in_root().step("symlink", text="x", path="/dev/ptmx", replace=True), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.EISDIR, number("DETAIL_CREATE"))
 
 
 def test_a_link_to_a_missing_source_is_left_out_on_request(rootfs: Path) -> None:
-    plan = in_root().step("OP_SYMLINK", a="/proc/nonesuch", b="/dev/a", flags=1)
-    plan.step("OP_SYMLINK", a="/proc/self/fd", b="/dev/b", flags=1).step("OP_SYMLINK", a="/etc", b="/dev/c", flags=1)
+    plan = in_root().step("symlink", text="/proc/nonesuch", path="/dev/a", if_exists=True)
+    plan.step("symlink", text="/proc/self/fd", path="/dev/b", if_exists=True).step("symlink", text="/etc", path="/dev/c", if_exists=True)
     with Stage(plan.pause(), rootfs) as stage:
         stage.built()
     assert os.listdir(rootfs / "dev") == ["b"]
@@ -71,9 +72,9 @@ def test_a_link_to_a_missing_source_is_left_out_on_request(rootfs: Path) -> None
 def test_devices_get_exactly_their_mode_and_owner(rootfs: Path) -> None:
     old = os.umask(0o077)
     plan = in_root()
-    plan.step("OP_DEVICE", a="/dev/full", n=os.makedev(1, 7), m=CHR, b=0o666)
-    plan.step("OP_DEVICE", a="/dev/sub/disk", n=os.makedev(259, 1048575), m=BLK, b=0o640, c=1, d=6)
-    plan.step("OP_DEVICE", a="/dev/pipe", m=FIFO, b=0o622, c=7, d=8)
+    plan.step("device", path="/dev/full", number=os.makedev(1, 7), type=CHR, mode=0o666)
+    plan.step("device", path="/dev/sub/disk", number=os.makedev(259, 1048575), type=BLK, mode=0o640, uid=1, gid=6)
+    plan.step("device", path="/dev/pipe", type=FIFO, mode=0o622, uid=7, gid=8)
     try:
         with Stage(plan.pause(), rootfs) as stage:
             stage.built()
@@ -92,7 +93,7 @@ def test_devices_get_exactly_their_mode_and_owner(rootfs: Path) -> None:
 def test_the_same_device_may_be_there_and_is_left_alone(rootfs: Path) -> None:
     os.mknod(rootfs / "dev/null", CHR | 0o600, os.makedev(1, 3))
     (rootfs / "dev/null").chmod(0o600)
-    with Stage(in_root().step("OP_DEVICE", a="/dev/null", n=os.makedev(1, 3), m=CHR, b=0o666).pause(), rootfs) as stage:
+    with Stage(in_root().step("device", path="/dev/null", number=os.makedev(1, 3), type=CHR, mode=0o666).pause(), rootfs) as stage:
         stage.built()
     assert (rootfs / "dev/null").stat().st_mode == CHR | 0o600
 
@@ -111,13 +112,13 @@ def test_anything_else_in_a_device_s_place_is_an_error(rootfs: Path, there: str)
     else:
         os.mknod(path, CHR if there == "other" else BLK, os.makedev(1, 5 if there == "other" else 3))
     before = path.lstat()
-    with Stage(in_root().step("OP_DEVICE", a="/dev/null", n=os.makedev(1, 3), m=CHR, b=0o666), rootfs) as stage:
+    with Stage(in_root().step("device", path="/dev/null", number=os.makedev(1, 3), type=CHR, mode=0o666), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.EEXIST, number("DETAIL_DIFFERENT_DEVICE"))
     assert path.lstat() == before
 
 
 def test_other_types_of_node_are_refused(rootfs: Path) -> None:
-    with Stage(in_root().step("OP_DEVICE", a="/dev/x", m=stat.S_IFREG, b=0o666), rootfs) as stage:
+    with Stage(in_root().step("device", path="/dev/x", type=stat.S_IFREG, mode=0o666), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.EINVAL, number("DETAIL_PLAN"))
 
 
@@ -130,10 +131,10 @@ def test_masks_hide_files_and_directories_and_skip_what_is_missing(rootfs: Path)
     (rootfs / "secret/file").touch()
     (rootfs / "secret2").mkdir()
     (rootfs / "secret2/file").touch()
-    plan.step("OP_PIVOT")
+    plan.step("pivot")
     paths = ("/proc/version", "/proc/sched_debug/none", "/secret", "/secret2", "/none", "/etc/hosts", "/etc/hosts/none")
     for path in paths:
-        plan.step("OP_MASK_PATH", slot=1, a=path, b=2)
+        plan.step("mask_path", null=1, path=path, empty=2)
     with Stage(plan.pause(), rootfs) as stage:
         stage.built()
         for name in ("secret", "secret2"):
@@ -147,24 +148,24 @@ def test_masks_hide_files_and_directories_and_skip_what_is_missing(rootfs: Path)
 
 def test_masks_follow_links_in_the_root(rootfs: Path) -> None:
     (rootfs / "link").symlink_to("/etc")
-    with Stage(with_masks().step("OP_MASK_PATH", slot=1, a="/link/hosts", b=2).pause(), rootfs) as stage:
+    with Stage(with_masks().step("mask_path", null=1, path="/link/hosts", empty=2).pause(), rootfs) as stage:
         stage.built()
         assert (stage.cwd / "etc/hosts").read_bytes() == b""
 
 
 def test_a_mask_that_cannot_be_applied_is_an_error(rootfs: Path) -> None:
     (rootfs / "loop").symlink_to("loop")
-    with Stage(with_masks().step("OP_MASK_PATH", slot=1, a="/loop", b=2), rootfs) as stage:
+    with Stage(with_masks().step("mask_path", null=1, path="/loop", empty=2), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.ELOOP, number("DETAIL_TARGET"))
-    with Stage(with_masks().step("OP_MASK_PATH", slot=4, a="/etc/hosts", b=2), rootfs) as stage:
+    with Stage(with_masks().step("mask_path", null=4, path="/etc/hosts", empty=2), rootfs) as stage:
         assert stage.failed()[2:4] == (errno.EBADF, number("DETAIL_ATTACH"))
 
 
 def test_read_only_paths_keep_their_other_attributes(rootfs: Path) -> None:
-    plan = with_proc(in_root()).step("OP_FSMOUNT", slot=4, a="tmpfs").step("OP_ATTACH", slot=4, a="/etc/sub")
-    plan.step("OP_PIVOT")
+    plan = with_proc(in_root()).step("fsmount", mount=4, type="tmpfs").step("attach", mount=4, target="/etc/sub")
+    plan.step("pivot")
     for path in ("/proc/sys", "/etc", "/none", "/proc/nonesuch"):
-        plan.step("OP_READONLY_PATH", a=path)
+        plan.step("readonly_path", path=path)
     with Stage(plan.pause(), rootfs) as stage:
         stage.built()
         assert {"ro", "nosuid", "nodev", "noexec"} <= stage.mount("/proc/sys").options
@@ -187,7 +188,7 @@ def test_the_null_device_is_a_real_one(rootfs: Path, tmp_path: Path, there: str)
         fake.symlink_to("/proc/sys/kernel/core_pattern")
     elif there == "zero":
         os.mknod(fake, CHR, os.makedev(1, 5))
-    plan = in_root().step("OP_NULL_DEVICE", slot=1)
+    plan = in_root().step("null_device", mount=1)
     with Stage(plan, rootfs, prepare=lambda: bind(tmp_path / "dev", "/dev")) as stage:
         report = stage.failed()
         if there == "missing":

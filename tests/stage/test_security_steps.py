@@ -5,14 +5,16 @@ import ctypes
 import fcntl
 import os
 import select
+import signal
 import struct
 import termios
 from pathlib import Path
 
 import pytest
 
-from .harness import MS_PRIVATE, MS_REC, Plan, Stage, number
-from .observe import status
+from .encoder import Plan, number
+from .harness import MS_PRIVATE, MS_REC, Stage
+from .observe import status, wait_readable
 
 EPERM, ENOENT, EINVAL, ENOTTY, ELOOP = 1, 2, 22, 25, 40
 ALLOW, ERRNO, NOTIFY, KILL = 0x7FFF0000, 0x00050000, 0x7FC00000, 0x80000000
@@ -35,13 +37,13 @@ def bpf(default: int, rules: dict[str, int]) -> bytes:
     return code + instruction(0x06, default)
 
 
-def seccomp(plan: Plan, code: bytes, flags: int = 0) -> Plan:
-    return plan.step("OP_SECCOMP", a=plan.blob(code), b=len(code) // 8, n=flags)
+def seccomp(plan: Plan, code: bytes, flags: int = 0, **operands: bool) -> Plan:
+    return plan.step("seccomp", filter=code, flags=flags, **operands)
 
 
 @needs_numbers
 def test_filter_is_in_force() -> None:
-    plan = seccomp(Plan(), bpf(ALLOW, {"sethostname": ERRNO | 77})).step("OP_HOSTNAME", a="x")
+    plan = seccomp(Plan(), bpf(ALLOW, {"sethostname": ERRNO | 77})).step("hostname", name="x")
     with Stage(plan) as stage:
         report = stage.failed()
         assert (report.step, report.err) == (1, 77)
@@ -51,9 +53,10 @@ def test_filter_is_in_force() -> None:
 def test_after_a_late_filter_only_the_talk_is_left() -> None:
     """Of what the stage itself does behind it a filter need not allow more than read, write, close and exit."""
     few = dict.fromkeys(("read", "write", "close", "exit_group"), ALLOW)
-    plan = seccomp(Plan().step("OP_NO_NEW_PRIVS"), bpf(KILL, few))
+    plan = seccomp(Plan().step("no_new_privs"), bpf(KILL, few))
     fifo, theirs = os.pipe()
-    with Stage(plan.step("OP_BARRIER", a=number("BARRIER_READY")).step("OP_GATE", slot=0, a=0), inputs=(fifo,)) as stage:
+    plan.step("barrier", point=number("BARRIER_READY"), outlive=True, hang_up=True)
+    with Stage(plan.step("gate", opener=0, reports=0, filtered=True), inputs=(fifo,)) as stage:
         stage.built()
         stage.go()
         assert stage.report() is None
@@ -63,9 +66,28 @@ def test_after_a_late_filter_only_the_talk_is_left() -> None:
     os.close(theirs)
 
 
+@pytest.mark.parametrize("handled", [False, True])
+def test_signals_are_handled_from_before_the_filter_when_a_gate_follows(handled: bool) -> None:
+    (gate, opener), (reports, theirs) = os.pipe(), os.pipe()
+    plan = seccomp(Plan(), instruction(0x06, ALLOW), handle_signals=handled).pause()
+    with Stage(plan.step("gate", opener=0, reports=1, filtered=True).pause(), inputs=(gate, theirs)) as stage:
+        stage.built()
+        assert handles_term(stage.pid) == handled
+        stage.go()
+        os.write(opener, b"s")
+        wait_readable(reports)          # the report of the barrier behind the gate
+        assert handles_term(stage.pid) == handled, "the gate has set the handlers"
+    for fd in (gate, opener, reports, theirs):
+        os.close(fd)
+
+
+def handles_term(pid: int) -> bool:
+    return bool(int(status(pid, "SigCgt"), 16) & 1 << signal.SIGTERM - 1)
+
+
 def test_filter_without_privilege_needs_no_new_privs() -> None:
-    for before, err in ((Plan(), 13), (Plan().step("OP_NO_NEW_PRIVS"), 0)):
-        plan = seccomp(before.step("OP_CAPABILITIES"), instruction(0x06, ALLOW)).pause()
+    for before, err in ((Plan(), 13), (Plan().step("no_new_privs"), 0)):
+        plan = seccomp(before.step("capabilities"), instruction(0x06, ALLOW)).pause()
         with Stage(plan) as stage:
             if err:
                 assert stage.failed().err == err
@@ -81,7 +103,7 @@ def test_programs_that_are_none_are_refused(code: bytes) -> None:
 
 @needs_numbers
 def test_listener_is_handed_over_and_answers() -> None:
-    plan = seccomp(Plan(), bpf(ALLOW, {"umask": NOTIFY}), NEW_LISTENER).step("OP_UMASK", n=0).pause()
+    plan = seccomp(Plan(), bpf(ALLOW, {"umask": NOTIFY}), NEW_LISTENER).step("umask", mask=0).pause()
     with Stage(plan) as stage:
         report = stage.report()
         assert report is not None
@@ -112,13 +134,13 @@ def enabled(module: str) -> bool:
 
 @pytest.mark.skipif(enabled("apparmor"), reason="AppArmor is enabled here")
 def test_apparmor_profile_without_apparmor_fails() -> None:
-    with Stage(Plan().step("OP_APPARMOR", a="pyoci-test")) as stage:
+    with Stage(Plan().step("apparmor", profile="pyoci-test")) as stage:
         assert stage.failed().err in (ENOENT, EINVAL)
 
 
 @pytest.mark.skipif(enabled("selinux"), reason="SELinux is enabled here")
 def test_selinux_label_without_selinux_fails() -> None:
-    with Stage(Plan().step("OP_SELINUX", a="system_u:system_r:container_t:s0")) as stage:
+    with Stage(Plan().step("selinux", label="system_u:system_r:container_t:s0")) as stage:
         assert stage.failed().err in (ENOENT, EINVAL)
 
 
@@ -126,16 +148,16 @@ def test_selinux_label_without_selinux_fails() -> None:
 
 
 def console_plan(devpts: bool = True) -> Plan:
-    plan = Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=0)
+    plan = Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=0)
     if devpts:
-        plan.step("OP_FSMOUNT", slot=1, a="devpts", b=["newinstance", "ptmxmode=0666", "mode=0620"], d=0)
-        plan.step("OP_ATTACH", slot=1, a="/dev/pts")
+        plan.step("fsmount", mount=1, type="devpts", options=["newinstance", "ptmxmode=0666", "mode=0620"])
+        plan.step("attach", mount=1, target="/dev/pts")
     return plan
 
 
 def test_console_is_a_pair_of_the_containers_devpts(rootfs: Path) -> None:
-    plan = console_plan().step("OP_CONSOLE", slot=2, flags=number("CONSOLE_BIND"), n=30 << 16 | 100, a=1000)
-    plan.step("OP_SETSID").step("OP_CONTROLLING_TTY", slot=2).pause()
+    plan = console_plan().step("console", peer=2, bind=True, rows=30, columns=100, owner=1000)
+    plan.step("setsid").step("controlling_tty", peer=2).pause()
     with Stage(plan, rootfs) as stage:
         report = stage.report()
         assert report is not None
@@ -159,15 +181,15 @@ def test_dev_pts_that_is_no_devpts_is_refused(rootfs: Path) -> None:
     """CVE-2025-52565: numbers that look like terminals, and a multiplexer that is somebody else's."""
     (rootfs / "dev/pts").mkdir()
     os.mknod(rootfs / "dev/pts/ptmx", 0o020666, os.makedev(5, 2))
-    with Stage(console_plan(devpts=False).step("OP_CONSOLE", slot=2), rootfs) as stage:
+    with Stage(console_plan(devpts=False).step("console", peer=2), rootfs) as stage:
         report = stage.failed()
         assert (report.err, report.detail) == (ENOTTY, number("DETAIL_SOURCE"))
 
 
 def test_multiplexer_that_is_mounted_over_is_refused(rootfs: Path) -> None:
     (rootfs / "dev/pts").mkdir()
-    plan = console_plan().step("OP_OPEN_TREE", slot=3, a="/dev/null").step("OP_ATTACH", slot=3, a="/dev/pts/ptmx")
-    with Stage(plan.step("OP_CONSOLE", slot=2), rootfs) as stage:
+    plan = console_plan().step("open_tree", tree=3, path="/dev/null").step("attach", mount=3, target="/dev/pts/ptmx")
+    with Stage(plan.step("console", peer=2), rootfs) as stage:
         report = stage.failed()
         assert report.detail == number("DETAIL_SOURCE")
 
@@ -180,7 +202,7 @@ def test_console_that_is_a_link_or_directory_is_refused(rootfs: Path, target: st
         console.symlink_to("/etc/hosts")
     else:
         console.mkdir()
-    with Stage(console_plan().step("OP_CONSOLE", slot=2, flags=number("CONSOLE_BIND")), rootfs) as stage:
+    with Stage(console_plan().step("console", peer=2, bind=True), rootfs) as stage:
         report = stage.report()
         assert report is not None
         os.close(report.fd)

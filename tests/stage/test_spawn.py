@@ -17,7 +17,8 @@ import pytest
 
 from tests.helpers_runtime import wait_until
 
-from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, NATIVE, Plan, number
+from .encoder import Plan, number
+from .harness import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, NATIVE
 from .observe import namespace, opened, read_all, status, wait_readable
 
 native = pytest.importorskip("pyoci._native", reason="the extension is not built")
@@ -83,7 +84,7 @@ def test_stage_inherits_no_descriptor_no_signal_mask_and_no_environment() -> Non
     with opened("/etc") as leaked:
         os.set_inheritable(leaked, True)
         try:
-            with Spawned(Plan().step("OP_CLOSE").pause()) as stage:
+            with Spawned(Plan().step("close").pause()) as stage:
                 stage.report()
                 fds = sorted(int(name) for name in os.listdir(f"/proc/{stage.pid}/fd"))
                 assert len(fds) == 4
@@ -101,14 +102,14 @@ def test_preserved_descriptors_keep_their_numbers() -> None:
         os.dup2(one, numbers[0])
         stack.callback(os.close, numbers[0])
         preserve = numbers[0] - 2
-        with Spawned(Plan().step("OP_CLOSE", n=preserve).pause(), preserve=preserve) as stage:
+        with Spawned(Plan().step("close", preserved=preserve).pause(), preserve=preserve) as stage:
             stage.report()
             assert os.readlink(f"/proc/{stage.pid}/fd/{numbers[0]}") == "/etc"
 
 
 def test_capabilities_of_a_new_user_namespace_survive_execve() -> None:
     """Nobody is root there while it has no ids: without the ambient set they would be lost."""
-    plan = Plan().step("OP_BARRIER", a=number("BARRIER_MAPS")).step("OP_BECOME_ROOT").step("OP_HOSTNAME", a="x").pause()
+    plan = Plan().step("barrier", point=number("BARRIER_MAPS")).step("become_root").step("hostname", name="x").pause()
     with Spawned(plan, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | 0x4000000) as stage:
         assert stage.report() == (BARRIER, 0, 0)
         for name in ("uid_map", "gid_map"):
@@ -141,7 +142,7 @@ def test_stage_is_born_in_its_cgroup(cgroup: Path) -> None:
 def test_many_inputs_arrive_in_order() -> None:
     """SCM_RIGHTS takes 253 at once."""
     fds = [os.memfd_create(f"input{i}") for i in range(600)]
-    plan = Plan().step("OP_JOIN", slot=599, a=1)
+    plan = Plan().step("join", namespaces=[599])
     uts = os.open("/proc/self/ns/uts", os.O_RDONLY)
     os.dup2(uts, fds[599], inheritable=False)
     try:
@@ -154,7 +155,7 @@ def test_many_inputs_arrive_in_order() -> None:
 
 
 def test_namespaces_are_made_ahead_of_the_plan() -> None:
-    plan = Plan().step("OP_UNSHARE", n=CLONE_NEWUTS).step("OP_HOSTNAME", a="ahead")
+    plan = Plan().step("unshare", namespaces=CLONE_NEWUTS, ahead=True).step("hostname", name="ahead")
     spawned = Spawned(plan.pause(), ahead=CLONE_NEWUTS)
     wait_until(lambda: namespace(spawned.pid, "uts") != namespace(os.getpid(), "uts"), "a UTS namespace of its own")
     there = namespace(spawned.pid, "uts")
@@ -164,8 +165,14 @@ def test_namespaces_are_made_ahead_of_the_plan() -> None:
 
 
 def test_the_step_tells_what_went_wrong_ahead_of_it() -> None:
-    with Spawned(Plan().step("OP_SETSID").step("OP_UNSHARE", n=0x1), ahead=0x1) as stage:
+    with Spawned(Plan().step("setsid").step("unshare", namespaces=0x1, ahead=True), ahead=0x1) as stage:
         assert stage.report() == (number("REPORT_FAILED"), 1, 22)
+
+
+@pytest.mark.parametrize("ahead", [0, CLONE_NEWNS])
+def test_the_step_names_just_what_was_made_ahead_of_it(ahead: int) -> None:
+    with Spawned(Plan().step("unshare", namespaces=CLONE_NEWUTS, ahead=True), ahead=ahead) as stage:
+        assert stage.report() == (number("REPORT_FAILED"), 0, 22)
 
 
 def test_refused_clone_is_an_error_and_leaves_nothing() -> None:
