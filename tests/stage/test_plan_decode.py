@@ -4,23 +4,53 @@ import errno
 import os
 import random
 import signal
+import stat
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.stage.harness import ALL_SEALS, HEAD, MS_PRIVATE, MS_REC, STEP, Plan, Stage, detached, number
+from tests.stage.encoder import FORMS, HEAD, NONE, OPERATIONS, WORDS, Plan, number, record
+from tests.stage.harness import ALL_SEALS, MS_PRIVATE, MS_REC, Stage, detached
 
 EMPTY = Plan().encode()
+TABLE = b"\0abc\0"
+NSLOTS = 2
+MAX = 0xFFFFFFFF
+# A step that fails when it runs, and keeps what should have been refused from doing so.
+STOP = Plan().step("resolve_exec").steps[0]
+
+GOOD = {"strings": (0, 0), "slots": (0, 0), "ids": (0, 0), "filter": (0, 0), "optional_slot": (NONE,)}
+BAD_TEXTS = [(len(TABLE),), (MAX,)]
+BAD_SLOTS = [(NSLOTS,), (-1,), (-0x80000000,), (0x7FFFFFFF,)]
+BAD_ARRAYS = [(4, 0), (8, 0), (0xFFFFFFF8, 0), (0, 2), (0, MAX)]
+# Kinds that are not named here are numbers, which the kernel judges.
+BAD: dict[str, list[tuple[int, ...]]] = {
+    "text": BAD_TEXTS,
+    "path": BAD_TEXTS,
+    "host_path": BAD_TEXTS,
+    "strings": [(len(TABLE), 0), (len(TABLE), 1), (MAX, 1), (1, 2), (0, len(TABLE)), (0, MAX)],
+    "slot": BAD_SLOTS,
+    "new_slot": BAD_SLOTS,
+    "optional_slot": [(NSLOTS,), (-2,), (-0x80000000,), (0x7FFFFFFF,)],
+    "slots": [*BAD_ARRAYS, (0, 1), (0, 0x40000001)],  # "\0abc" is the number of no slot
+    "ids": [*BAD_ARRAYS, (0, 0x40000001)],
+    "filter": [*BAD_ARRAYS, (0, 1), (0, 0x20000001)],
+}
 
 
-def refused(plan: bytes) -> None:
+def outcome(plan: bytes) -> tuple[int, int]:
     with Stage(plan, namespaces=0) as stage:
         report = stage.failed()
-        assert (report.err, report.detail) == (errno.EINVAL, number("DETAIL_PLAN"))
+        return report.err, report.detail
 
 
-def raw(steps: list[bytes], table: bytes = b"\0abc\0", nslots: int = 2, **head: int) -> bytes:
+REFUSED = (errno.EINVAL, number("DETAIL_PLAN"))
+STOPPED = (errno.ENOENT, number("DETAIL_NOT_FOUND"))
+
+
+def raw(steps: list[bytes], table: bytes = TABLE, nslots: int = NSLOTS, **head: int) -> bytes:
     values = {
         "magic": number("PLAN_MAGIC"),
         "version": number("PLAN_VERSION"),
@@ -32,8 +62,25 @@ def raw(steps: list[bytes], table: bytes = b"\0abc\0", nslots: int = 2, **head: 
     return HEAD.pack(*(values | head).values()) + b"".join(steps) + table
 
 
-def step(op: str, slot: int = 0, flags: int = 0, a: int = 0, b: int = 0, c: int = 0, d: int = 0, n: int = 0) -> bytes:
-    return STEP.pack(number(op), flags, slot, a, b, c, d, n, 0)
+def operands(op: str, changes: dict[str, tuple[int, ...]]) -> bytes:
+    kinds = OPERATIONS[op].operands.items()
+    values = [changes.get(name, GOOD.get(kind, (0,))) for name, kind in kinds]
+    return struct.pack(OPERATIONS[op].format, *(number for value in values for number in value))
+
+
+def step(op: str, **changes: tuple[int, ...]) -> bytes:
+    """A step of an operation that is right but for the changes, each the fields of an operand."""
+    return record(OPERATIONS[op].number, 0, operands(op, changes))
+
+
+def wrong_steps(op: str) -> Iterator[tuple[str, bytes]]:
+    operation = OPERATIONS[op]
+    for bit in (len(operation.flags), 15):
+        yield f"flag {1 << bit}", record(operation.number, 1 << bit, operands(op, {}))
+    yield "unused", record(operation.number, 0, operands(op, {}), unused=1)
+    for name, kind in operation.operands.items():
+        for value in BAD.get(kind, []):
+            yield f"{name} {value}", step(op, **{name: value})
 
 
 def test_an_empty_plan_runs_and_ends() -> None:
@@ -46,7 +93,8 @@ def test_an_empty_plan_runs_and_ends() -> None:
     "plan",
     [
         raw([], magic=0),
-        raw([], version=2),
+        raw([], version=number("PLAN_VERSION") - 1),
+        raw([], version=number("PLAN_VERSION") + 1),
         raw([], nsteps=1),
         raw([], nsteps=0xFFFFFFFF),
         raw([], nstrings=4),
@@ -64,55 +112,61 @@ def test_an_empty_plan_runs_and_ends() -> None:
     ids=lambda plan: plan.hex()[:60],
 )
 def test_a_malformed_block_is_refused(plan: bytes) -> None:
-    refused(plan)
+    assert outcome(plan) == REFUSED
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_a_step_with_a_wrong_operand_is_refused_before_any_step_runs(op: str) -> None:
+    known = record(OPERATIONS[op].number, (1 << len(OPERATIONS[op].flags)) - 1, operands(op, {}))
+    assert outcome(raw([STOP, known])) == STOPPED
+    for what, bad in wrong_steps(op):
+        assert outcome(raw([STOP, bad])) == REFUSED, what
+
+
+@pytest.mark.parametrize("op", [len(OPERATIONS), 0xFFFF])
+def test_an_unknown_operation_is_refused(op: int) -> None:
+    assert outcome(raw([STOP, record(op)])) == REFUSED
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [
-        STEP.pack(number("OP_COUNT"), 0, 0, 0, 0, 0, 0, 0, 0),
-        step("OP_MKDIR", a=5),
-        step("OP_MKDIR", a=0xFFFFFFFF),
-        step("OP_MKDIR", flags=1),
-        step("OP_SYMLINK", a=1, b=5),
-        step("OP_FSMOUNT", d=5),
-        step("OP_FSMOUNT", b=1, c=2),
-        step("OP_FSMOUNT", b=5, c=1),
-        step("OP_FSMOUNT", b=0, c=0xFFFFFFFF),
-        step("OP_FSMOUNT", slot=2),
-        step("OP_FSMOUNT", slot=-1),
-        step("OP_ATTACH", slot=-0x80000000),
-        step("OP_ATTACH", flags=16),
-        step("OP_MASK_PATH", b=2),
-        step("OP_MASK_PATH", c=3),
-        step("OP_READONLY_PATH", c=3),
-        step("OP_SETATTR", b=3),
-        step("OP_GATE", a=2),
-        step("OP_JOIN", slot=1, a=2),
-        step("OP_JOIN", slot=1, a=0xFFFFFFFF),
-        step("OP_GROUPS", a=4, b=0),
-        step("OP_GROUPS", a=0, b=2),
-        step("OP_GROUPS", a=0, b=0x40000001),
-        step("OP_SECCOMP", a=0, b=0x20000001),
-        step("OP_SCHEDULER", b=0, c=6),
-        step("OP_HOOK", d=1, n=2),
-        step("OP_EXEC", c=1, d=2),
-    ],
-    ids=lambda bad: bad.hex()[:48],
+    ("slots", "expected"),
+    [((0, 1), STOPPED), ((0, 1, 0, 1), STOPPED), ((0, NSLOTS), REFUSED), ((NSLOTS, 0), REFUSED), ((0, -1), REFUSED), ((0, 1, 0x7FFFFFFF), REFUSED)],
 )
-def test_a_step_with_a_wrong_operand_is_refused_before_any_step_runs(bad: bytes, tmp_path: Path) -> None:
-    refused(raw([step("OP_SETSID"), bad]))
+def test_every_item_of_an_array_of_slots_is_checked(slots: tuple[int, ...], expected: tuple[int, int]) -> None:
+    table = bytes(8) + struct.pack(f"={len(slots)}i", *slots) + b"\0"
+    for op, operation in OPERATIONS.items():
+        for name, kind in operation.operands.items():
+            if kind == "slots":
+                assert outcome(raw([STOP, step(op, **{name: (8, len(slots))})], table)) == expected, (op, name)
+
+
+def test_the_ends_of_every_range_are_accepted() -> None:
+    """So that what is refused is refused for what it is, and not all of its kind."""
+    ends = {
+        "text": (len(TABLE) - 1,), "path": (1,), "host_path": (len(TABLE) - 1,), "slot": (NSLOTS - 1,), "new_slot": (NSLOTS - 1,),
+        "optional_slot": (NSLOTS - 1,), "strings": (1, 1), "ids": (0, 1),
+    }
+    for op, operation in OPERATIONS.items():
+        changes = {name: ends[kind] for name, kind in operation.operands.items() if kind in ends}
+        assert outcome(raw([STOP, step(op, **changes)])) == STOPPED, op
+    assert outcome(raw([STOP, step("seccomp", filter=(0, 2))], bytes(17))) == STOPPED
+
+
+def test_every_kind_of_operand_is_tried() -> None:
+    numbers = {"number", "number64", "signed", "flags", "flags64", "enum", "mode", "uid", "gid", "device"}
+    assert BAD.keys() | numbers == FORMS.keys()
 
 
 def test_a_flipped_bit_anywhere_never_crashes_the_decoder() -> None:
-    plan = Plan().step("OP_FSMOUNT", slot=0, a="nonesuch", b=["a", "b=c"], d="source").step("OP_MKDIR", a="/a/b", n=0o755)
-    good = plan.encode()
+    plan = Plan().step("fsmount", mount=0, type="nonesuch", options=["a", "b=c"], source="source")
+    good = plan.step("device", path="/a/b", type=stat.S_IFIFO).encode()
     for seed in range(60):
         flips = random.Random(seed)
         bad = bytearray(good)
         for _ in range(flips.randint(1, 4)):
             # Not the numbers of the operations: another one might do something to the machine.
-            at = flips.choice([i for i in range(len(bad)) if not 24 <= i < 104 or (i - 24) % 40 >= 4])
+            steps = range(HEAD.size, HEAD.size + 2 * len(STOP))
+            at = flips.choice([i for i in range(len(bad)) if i not in steps or (i - HEAD.size) % len(STOP) >= 4])
             bad[at] ^= 1 << flips.randrange(8)
         with Stage(bytes(bad), namespaces=0) as stage:
             assert stage.failed().err
@@ -136,10 +190,10 @@ def test_many_inputs_arrive_in_several_messages_and_in_order(rootfs: Path) -> No
     for i in range(300):
         (rootfs / f"s{i}").touch()
         trees.append(detached(rootfs / f"s{i}"))
-    plan = Plan().step("OP_PROPAGATION", n=MS_REC | MS_PRIVATE).step("OP_ROOT", slot=300)
+    plan = Plan().step("host_propagation", propagation=MS_REC | MS_PRIVATE).step("root", mount=300)
     chosen = (0, 251, 252, 299)
     for i in chosen:
-        plan.step("OP_ATTACH", slot=i, a=f"/t{i}")
+        plan.step("attach", mount=i, target=f"/t{i}")
     with Stage(plan.pause(), rootfs, inputs=tuple(trees)) as stage:
         stage.built()
         assert [stage.mount(f"{rootfs}/t{i}").root.rpartition("/")[2] for i in chosen] == [f"s{i}" for i in chosen]
@@ -175,13 +229,13 @@ def test_the_stage_begins_with_clean_signals_and_no_descriptor_that_survives_exe
 
 
 def test_a_second_step_does_not_run_after_a_failure(tmp_path: Path) -> None:
-    plan = Plan().step("OP_MKDIR", a="/x").step("OP_HOSTNAME", a="never")
+    plan = Plan().step("device", path="/x", type=stat.S_IFIFO).step("hostname", name="never")
     with Stage(plan) as stage:
         report = stage.failed()
     assert report.step == 0
-    assert report.err == errno.EBADF  # there is no root before OP_ROOT
+    assert report.err == errno.EBADF  # there is no root yet
 
 
 def test_the_records_are_as_large_as_the_header_says() -> None:
-    assert (HEAD.size, STEP.size) == (24, 40)
+    assert (HEAD.size, len(STOP), WORDS) == (24, 56, 6)
     assert struct.calcsize("=IIiII") == 20
