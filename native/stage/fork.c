@@ -83,7 +83,7 @@ static int help_with(struct stage *stage, uint32_t index, const int *fds, unsign
     if (step->op == OP_HELPER_ENTER && nfds == 2)
         return enter(stage, fds);
     if (step->op == OP_OPEN_TREE && nfds < 2)
-        return tree_open(stage, step, nfds == 1 ? fds[0] : -1);
+        return tree_open(stage, step, nfds == 1 ? fds[0] : NO_FD);
     if (step->op == OP_SET_ATTRIBUTES && nfds == 1)
         return tree_set(stage, step, fds[0]);
     return -EINVAL;

@@ -281,7 +281,7 @@ static void warn_of(struct stage *stage, uint32_t detail, uint64_t missing)
     for (int i = 0; i < 16; i++)
         stage->text[i] = digits[missing >> (60 - 4 * i) & 15];
     stage->length = 16;
-    stage_report(stage, REPORT_WARNING, 0, detail, -1);
+    stage_report(stage, REPORT_WARNING, 0, detail, NO_FD);
     stage->length = 0;
 }
 

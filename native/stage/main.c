@@ -26,7 +26,7 @@ static struct stage stage;
 
 static _Noreturn void die(int err)
 {
-    stage_report(&stage, REPORT_FAILED, err, stage.detail, -1);
+    stage_report(&stage, REPORT_FAILED, err, stage.detail, NO_FD);
     stage_end(1);
 }
 

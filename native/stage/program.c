@@ -28,7 +28,7 @@ int op_barrier(struct stage *stage, const struct step *step)
     if (step->flags & BARRIER_OUTLIVE)
         err = outlive_parent(stage);
     if (err == 0)
-        err = stage_report(stage, REPORT_BARRIER, 0, step->barrier.point, -1);
+        err = stage_report(stage, REPORT_BARRIER, 0, step->barrier.point, NO_FD);
     if (err == 0)
         err = stage_wait_go(stage);
     if (err == 0 && step->flags & BARRIER_HANG_UP) {
@@ -127,7 +127,7 @@ int op_exec(struct stage *stage, const struct step *step)
     if (stage->exec_path == NULL)
         return fail(stage, DETAIL_NOT_FOUND, ENOENT);
     if (step->flags & EXEC_REPORT)
-        err = stage_report(stage, REPORT_EXECUTING, 0, 0, -1);
+        err = stage_report(stage, REPORT_EXECUTING, 0, 0, NO_FD);
     if (err < 0)
         return err;
     err = sys(execve(stage->exec_path, argv, env));
@@ -235,7 +235,7 @@ static _Noreturn void hook_child(const struct hook *hook)
     stage_end(127);
 }
 
-/* Keep the end of what the hook prints.  0 when there is nothing more for now, -1 at the end of file. */
+/* Keep the end of what the hook prints.  1 at the end of file, 0 when there is nothing more for now. */
 static int keep_output(struct stage *stage, int fd)
 {
     char chunk[1024];
@@ -245,10 +245,8 @@ static int keep_output(struct stage *stage, int fd)
         int got = sys(read(fd, chunk, sizeof chunk));
         uint32_t over;
 
-        if (got == 0)
-            return -1;
-        if (got < 0)
-            return got == -EAGAIN ? 0 : -1;
+        if (got <= 0)
+            return got != -EAGAIN;
         over = stage->length + (uint32_t)got;
         over = over > REPORT_MAX_TEXT ? over - REPORT_MAX_TEXT : 0;
         memmove(stage->text, stage->text + over, stage->length - over);
@@ -283,7 +281,7 @@ static int watch_hook(struct stage *stage, const struct hook *hook)
         ready = sys(poll(waits, 2, hook->timeout == 0 ? -1 : left > 60000 ? 60000 : (int)left));
         if (ready < 0 && !interrupted(ready, &tries))
             return ready;
-        if (ready > 0 && waits[1].revents && keep_output(stage, waits[1].fd) < 0)
+        if (ready > 0 && waits[1].revents && keep_output(stage, waits[1].fd))
             waits[1].fd = -1;
         if (ready > 0 && waits[0].revents) {
             if (waits[1].fd >= 0)

@@ -92,7 +92,7 @@ int op_selinux(struct stage *stage, const struct step *step)
 /* The parent takes its own copy of the listener (pidfd_getfd) while we wait: the filter may forbid sendmsg. */
 static int hand_over_listener(struct stage *stage, int listener)
 {
-    int err = stage_report(stage, REPORT_LISTENER, 0, (uint32_t)listener, -1);
+    int err = stage_report(stage, REPORT_LISTENER, 0, (uint32_t)listener, NO_FD);
 
     if (err == 0)
         err = stage_wait_go(stage);

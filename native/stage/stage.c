@@ -119,7 +119,7 @@ int stage_run(struct stage *stage, const void *memory)
         if (result < 0)
             return result;
         if (stage->traced && begun != 0)        /* not the gate that has asked for it */
-            stage_report(stage, REPORT_STEP, 0, (uint32_t)(microseconds() - begun), -1);
+            stage_report(stage, REPORT_STEP, 0, (uint32_t)(microseconds() - begun), NO_FD);
     }
     return 0;
 }

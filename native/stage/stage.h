@@ -25,7 +25,7 @@
 #include "../plan.h"
 #include "../operations.h"
 
-enum { NO_SLOT = -1 };
+enum { NO_SLOT = -1, NO_FD = -1 };
 
 struct stage {
     const struct plan *plan;
@@ -69,7 +69,7 @@ void stage_init(struct stage *stage);
 int stage_run(struct stage *stage, const void *memory);
 /* Wait for one byte, by a call that the filter lets through.  1, 0 at end of file, or a negative errno. */
 int read_byte(const struct stage *stage, int fd, char *byte);
-/* Send one report, with stage->text when it has length, and a descriptor if fd >= 0. */
+/* Send one report, with stage->text when it has length, and a descriptor, or NO_FD. */
 int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, int fd);
 /* Send one message with nfds descriptors (at most MESSAGE_FDS).  0 or a negative errno. */
 int message_send(int socket, const void *data, size_t size, const int *fds, unsigned nfds);
@@ -121,14 +121,14 @@ int outlive_parent(struct stage *stage);
 
 /* ---- mount.c, for the helper ---- */
 
-/* What open_tree opens, at found (a descriptor) or, when that is -1, at the step's path. */
+/* What open_tree opens, at found (a descriptor) or, when that is NO_FD, at the step's path. */
 int tree_open(struct stage *stage, const struct step *step, int found);
 /* What set_attributes does, to mount. */
 int tree_set(struct stage *stage, const struct step *step, int mount);
 
 /* ---- fork.c ---- */
 
-/* Have the helper do the present step with the descriptor fd, if it is not -1: what tree_open or tree_set gives. */
+/* Have the helper do the present step with the descriptor fd, or NO_FD: what tree_open or tree_set gives. */
 int helper_ask(struct stage *stage, int fd);
 
 /* ---- path.c: the only file that resolves paths in the container's root ---- */

@@ -149,7 +149,9 @@ def test_the_ends_of_every_range_are_accepted() -> None:
     for op, operation in OPERATIONS.items():
         changes = {name: ends[kind] for name, kind in operation.operands.items() if kind in ends}
         assert outcome(raw([STOP, step(op, **changes)])) == STOPPED, op
-    assert outcome(raw([STOP, step("seccomp", filter=(0, 2))], bytes(17))) == STOPPED
+    for offset, expected in ((8, STOPPED), (16, REFUSED)):
+        for op, name in (("seccomp", "filter"), ("groups", "groups"), ("join", "namespaces")):
+            assert outcome(raw([STOP, step(op, **{name: (offset, 1 if offset == 8 else 0)})], bytes(16))) == expected
 
 
 def test_every_kind_of_operand_is_tried() -> None:
