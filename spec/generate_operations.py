@@ -198,15 +198,15 @@ def c_struct(each: Operation) -> str:
 
 def shapes() -> str:
     """Return native/stage/shapes.c: what the decoder checks of each operation."""
-    lines = [f'/* {C_NOTE} */\n#include <stddef.h>\n\n#include "shapes.h"\n\nconst struct shape shapes[OP_COUNT] = {{\n']
+    parts = [f'/* {C_NOTE} */\n#include <stddef.h>\n\n#include "shapes.h"\n\n']
+    parts.append("const struct shape shapes[OP_COUNT] = {\n")
     for each in operations():
         checked = [o for o in each.packed() if KINDS[o.kind].check]
         flags = " | ".join(f"{each.name.upper()}_{flag.upper()}" for flag in each.flags) or "0"
-        body = ", ".join(
-            f"{{ {KINDS[o.kind].check}, offsetof(struct step, {each.name}.{o.name}) }}" for o in checked
-        )
-        lines.append(f"    [{each.constant}] = {{ {flags}, {len(checked)}, {{ {body or '{ 0, 0 }'} }} }},\n")
-    return "".join(lines) + "};\n"
+        rows = [f"{{ {KINDS[o.kind].check}, offsetof(struct step, {each.name}.{o.name}) }}" for o in checked]
+        body = ",\n        ".join(rows or ["{ 0, 0 }"])
+        parts.append(f"    [{each.constant}] = {{ {flags}, {len(checked)}, {{\n        {body}\n    }} }},\n")
+    return "".join(parts) + "};\n"
 
 
 def table() -> str:
@@ -295,9 +295,9 @@ def document() -> str:
     lines = [f"# Operations of the stage\n\n<!-- {NOTE} -->\n"]
     lines.append(
         "\nA plan is a list of these. The stage runs them in order and stops at the first that fails.\n"
-        "Paths are resolved in the container's root by its descriptor, host paths in the mount namespace that the stage\n"
-        "was born in. A slot is a descriptor that the stage holds: the parent has handed it over, or a step has filled\n"
-        "it.\n"
+        "Paths are resolved in the container's root by its descriptor, host paths in the mount namespace that the\n"
+        "stage was born in. A slot is a descriptor that the stage holds: the parent has handed it over, or a step has\n"
+        "filled it.\n"
     )
     for family in families():
         lines.append(f"\n## {family.name.capitalize()}\n\n{family.about}\n")

@@ -4,60 +4,193 @@
 #include "shapes.h"
 
 const struct shape shapes[OP_COUNT] = {
-    [OP_BARRIER] = { BARRIER_OUTLIVE | BARRIER_HANG_UP, 0, { { 0, 0 } } },
-    [OP_GATE] = { GATE_FILTERED, 2, { { SLOT, offsetof(struct step, gate.opener) }, { SLOT, offsetof(struct step, gate.reports) } } },
-    [OP_CLOSE] = { 0, 1, { { SLOTS, offsetof(struct step, close.keep) } } },
-    [OP_RESOLVE_EXEC] = { 0, 1, { { LIST, offsetof(struct step, resolve_exec.candidates) } } },
-    [OP_EXEC] = { EXEC_REPORT, 2, { { LIST, offsetof(struct step, exec.args) }, { LIST, offsetof(struct step, exec.environment) } } },
-    [OP_HOOK] = { 0, 4, { { LIST, offsetof(struct step, hook.args) }, { LIST, offsetof(struct step, hook.environment) }, { TEXT, offsetof(struct step, hook.program) }, { SLOT, offsetof(struct step, hook.state) } } },
-    [OP_UNDUMPABLE] = { 0, 0, { { 0, 0 } } },
-    [OP_BECOME_ROOT] = { BECOME_ROOT_KEEP_GROUPS, 0, { { 0, 0 } } },
-    [OP_JOIN] = { 0, 1, { { SLOTS, offsetof(struct step, join.namespaces) } } },
-    [OP_JOIN_PROCESS] = { 0, 1, { { SLOT, offsetof(struct step, join_process.process) } } },
-    [OP_FORK] = { FORK_HELPER, 0, { { 0, 0 } } },
-    [OP_HELPER_ENTER] = { 0, 0, { { 0, 0 } } },
-    [OP_HELPER_END] = { 0, 0, { { 0, 0 } } },
-    [OP_UNSHARE] = { UNSHARE_AHEAD, 0, { { 0, 0 } } },
-    [OP_TIME_NAMESPACE] = { 0, 1, { { TEXT, offsetof(struct step, time_namespace.offsets) } } },
-    [OP_SEND_USER_NAMESPACE] = { 0, 0, { { 0, 0 } } },
-    [OP_SETSID] = { 0, 0, { { 0, 0 } } },
-    [OP_HOSTNAME] = { 0, 1, { { TEXT, offsetof(struct step, hostname.name) } } },
-    [OP_DOMAINNAME] = { 0, 1, { { TEXT, offsetof(struct step, domainname.name) } } },
-    [OP_LOOPBACK_UP] = { 0, 0, { { 0, 0 } } },
-    [OP_KEYRING] = { 0, 2, { { TEXT, offsetof(struct step, keyring.name) }, { TEXT, offsetof(struct step, keyring.label) } } },
-    [OP_SYSCTL] = { 0, 2, { { TEXT, offsetof(struct step, sysctl.name) }, { TEXT, offsetof(struct step, sysctl.value) } } },
-    [OP_HOST_PROPAGATION] = { 0, 0, { { 0, 0 } } },
-    [OP_ROOT] = { 0, 1, { { SLOT, offsetof(struct step, root.mount) } } },
-    [OP_OPEN_TREE] = { OPEN_TREE_RECURSIVE | OPEN_TREE_NOFOLLOW | OPEN_TREE_HELPER | OPEN_TREE_IN_ROOT, 2, { { SLOT, offsetof(struct step, open_tree.tree) }, { TEXT, offsetof(struct step, open_tree.path) } } },
-    [OP_FSMOUNT] = { 0, 4, { { LIST, offsetof(struct step, fsmount.options) }, { SLOT, offsetof(struct step, fsmount.mount) }, { TEXT, offsetof(struct step, fsmount.type) }, { TEXT, offsetof(struct step, fsmount.source) } } },
-    [OP_SET_ATTRIBUTES] = { SET_ATTRIBUTES_RECURSIVE | SET_ATTRIBUTES_HELPER, 2, { { SLOT, offsetof(struct step, set_attributes.mount) }, { OPTIONAL_SLOT, offsetof(struct step, set_attributes.idmap) } } },
-    [OP_COPY_UP] = { COPY_UP_MODE | COPY_UP_CONTENT, 2, { { SLOT, offsetof(struct step, copy_up.mount) }, { TEXT, offsetof(struct step, copy_up.target) } } },
-    [OP_ATTACH] = { ATTACH_LITERAL | ATTACH_NOFOLLOW | ATTACH_BELOW_PROC | ATTACH_DEVICE, 2, { { SLOT, offsetof(struct step, attach.mount) }, { TEXT, offsetof(struct step, attach.target) } } },
-    [OP_REMOUNT] = { REMOUNT_BIND | REMOUNT_RECURSIVE, 2, { { LIST, offsetof(struct step, remount.options) }, { TEXT, offsetof(struct step, remount.target) } } },
-    [OP_PROPAGATE] = { 0, 1, { { TEXT, offsetof(struct step, propagate.target) } } },
-    [OP_SYMLINK] = { SYMLINK_IF_EXISTS | SYMLINK_REPLACE, 2, { { TEXT, offsetof(struct step, symlink.text) }, { TEXT, offsetof(struct step, symlink.path) } } },
-    [OP_VERIFY_MOUNT] = { 0, 2, { { SLOT, offsetof(struct step, verify_mount.mount) }, { TEXT, offsetof(struct step, verify_mount.path) } } },
-    [OP_DEVICE] = { 0, 1, { { TEXT, offsetof(struct step, device.path) } } },
-    [OP_NULL_DEVICE] = { 0, 1, { { SLOT, offsetof(struct step, null_device.mount) } } },
-    [OP_READONLY_PATH] = { 0, 2, { { TEXT, offsetof(struct step, readonly_path.path) }, { OPTIONAL_SLOT, offsetof(struct step, readonly_path.mount) } } },
-    [OP_MASK_PATH] = { 0, 4, { { TEXT, offsetof(struct step, mask_path.path) }, { OPTIONAL_SLOT, offsetof(struct step, mask_path.mount) }, { SLOT, offsetof(struct step, mask_path.null) }, { SLOT, offsetof(struct step, mask_path.empty) } } },
-    [OP_CONSOLE] = { CONSOLE_BIND, 1, { { SLOT, offsetof(struct step, console.peer) } } },
-    [OP_CONTROLLING_TTY] = { 0, 1, { { SLOT, offsetof(struct step, controlling_tty.peer) } } },
-    [OP_PIVOT] = { PIVOT_MOVE | PIVOT_CHROOT, 0, { { 0, 0 } } },
-    [OP_ROOT_READONLY] = { 0, 0, { { 0, 0 } } },
-    [OP_RLIMIT] = { 0, 0, { { 0, 0 } } },
-    [OP_SCHEDULER] = { 0, 0, { { 0, 0 } } },
-    [OP_IO_PRIORITY] = { 0, 0, { { 0, 0 } } },
-    [OP_PERSONALITY] = { 0, 0, { { 0, 0 } } },
-    [OP_STDIO] = { 0, 0, { { 0, 0 } } },
-    [OP_UMASK] = { 0, 0, { { 0, 0 } } },
-    [OP_CHDIR] = { CHDIR_CREATE | CHDIR_ATTEMPT | CHDIR_OTHERWISE, 1, { { TEXT, offsetof(struct step, chdir.path) } } },
-    [OP_BOUNDING] = { 0, 0, { { 0, 0 } } },
-    [OP_GROUPS] = { GROUPS_KEEP, 1, { { ARRAY_OF_4, offsetof(struct step, groups.groups) } } },
-    [OP_IDS] = { 0, 0, { { 0, 0 } } },
-    [OP_CAPABILITIES] = { 0, 0, { { 0, 0 } } },
-    [OP_NO_NEW_PRIVS] = { 0, 0, { { 0, 0 } } },
-    [OP_APPARMOR] = { 0, 1, { { TEXT, offsetof(struct step, apparmor.profile) } } },
-    [OP_SELINUX] = { 0, 1, { { TEXT, offsetof(struct step, selinux.label) } } },
-    [OP_SECCOMP] = { SECCOMP_BY_READV | SECCOMP_HANDLE_SIGNALS, 1, { { ARRAY_OF_8, offsetof(struct step, seccomp.filter) } } },
+    [OP_BARRIER] = { BARRIER_OUTLIVE | BARRIER_HANG_UP, 0, {
+        { 0, 0 }
+    } },
+    [OP_GATE] = { GATE_FILTERED, 2, {
+        { SLOT, offsetof(struct step, gate.opener) },
+        { SLOT, offsetof(struct step, gate.reports) }
+    } },
+    [OP_CLOSE] = { 0, 1, {
+        { SLOTS, offsetof(struct step, close.keep) }
+    } },
+    [OP_RESOLVE_EXEC] = { 0, 1, {
+        { LIST, offsetof(struct step, resolve_exec.candidates) }
+    } },
+    [OP_EXEC] = { EXEC_REPORT, 2, {
+        { LIST, offsetof(struct step, exec.args) },
+        { LIST, offsetof(struct step, exec.environment) }
+    } },
+    [OP_HOOK] = { 0, 4, {
+        { LIST, offsetof(struct step, hook.args) },
+        { LIST, offsetof(struct step, hook.environment) },
+        { TEXT, offsetof(struct step, hook.program) },
+        { SLOT, offsetof(struct step, hook.state) }
+    } },
+    [OP_UNDUMPABLE] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_BECOME_ROOT] = { BECOME_ROOT_KEEP_GROUPS, 0, {
+        { 0, 0 }
+    } },
+    [OP_JOIN] = { 0, 1, {
+        { SLOTS, offsetof(struct step, join.namespaces) }
+    } },
+    [OP_JOIN_PROCESS] = { 0, 1, {
+        { SLOT, offsetof(struct step, join_process.process) }
+    } },
+    [OP_FORK] = { FORK_HELPER, 0, {
+        { 0, 0 }
+    } },
+    [OP_HELPER_ENTER] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_HELPER_END] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_UNSHARE] = { UNSHARE_AHEAD, 0, {
+        { 0, 0 }
+    } },
+    [OP_TIME_NAMESPACE] = { 0, 1, {
+        { TEXT, offsetof(struct step, time_namespace.offsets) }
+    } },
+    [OP_SEND_USER_NAMESPACE] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_SETSID] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_HOSTNAME] = { 0, 1, {
+        { TEXT, offsetof(struct step, hostname.name) }
+    } },
+    [OP_DOMAINNAME] = { 0, 1, {
+        { TEXT, offsetof(struct step, domainname.name) }
+    } },
+    [OP_LOOPBACK_UP] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_KEYRING] = { 0, 2, {
+        { TEXT, offsetof(struct step, keyring.name) },
+        { TEXT, offsetof(struct step, keyring.label) }
+    } },
+    [OP_SYSCTL] = { 0, 2, {
+        { TEXT, offsetof(struct step, sysctl.name) },
+        { TEXT, offsetof(struct step, sysctl.value) }
+    } },
+    [OP_HOST_PROPAGATION] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_ROOT] = { 0, 1, {
+        { SLOT, offsetof(struct step, root.mount) }
+    } },
+    [OP_OPEN_TREE] = { OPEN_TREE_RECURSIVE | OPEN_TREE_NOFOLLOW | OPEN_TREE_HELPER | OPEN_TREE_IN_ROOT, 2, {
+        { SLOT, offsetof(struct step, open_tree.tree) },
+        { TEXT, offsetof(struct step, open_tree.path) }
+    } },
+    [OP_FSMOUNT] = { 0, 4, {
+        { LIST, offsetof(struct step, fsmount.options) },
+        { SLOT, offsetof(struct step, fsmount.mount) },
+        { TEXT, offsetof(struct step, fsmount.type) },
+        { TEXT, offsetof(struct step, fsmount.source) }
+    } },
+    [OP_SET_ATTRIBUTES] = { SET_ATTRIBUTES_RECURSIVE | SET_ATTRIBUTES_HELPER, 2, {
+        { SLOT, offsetof(struct step, set_attributes.mount) },
+        { OPTIONAL_SLOT, offsetof(struct step, set_attributes.idmap) }
+    } },
+    [OP_COPY_UP] = { COPY_UP_MODE | COPY_UP_CONTENT, 2, {
+        { SLOT, offsetof(struct step, copy_up.mount) },
+        { TEXT, offsetof(struct step, copy_up.target) }
+    } },
+    [OP_ATTACH] = { ATTACH_LITERAL | ATTACH_NOFOLLOW | ATTACH_BELOW_PROC | ATTACH_DEVICE, 2, {
+        { SLOT, offsetof(struct step, attach.mount) },
+        { TEXT, offsetof(struct step, attach.target) }
+    } },
+    [OP_REMOUNT] = { REMOUNT_BIND | REMOUNT_RECURSIVE, 2, {
+        { LIST, offsetof(struct step, remount.options) },
+        { TEXT, offsetof(struct step, remount.target) }
+    } },
+    [OP_PROPAGATE] = { 0, 1, {
+        { TEXT, offsetof(struct step, propagate.target) }
+    } },
+    [OP_SYMLINK] = { SYMLINK_IF_EXISTS | SYMLINK_REPLACE, 2, {
+        { TEXT, offsetof(struct step, symlink.text) },
+        { TEXT, offsetof(struct step, symlink.path) }
+    } },
+    [OP_VERIFY_MOUNT] = { 0, 2, {
+        { SLOT, offsetof(struct step, verify_mount.mount) },
+        { TEXT, offsetof(struct step, verify_mount.path) }
+    } },
+    [OP_DEVICE] = { 0, 1, {
+        { TEXT, offsetof(struct step, device.path) }
+    } },
+    [OP_NULL_DEVICE] = { 0, 1, {
+        { SLOT, offsetof(struct step, null_device.mount) }
+    } },
+    [OP_READONLY_PATH] = { 0, 2, {
+        { TEXT, offsetof(struct step, readonly_path.path) },
+        { OPTIONAL_SLOT, offsetof(struct step, readonly_path.mount) }
+    } },
+    [OP_MASK_PATH] = { 0, 4, {
+        { TEXT, offsetof(struct step, mask_path.path) },
+        { OPTIONAL_SLOT, offsetof(struct step, mask_path.mount) },
+        { SLOT, offsetof(struct step, mask_path.null) },
+        { SLOT, offsetof(struct step, mask_path.empty) }
+    } },
+    [OP_CONSOLE] = { CONSOLE_BIND, 1, {
+        { SLOT, offsetof(struct step, console.peer) }
+    } },
+    [OP_CONTROLLING_TTY] = { 0, 1, {
+        { SLOT, offsetof(struct step, controlling_tty.peer) }
+    } },
+    [OP_PIVOT] = { PIVOT_MOVE | PIVOT_CHROOT, 0, {
+        { 0, 0 }
+    } },
+    [OP_ROOT_READONLY] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_RLIMIT] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_SCHEDULER] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_IO_PRIORITY] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_PERSONALITY] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_STDIO] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_UMASK] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_CHDIR] = { CHDIR_CREATE | CHDIR_ATTEMPT | CHDIR_OTHERWISE, 1, {
+        { TEXT, offsetof(struct step, chdir.path) }
+    } },
+    [OP_BOUNDING] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_GROUPS] = { GROUPS_KEEP, 1, {
+        { ARRAY_OF_4, offsetof(struct step, groups.groups) }
+    } },
+    [OP_IDS] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_CAPABILITIES] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_NO_NEW_PRIVS] = { 0, 0, {
+        { 0, 0 }
+    } },
+    [OP_APPARMOR] = { 0, 1, {
+        { TEXT, offsetof(struct step, apparmor.profile) }
+    } },
+    [OP_SELINUX] = { 0, 1, {
+        { TEXT, offsetof(struct step, selinux.label) }
+    } },
+    [OP_SECCOMP] = { SECCOMP_BY_READV | SECCOMP_HANDLE_SIGNALS, 1, {
+        { ARRAY_OF_8, offsetof(struct step, seccomp.filter) }
+    } },
 };
