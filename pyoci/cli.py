@@ -190,11 +190,14 @@ VERBS = {
     ),
     "pause": Verb(summary="freeze all processes of a container", words="ID"),
     "plan": Verb(
-        summary="show the steps that would make a container, touching nothing",
+        summary="show what create would do, in order, without touching the host",
         words="[ID]",
         least=0,
         options=f"""\
 {CREATE}\
+  --exec FILE                    what exec would do with this process object, in a container of the bundle
+  --diff DIR                     what differs in the plan of another bundle
+  --view LAYOUT                  for a host with the cgroups v1, v2 or hybrid, in place of this one
   --json                         as JSON
 """,
     ),

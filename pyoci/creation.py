@@ -27,6 +27,7 @@ from pyoci.linux import BARRIER_HOOKS, BARRIER_MAPS, BARRIER_READY
 from pyoci.operations import Gate
 from pyoci.options import check_id
 from pyoci.pidfile import remove_pid_file, write_pid_file
+from pyoci.plan.host import limits_come_first
 from pyoci.plan.namespaces import birth, host_offsets
 from pyoci.record import replace
 from pyoci.request import listen_fds, make_request
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from pyoci.bundle import Bundle
     from pyoci.cgroups import Cgroup
-    from pyoci.config.model import Config, Process
+    from pyoci.config.model import Process
     from pyoci.options import CreateOptions
     from pyoci.plan.builder import Facts
     from pyoci.plan.steps import Plan
@@ -384,14 +385,6 @@ def identified(state: State, talk: Conversation) -> State:
     if found is None:
         raise talk.post_mortem()
     return replace(state, pid=talk.stage.pid, startTime=found[1])
-
-
-def limits_come_first(config: "Config") -> bool:
-    """Tell whether the stage does something on its way that the limits must be in force for.
-
-    That is to run hooks inside the cgroup, or to take on a realtime policy, which needs the runtime of its cgroup.
-    """
-    return bool(config.hooks.createContainer or config.process and config.process.scheduler)
 
 
 def warn_of_unknown_capabilities(process: "Process | None", source: Source) -> None:

@@ -41,6 +41,7 @@ POINTER = "/linux/resources/devices"
 # BPF_DEVCG_ACC_* and BPF_DEVCG_DEV_* of linux/bpf.h.
 ACCESS_BITS = {"m": 1, "r": 2, "w": 4}
 ALL_ACCESS = 7
+INSTRUCTION_SIZE = 8  # bytes of a struct bpf_insn
 TYPE_NUMBERS = {"b": 1, "c": 2}
 MAX_NUMBER = 0xFFFFFFFF
 
@@ -103,6 +104,13 @@ def _mask(letters: str) -> int:
     for letter in letters:
         mask |= ACCESS_BITS[letter]
     return mask
+
+
+def rule_words(rule: Rule) -> str:
+    """Return a rule as the lines of v1 say it, with what it does before it."""
+    numbers = ":".join("*" if number is None else str(number) for number in (rule.major, rule.minor))
+    letters = "".join(letter for letter in "rwm" if rule.access & ACCESS_BITS[letter])
+    return f"{'allow' if rule.allow else 'deny'} {rule.type} {numbers} {letters}"
 
 
 def _matches_all(rule: Rule) -> bool:

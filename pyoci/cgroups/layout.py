@@ -70,6 +70,24 @@ class CgroupMount(Record):
     point: str
 
 
+# How systems with v1 mount its controllers, those that share a hierarchy together.
+V1_HIERARCHIES = (
+    *("cpuset", "cpu,cpuacct", "blkio", "memory", "devices", "freezer", "net_cls,net_prio", "perf_event", "hugetlb"),
+    *("pids", "rdma", "misc"),
+)
+
+
+def usual(mode: str) -> Layout:
+    """Return the layout that hosts of a mode (v1, v2, hybrid) usually have, seen from the root of each hierarchy."""
+    mounts = {"": V2_MOUNT} if mode == "v2" else {}
+    if mode != "v2":
+        mounts = {key: f"{V2_MOUNT}/{names}" for names in V1_HIERARCHIES for key in names.split(",")}
+        mounts[SYSTEMD] = f"{V2_MOUNT}/systemd"
+    if mode == "hybrid":
+        mounts[""] = f"{V2_MOUNT}/unified"
+    return Layout(mounts=mounts, own=dict.fromkeys(mounts, ""))
+
+
 def parse_mounts(mountinfo: str) -> "list[CgroupMount]":
     """Find the cgroup file systems in the text of /proc/self/mountinfo; proc_pid_mountinfo(5).
 

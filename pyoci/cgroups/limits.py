@@ -171,14 +171,14 @@ def _attach_devices(directory: str, listed: "list[devices.Rule]") -> None:
     from pyoci.native import ffi, lib
 
     program = devices.v2_program(listed)
-    debug(f"attaching a device program of {len(program) // 8} instructions to {directory}")
+    debug(f"attaching a device program of {len(program) // devices.INSTRUCTION_SIZE} instructions to {directory}")
     log = ffi.new("char[]", LOG_BYTES)
     try:
         fd = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError as error:
         raise wrap(f"opening the cgroup {directory}", error) from error
     try:
-        result = lib.pyoci_bpf_device_attach(fd, program, len(program) // 8, log, LOG_BYTES)
+        result = lib.pyoci_bpf_device_attach(fd, program, len(program) // devices.INSTRUCTION_SIZE, log, LOG_BYTES)
     finally:
         posix.close(fd)
     if result < 0:

@@ -1,0 +1,52 @@
+"""What would be written to the files of a new cgroup, without touching the host."""
+
+from collections.abc import Iterator, Mapping
+
+from pyoci.cgroups import devices, v1, v2
+from pyoci.cgroups.layout import Layout
+from pyoci.cgroups.writes import Write
+from pyoci.config.model import Resources
+
+# What is done, the file, the value, and the JSON pointer of the setting.
+Planned = tuple[str, str, str, str]
+
+
+def limits(paths: Mapping[str, str], layout: Layout | None, resources: Resources | None) -> Iterator[Planned]:
+    """Return what is written to the cgroup whose directories are *paths*, by controller ("" for v2).
+
+    Without *layout*, the device rules are left out, as an update leaves them.  On a hybrid host v1 is taken to have the
+    controllers: which of them v2 has kept, only the host can tell.
+
+    Raises:
+        ConfigError: a setting that the hierarchies cannot express.
+    """
+    given = resources or Resources()
+    if layout is not None:
+        yield from _devices(paths, given)
+    if any(paths):
+        for write in v1.writes(given, {*v1.SECTIONS}):
+            if directory := paths.get(write.controller):
+                yield _shown(directory, write)
+            elif not write.tolerated:
+                absent = f"setting {write.file}, for which the host has no controller {write.controller}: an error"
+                yield absent, "", write.value, write.pointer
+    if "" in paths:
+        kept = set[str]() if any(paths) else None
+        for write in [*v2.writes(given, kept), *v2.unified(given)]:
+            yield _shown(paths[""], write)
+
+
+def _shown(directory: str, write: Write) -> Planned:
+    return f"setting {write.file}", f"{directory}/{write.file}", write.value, write.pointer
+
+
+def _devices(paths: Mapping[str, str], resources: Resources) -> Iterator[Planned]:
+    listed = devices.rules(resources.devices)
+    if devices.unrestricted(listed):
+        return
+    if "devices" in paths:
+        for file, line in devices.v1_lines(listed):
+            yield "setting a device rule", f"{paths['devices']}/{file}", line, devices.POINTER
+    elif "" in paths:
+        value = ", ".join(map(devices.rule_words, listed))
+        yield "attaching a device program, in which the last rule decides", paths[""], value, devices.POINTER
