@@ -3,6 +3,7 @@
 # make test     the whole suite; TESTS=tests/unit for a part, PYTEST_ARGS=… for more
 # make install  PREFIX=/usr/local, DESTDIR=
 # make mutants  change one thing at a time in what security depends on; MODULES=pyoci/… for some
+# make golden   write the golden plans anew, to be reviewed as a difference
 # make lint bench clean
 #
 # SNAPSHOT=0 builds the static file without the recording of its start (native/static/README.md).
@@ -22,7 +23,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find pyoci -name '*.py' -o -name '*.json' 2>/dev/null)
 NATIVE := $(shell find native -type f 2>/dev/null) $(wildcard .git/logs/HEAD)
 
-.PHONY: all demo test mutants install lint bench clean
+.PHONY: all demo test mutants install lint golden bench clean
 .DELETE_ON_ERROR:
 
 all: build/pyoci build/bin/pyoci
@@ -76,6 +77,9 @@ mutants: pyoci/_native.abi3.so $(VENV)/test build/test-deps
 lint: $(VENV)/test
 	$(BIN)/ruff check pyoci native tests
 	$(BIN)/mypy
+
+golden: pyoci/_native.abi3.so $(VENV)/test
+	$(BIN)/python -m tests.golden
 
 bench: all $(VENV)/test
 	$(BIN)/python -m tests.bench

@@ -26,6 +26,7 @@ from pyoci.record import replace
 from pyoci.signals import Signals
 from pyoci.stage.conversation import Conversation
 from pyoci.stage.inputs import Inputs, differing_namespaces
+from pyoci.stage.seccomp import filter_of
 from pyoci.state import public_state, read_given
 from pyoci.undo import Undo
 
@@ -95,6 +96,7 @@ class Execution:
                 rootfs=state.rootfs,
                 preserveFds=options.preserve_fds,
                 extraEnv=home_directory(config.process, f"/proc/{state.pid}/root"),
+                filter=filter_of(config),
             )
             plan = build.execute(config, request, gather(Layout()), kinds)
             stage = self._spawn(config.process.execCPUAffinity or ExecCPUAffinity())

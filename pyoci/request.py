@@ -4,6 +4,7 @@ import posix
 
 from pyoci.host.passwd import home_directory
 from pyoci.plan.builder import Request
+from pyoci.stage.seccomp import filter_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def make_request(
         preserveFds=options.preserve_fds + passed,
         extraEnv=environment,
         cgroupPaths=paths,
+        filter=filter_of(bundle.config),
     )
 
 

@@ -108,9 +108,13 @@ def _mask(letters: str) -> int:
 
 def rule_words(rule: Rule) -> str:
     """Return a rule as the lines of v1 say it, with what it does before it."""
-    numbers = ":".join("*" if number is None else str(number) for number in (rule.major, rule.minor))
-    letters = "".join(letter for letter in "rwm" if rule.access & ACCESS_BITS[letter])
-    return f"{'allow' if rule.allow else 'deny'} {rule.type} {numbers} {letters}"
+    return f"{'allow' if rule.allow else 'deny'} {_line(rule.type, rule.major, rule.minor, rule.access)}"
+
+
+def _line(kind: str, major: int | None, minor: int | None, access: int) -> str:
+    """Return type, numbers and kinds of access as v1 writes them."""
+    numbers = ":".join("*" if number is None else str(number) for number in (major, minor))
+    return f"{kind} {numbers} {''.join(letter for letter in 'rwm' if access & ACCESS_BITS[letter])}"
 
 
 def _matches_all(rule: Rule) -> bool:
@@ -141,9 +145,7 @@ def v1_lines(listed: "Sequence[Rule]") -> list[tuple[str, str]]:
     lines = [("devices.allow" if default else "devices.deny", "a")]
     file = "devices.deny" if default else "devices.allow"
     for (kind, major, minor), access in exceptions.items():
-        numbers = ":".join("*" if number is None else str(number) for number in (major, minor))
-        letters = "".join(letter for letter in "rwm" if access & ACCESS_BITS[letter])
-        lines.append((file, f"{kind} {numbers} {letters}"))
+        lines.append((file, _line(kind, major, minor, access)))
     return lines
 
 

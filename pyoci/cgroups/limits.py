@@ -11,7 +11,7 @@ from pyoci.cgroups import devices, v2
 from pyoci.cgroups.files import read, read_or
 from pyoci.cgroups.writes import Write, perform
 from pyoci.config.model import Resources
-from pyoci.errors import ConfigError, KernelError, Problem, wrap
+from pyoci.errors import KernelError, wrap
 from pyoci.kernel import is_host_root
 from pyoci.log import debug
 
@@ -89,8 +89,7 @@ def _unified(paths: "Mapping[str, str]", resources: Resources) -> "list[Write]":
     enabled = read(f"{paths['']}/cgroup.controllers").split() if "" in paths else []
     for one in writes:
         if "" not in paths or one.controller not in (*enabled, "cgroup"):
-            message = f"the controller {one.controller!r} of cgroup v2 is not available to this container"
-            raise ConfigError("config.json", [Problem(pointer=one.pointer, message=message)])
+            raise v2.unavailable(one)
     return writes
 
 

@@ -30,10 +30,13 @@ def limits(paths: Mapping[str, str], layout: Layout | None, resources: Resources
             elif not write.tolerated:
                 absent = f"setting {write.file}, for which the host has no controller {write.controller}: an error"
                 yield absent, "", write.value, write.pointer
+    unified = v2.unified(given)
     if "" in paths:
         kept = set[str]() if any(paths) else None
-        for write in [*v2.writes(given, kept), *v2.unified(given)]:
+        for write in [*v2.writes(given, kept), *unified]:
             yield _shown(paths[""], write)
+    elif unified and layout is not None:
+        raise v2.unavailable(unified[0])
 
 
 def _shown(directory: str, write: Write) -> Planned:

@@ -46,6 +46,12 @@ def unconvertible(pointer: str, message: str) -> ConfigError:
     return ConfigError("config.json", [Problem(pointer=f"{RESOURCES}{pointer}", message=message)])
 
 
+def unavailable(write: Write) -> ConfigError:
+    """Make the error for a line of ``unified`` whose controller the cgroup does not have."""
+    message = f"the controller {write.controller!r} of cgroup v2 is not available to this container"
+    return ConfigError("config.json", [Problem(pointer=write.pointer, message=message)])
+
+
 def number(value: int) -> str:
     """Give a limit as v2 writes it: below 0 is unlimited."""
     return MAX if value < 0 else str(value)

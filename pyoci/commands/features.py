@@ -12,7 +12,7 @@ from pyoci.config import annotations, tables
 from pyoci.config.versions import NEWEST, OLDEST
 from pyoci.native import lib
 from pyoci.plan.build import UNSUPPORTED
-from pyoci.plan.seccomp import is_supported
+from pyoci.stage.seccomp import is_supported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """pyoci plan: show what create or exec would do, in order, without touching the host."""
 
+import dataclasses
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pyoci import bundle as bundles
@@ -10,20 +11,17 @@ from pyoci.cgroups.layout import Layout, detect, plan_cgroup, usual
 from pyoci.cli import Command
 from pyoci.commands.common import create_options, show, state_root
 from pyoci.config.parse import parse_process
-from pyoci.config.tables import NAMESPACES
-from pyoci.config.versions import as_meant
 from pyoci.errors import UsageError, printable, wrap
 from pyoci.facts import gather
 from pyoci.plan import build, host
-from pyoci.plan.describe import operands, words
-from pyoci.plan.host import Action
-from pyoci.plan.steps import Step
+from pyoci.plan.describe import as_json, as_lines
+from pyoci.plan.host import Entry
 from pyoci.record import replace
 from pyoci.request import make_request
+from pyoci.stage.seccomp import filter_of
 from pyoci.state import read_given
 
 VIEWS = ("v1", "v2", "hybrid")
-Entry = Action | tuple[int, Step]
 
 
 def run(command: Command) -> int:
@@ -59,20 +57,12 @@ def entries_of(command: Command, directory: str) -> Iterator[Entry]:
         if command.options["exec"]:
             process = parse_process(read_process(str(command.options["exec"])))
             kinds = frozenset(namespace.type for namespace in config.linux.namespaces)
-            plan = build.execute(replace(config, process=process), request, facts, kinds)
+            config = replace(config, process=process)
+            request = dataclasses.replace(request, filter=filter_of(config))
+            plan = build.execute(config, request, facts, kinds)
             yield from host.timeline(plan, [])
             return
-        plan = build.create(config, request, facts)
-        actions = host.actions(
-            config,
-            request,
-            layout,
-            list(dict.fromkeys(cgroup.paths().values())),
-            as_meant(config.linux.resources, config.ociVersion),
-            root=state_root(command),
-            born=", ".join(kind for kind, flag in NAMESPACES.items() if plan.clone_flags & flag),
-        )
-        yield from host.timeline(plan, actions)
+        yield from host.create(config, request, facts, root=state_root(command))
 
 
 def layout_of(view: str) -> Layout:
@@ -96,37 +86,3 @@ def read_process(file: str) -> Any:
         return codec.loads(read_given(file), file)
     except OSError as error:
         raise wrap(f"reading {file}", error) from error
-
-
-def as_json(entry: Entry) -> dict[str, Any]:
-    """Return one entry with all that belongs to it."""
-    if isinstance(entry, Action):
-        return {"by": "pyoci", "what": entry.what, "origin": entry.origin, "path": entry.path, "value": entry.value}
-    number, step = entry
-    return {
-        "by": "stage",
-        "step": number,
-        "what": step.what,
-        "origin": step.origin,
-        "op": step.operation.NAME,
-        "operands": operands(step.operation),
-    }
-
-
-def as_lines(entries: Iterable[Entry], *, numbered: bool = True) -> Iterator[str]:
-    """Return two lines for each entry: what is done in words, then the operation, or the path and value.
-
-    A configuration may hold line ends, and what makes a terminal do something: each line is printable.
-    """
-    for entry in entries:
-        if isinstance(entry, Action):
-            head, more = "  --  ", " = ".join(part for part in (entry.path, entry.value.strip()) if part)
-            what, origin = entry.what, entry.origin
-        else:
-            number, step = entry
-            head, more = f"{number:>4}  " if numbered else "  ..  ", words(step.operation)
-            what, origin = step.what, step.origin
-        yield printable(f"{head}{what}{f'  [{origin}]' if origin else ''}")
-        if more:
-            yield printable(f"{'':>8}{more}")
-

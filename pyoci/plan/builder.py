@@ -10,7 +10,7 @@ from pyoci.cgroups.layout import Layout
 from pyoci.config.annotations import KEEP_GROUPS
 from pyoci.config.model import Config
 from pyoci.operations import Operation
-from pyoci.plan.steps import Input, Plan, Step, Write
+from pyoci.plan.steps import Filter, Input, Plan, Step, Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,8 @@ class Request:
     """What the command line asks for, beyond config.json.
 
     bundle and rootfs are absolute; preserveFds counts the descriptors behind 2 that the program gets;
-    cgroupPaths maps a v1 controller (or "" for v2) to the container's directory, for mounts of type cgroup.
+    cgroupPaths maps a v1 controller (or "" for v2) to the container's directory, for mounts of type cgroup; filter is
+    the configuration's seccomp filter, compiled.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Request:
     preserveFds: int = 0
     extraEnv: list[str] = field(default_factory=list)
     cgroupPaths: Mapping[str, str] = field(default_factory=dict)
+    filter: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,15 @@
 """A plan for people and programs: each step's operation with all of its operands."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from pyoci import codec, linux
 from pyoci.config.tables import CAPABILITIES, RLIMITS
+from pyoci.errors import printable
 from pyoci.operations import Operation
+from pyoci.plan.host import Action, Entry
 
 SETS: dict[str, Mapping[str, int]] = {
     **linux.SETS,
@@ -31,6 +34,8 @@ def _value(value: Any, kind: str, of: str) -> Any:
         return next((word for word, number in SETS[of].items() if number == value), value)
     if kind == "mode":
         return f"{value:04o}"
+    if kind == "device":
+        return f"{os.major(value)}:{os.minor(value)}"
     if kind == "filter":
         return value.hex()
     return list(value) if kind in ("strings", "slots", "ids") else value
@@ -56,3 +61,37 @@ def words(operation: Operation) -> str:
             continue
         parts.append(each.name if value is True else f"{each.name}={codec.dumps(shown[each.name])}")
     return " ".join(parts)
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Return one entry with all that belongs to it."""
+    if isinstance(entry, Action):
+        return {"by": "pyoci", "what": entry.what, "origin": entry.origin, "path": entry.path, "value": entry.value}
+    number, step = entry
+    return {
+        "by": "stage",
+        "step": number,
+        "what": step.what,
+        "origin": step.origin,
+        "op": step.operation.NAME,
+        "operands": operands(step.operation),
+    }
+
+
+def as_lines(entries: Iterable[Entry], *, numbered: bool = True) -> Iterator[str]:
+    """Return two lines for each entry: what is done in words, then the operation, or the path and value.
+
+    A configuration may hold line ends, and what makes a terminal do something: each line is printable.
+    """
+    for entry in entries:
+        if isinstance(entry, Action):
+            head, more = "  --  ", " = ".join(part for part in (entry.path, entry.value.strip()) if part)
+            what, origin = entry.what, entry.origin
+        else:
+            number, step = entry
+            head, more = f"{number:>4}  " if numbered else "  ..  ", words(step.operation)
+            what, origin = step.what, step.origin
+        yield printable(f"{head}{what}{f'  [{origin}]' if origin else ''}")
+        if more:
+            yield printable(f"{'':>8}{more}")
+

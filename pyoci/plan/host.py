@@ -11,9 +11,12 @@ from pyoci.cgroups import planned
 from pyoci.cgroups.layout import Layout, ownership_wanted
 from pyoci.config.check import is_new
 from pyoci.config.model import Config, Hook, IDMapping, Resources
+from pyoci.config.tables import NAMESPACES
+from pyoci.config.versions import as_meant
 from pyoci.linux import BARRIER_HOOKS, BARRIER_MAPS, BARRIER_READY
 from pyoci.operations import Barrier
-from pyoci.plan.builder import Request
+from pyoci.plan import build
+from pyoci.plan.builder import Facts, Request
 from pyoci.plan.namespaces import host_offsets
 from pyoci.plan.steps import Plan, Step, Write
 
@@ -35,6 +38,9 @@ class Action:
     value: str = ""
 
 
+Entry = Action | tuple[int, Step]
+
+
 def limits_come_first(config: Config) -> bool:
     """Return whether the stage does something on its way that the limits must be in force for.
 
@@ -43,7 +49,17 @@ def limits_come_first(config: Config) -> bool:
     return bool(config.hooks.createContainer or config.process and config.process.scheduler)
 
 
-def timeline(plan: Plan, actions: Sequence[tuple[Moment, Action]]) -> Iterator[Action | tuple[int, Step]]:
+def create(config: Config, request: Request, facts: Facts, *, root: str) -> Iterator[Entry]:
+    """Return what both sides do for a create, a start and a delete, below the state root *root*.
+
+    Raises:
+        ConfigError: something that only the plan can tell.
+    """
+    plan = build.create(config, request, facts)
+    return timeline(plan, actions(config, request, facts.layout, plan.clone_flags, root=root))
+
+
+def timeline(plan: Plan, actions: Sequence[tuple[Moment, Action]]) -> Iterator[Entry]:
     """Return what both sides do, in order: actions of the host side, and steps of the stage with their numbers."""
     at = {moment: [action for when, action in actions if when == moment] for moment, _ in actions}
     yield from at.get(BEFORE, ())
@@ -66,21 +82,13 @@ def proc_write(write: Write) -> Action:
 
 
 def actions(
-    config: Config,
-    request: Request,
-    layout: Layout,
-    cgroup: Sequence[str],
-    resources: Resources | None,
-    *,
-    root: str,
-    born: str,
+    config: Config, request: Request, layout: Layout, clone_flags: int, *, root: str
 ) -> list[tuple[Moment, Action]]:
-    """Return what the host side does for a create, a start and a delete, each with its moment.
-
-    cgroup lists the cgroup's directories, resources are those in force (config.versions.as_meant), root is the state
-    root, born names the namespaces that the stage is born in.
-    """
+    """Return what the host side does for a create, a start and a delete, each with its moment."""
     directory = f"{root}/{request.id}"
+    cgroup = list(dict.fromkeys(request.cgroupPaths.values()))
+    resources = as_meant(config.linux.resources, config.ociVersion)
+    born = ", ".join(kind for kind, flag in NAMESPACES.items() if clone_flags & flag)
     early = layout.mode != "v2" or limits_come_first(config)
     limits: Moment = BEFORE if early else WITH_PLAN
     listed: list[tuple[Moment, Action]] = [(BEFORE, action) for action in _state(directory)]

@@ -43,7 +43,7 @@ def take_identity(builder: Builder, process: Process, *, gate: bool) -> None:
     if (umask := process.user.umask) is not None:
         builder.add(ops.Umask(mask=umask), f"setting the umask to {umask:04o}", "/process/user/umask")
     if not late:
-        _seccomp(builder, late=False, gate=gate)
+        _seccomp(builder, gate=gate)
     _capabilities(builder, process)
     builder.add(
         ops.ResolveExec(candidates=candidates(process)),
@@ -53,7 +53,7 @@ def take_identity(builder: Builder, process: Process, *, gate: bool) -> None:
     )
     if late:
         builder.add(ops.NoNewPrivs(), "setting no_new_privs", "/process/noNewPrivileges")
-        _seccomp(builder, late=True, gate=gate)
+        _seccomp(builder, gate=gate)
 
 
 def _kept_for_start(builder: Builder) -> list[str]:
@@ -169,14 +169,25 @@ def candidates(process: Process) -> list[str]:
     return [f"{part or '.'}/{name}" for part in path.split(":")]
 
 
-def _seccomp(builder: Builder, *, late: bool, gate: bool) -> None:
-    linux = builder.config.linux
-    if linux.seccomp:
-        from pyoci.plan import (
-            seccomp,  # loaded only where a filter is asked for: it costs libseccomp's work too
-        )
+def _seccomp(builder: Builder, *, gate: bool) -> None:
+    """Load the filter, if there is one.
 
-        seccomp.load(builder, linux.seccomp, late=late, gate=gate)
+    Raises:
+        ValueError: the configuration has one, and nobody has compiled it.
+    """
+    compiled = builder.request.filter
+    if builder.config.linux.seccomp is None:
+        return
+    if compiled is None:
+        raise ValueError("the seccomp filter is not compiled")
+    builder.add(
+        ops.Seccomp(
+            filter=compiled.program, flags=compiled.flags, by_readv=compiled.by_readv, handle_signals=gate
+        ),
+        "loading the seccomp filter",
+        "/linux/seccomp",
+        hints={EINVAL: "the kernel does not support a flag or an action of the filter"},
+    )
 
 
 def execute(builder: Builder, process: Process, *, gate: bool) -> None:

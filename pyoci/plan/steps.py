@@ -59,6 +59,18 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """A compiled seccomp filter: the BPF program, and SECCOMP_FILTER_FLAG_*.
+
+    by_readv says that it refuses read(2), but not readv(2).
+    """
+
+    program: bytes
+    flags: int = 0
+    by_readv: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One operation of the stage, and why it is there.
 

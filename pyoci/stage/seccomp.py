@@ -1,11 +1,10 @@
 """The seccomp filter: config-linux.md#seccomp, compiled to BPF by libseccomp."""
 
 import posix
-from errno import EINVAL, EPERM
+from errno import EPERM
 
 from pyoci import native
-from pyoci import operations as ops
-from pyoci.config.model import Seccomp
+from pyoci.config.model import Config, Seccomp
 from pyoci.config.readers import some_of
 from pyoci.config.tables import (
     SECCOMP_ACTIONS,
@@ -17,7 +16,7 @@ from pyoci.config.tables import (
 from pyoci.errors import Error, KernelError
 from pyoci.linux import SECCOMP_FILTER_FLAG_NEW_LISTENER
 from pyoci.log import info, log
-from pyoci.plan.builder import Builder
+from pyoci.plan.steps import Filter
 from pyoci.stage.encode import SOCK_FILTER_SIZE
 
 lib, ffi = native.lib, native.ffi
@@ -32,25 +31,23 @@ FOR_RIGHTS = ("capget", "capset", "prctl")
 NEEDED_EARLY = (*NEEDED, *FOR_RIGHTS)
 
 
-def load(builder: Builder, seccomp: Seccomp, *, late: bool, gate: bool) -> None:
-    """Plan for the filter to be loaded; *late* is after the capabilities have been dropped, *gate* before a gate.
+def filter_of(config: Config) -> Filter | None:
+    """Return the compiled filter of a configuration's process, None when there is none to load.
 
     Raises:
         KernelError: libseccomp refuses a rule.
         Error: under the filter the stage could not get as far as the program.
     """
-    flags = filter_flags(seccomp)
+    seccomp, process = config.linux.seccomp, config.process
+    if seccomp is None or process is None:
+        return None
     if log.wants("info"):
         tell_unknown(seccomp)
     program = compile_filter(seccomp)
     reads = "readv" if answers(program, "read") == REFUSES and answers(program, "readv") != REFUSES else "read"
-    check_needs(program, seccomp, (reads, *(NEEDED if late else NEEDED_EARLY)))
-    builder.add(
-        ops.Seccomp(filter=program, flags=flags, by_readv=reads == "readv", handle_signals=gate),
-        "loading the seccomp filter",
-        "/linux/seccomp",
-        hints={EINVAL: "the kernel does not support a flag or an action of the filter"},
-    )
+    # With noNewPrivileges it is loaded after the capabilities have been dropped.
+    check_needs(program, seccomp, (reads, *(NEEDED if process.noNewPrivileges else NEEDED_EARLY)))
+    return Filter(program=program, flags=filter_flags(seccomp), by_readv=reads == "readv")
 
 
 def filter_flags(seccomp: Seccomp) -> int:
