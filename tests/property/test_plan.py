@@ -18,7 +18,7 @@ from pyoci.config.tables import MOUNT_OPTIONS
 from pyoci.errors import ConfigError
 from pyoci.plan import build, cover
 from pyoci.plan.builder import Facts, Request
-from pyoci.plan.steps import Plan
+from pyoci.plan.steps import Filter, Plan
 from pyoci.stage.encode import encode
 
 HEAD, RECORD_SIZE = struct.Struct("=6I"), 8 + 6 * 8
@@ -62,6 +62,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     device = st.fixed_dictionaries(
         {"path": paths, "type": st.sampled_from("cbu"), "major": st.integers(0, 4095), "minor": st.integers(0, 2**20 - 1)}
     )
+    user = draw(st.sampled_from(([], [{"type": "user"}], [{"type": "user", "path": "/ns"}])))
+    maps = [{"containerID": 0, "hostID": 9, "size": 9}]
     return {
         "ociVersion": "1.2.0",
         "root": {"path": "rootfs", "readonly": draw(st.booleans())},
@@ -76,7 +78,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "mounts": draw(mounts),
         "hooks": draw(st.dictionaries(st.sampled_from(("prestart", "createContainer", "startContainer")), st.lists(hook, max_size=2))),
         "linux": {
-            "namespaces": draw(namespaces),
+            "namespaces": [*draw(namespaces), *user],
+            **({"uidMappings": maps, "gidMappings": maps} if user and "path" not in user[0] else {}),
+            **draw(st.sampled_from(({}, {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}))),
             "devices": draw(st.lists(device, max_size=2)),
             "maskedPaths": draw(st.lists(paths, max_size=3)),
             "readonlyPaths": draw(st.lists(paths, max_size=3)),
@@ -89,7 +93,8 @@ def planned(document: dict[str, Any], mode: Layout) -> Plan:
     """Give the plan, or give the example up when the document breaks a rule."""
     try:
         config = parse_config(Json(document))
-        request = Request(id="id", bundle="/b", rootfs="/b/rootfs", preserveFds=1, extraEnv=["HOME=/"])
+        compiled = Filter(program=bytes(8)) if config.linux.seccomp else None
+        request = Request(id="id", bundle="/b", rootfs="/b/rootfs", preserveFds=1, extraEnv=["HOME=/"], filter=compiled)
         return build.create(config, request, Facts(privileged=True, euid=0, layout=mode))
     except ConfigError:
         assume(False)
