@@ -50,7 +50,7 @@ def test_the_state_directory(runtime, bundle):
 
 @pytest.mark.requires("root")
 def test_id_maps(runtime, bundle):
-    bundle.with_user_namespace()
+    bundle.user_namespace()
     planned = entries(runtime, bundle)
     container = runtime.create(bundle)
     for path, value in by_host(planned, "writing "):

@@ -5,12 +5,13 @@ the extension; all that stays in the snapshot.  Only functions that ask nobody a
 planning, encoding.  A test holds it: the recording makes no system call about the host.
 """
 
-from pyoci import cli, codec, native
+from pyoci import cli, codec
 from pyoci.cgroups.layout import Layout
 from pyoci.commands.spec import template
 from pyoci.config.parse import parse_config
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
+from pyoci.stage.encode import encode
 
 OFTEN = 10
 
@@ -22,7 +23,7 @@ def rehearse() -> None:
     config = parse_config(codec.loads(text, "config.json"))
     layout = Layout(mounts={"": "/sys/fs/cgroup"}, own={"": "/"})
     request = Request(id="id", bundle="/b", rootfs="/b/rootfs", extraEnv=["HOME=/"])
-    native.encode(build.create(config, request, Facts(privileged=True, euid=0, layout=layout)))
+    encode(build.create(config, request, Facts(privileged=True, euid=0, layout=layout)))
 
 
 for _ in range(OFTEN):
