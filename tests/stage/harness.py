@@ -89,6 +89,7 @@ class Stage:
         send: bool = True,
         prepare: Callable[[], None] = lambda: None,
         traced: bool = False,
+        ahead: int = 0,
     ) -> None:
         self.plan = plan if isinstance(plan, bytes) else plan.encode(len(inputs))
         self.rootfs = rootfs
@@ -97,6 +98,7 @@ class Stage:
         self.maps = maps or f"0 {os.geteuid()} 1"
         self.send = send
         self.traced = traced
+        self.ahead = ahead                  # namespaces that the stage makes before it receives its plan
         self.prepare = prepare              # runs in the stage's namespaces before its program
 
     def __enter__(self) -> Self:
@@ -128,7 +130,7 @@ class Stage:
                 _libc.syscall(SYS_CLOSE_RANGE, 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
                 os.set_inheritable(channel, True)
                 self.prepare()
-                os.execve(program, ["pyoci-stage", str(channel), "0", "0"], {})
+                os.execve(program, ["pyoci-stage", str(channel), "0", str(self.ahead)], {})
             finally:
                 os._exit(120)
         if self.namespaces & CLONE_NEWUSER:

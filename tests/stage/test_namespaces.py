@@ -146,6 +146,30 @@ def test_time_offsets_without_a_new_namespace_fail() -> None:
         assert stage.failed().err == 13             # EACCES: the namespace is in use already
 
 
+@pytest.mark.parametrize(
+    ("ahead", "named", "err"),
+    [
+        (CLONE_NEWUTS, CLONE_NEWUTS, 0),
+        (CLONE_NEWUTS | CLONE_NEWIPC, CLONE_NEWUTS, EINVAL),
+        (CLONE_NEWUTS, CLONE_NEWUTS | CLONE_NEWIPC, EINVAL),
+        (0, CLONE_NEWUTS, EINVAL),
+        (0, 0, EINVAL),
+    ],
+)
+def test_the_step_names_just_what_was_made_ahead_of_it(ahead: int, named: int, err: int) -> None:
+    with Stage(Plan().step("unshare", namespaces=named, ahead=True).pause(), ahead=ahead) as stage:
+        if err:
+            assert stage.failed()[1:4] == (0, err, number("DETAIL_PLAN"))
+        else:
+            assert namespace(stage.built().pid, "uts") != namespace("self", "uts")
+
+
+def test_what_was_made_ahead_is_told_once() -> None:
+    again = Plan().step("unshare", namespaces=CLONE_NEWUTS, ahead=True).step("unshare", namespaces=CLONE_NEWUTS, ahead=True)
+    with Stage(again, ahead=CLONE_NEWUTS) as stage:
+        assert stage.failed()[1:4] == (1, EINVAL, number("DETAIL_PLAN"))
+
+
 def test_setsid_twice_is_fine() -> None:
     with Stage(Plan().step("setsid").step("setsid").pause()) as stage:
         stage.built()

@@ -68,20 +68,21 @@ def test_a_stage_without_parent_ends_at_its_barrier() -> None:
 
 
 @contextlib.contextmanager
-def orphan(outlive: bool) -> Iterator[int]:
-    """A stage at its gate, the pidfd of it, whose parent has answered its barrier and is dead."""
-    plan = Plan().step("barrier", point=number("BARRIER_READY"), outlive=outlive, hang_up=True)
-    with pipe() as (gate, _opener), pipe() as (pids, reporter):
+def orphan(plan: Plan, barriers: int) -> Iterator[int]:
+    """A stage, its pidfd, whose parent has answered these barriers and is dead; behind the last the stage waits at a gate."""
+    with pipe() as (gate, opener), pipe() as (pids, reporter):
         parent = os.fork()
         if parent == 0:
             stage = Stage(plan.step("gate", opener=0, reports=0), inputs=(gate,)).__enter__()
-            stage.built()
-            os.write(reporter, struct.pack("i", stage.pid))
-            os.read(gate, 1)
-            stage.go()
+            for number_ in range(barriers):
+                stage.built()
+                if number_ == 0:
+                    os.write(reporter, struct.pack("i", stage.pid))
+                    os.read(gate, 1)            # the test has the pidfd
+                stage.go()
             os.kill(os.getpid(), signal.SIGKILL)
         pidfd = os.pidfd_open(struct.unpack("i", os.read(pids, 4))[0])
-        os.write(_opener, b"g")
+        os.write(opener, b"g")
         os.waitpid(parent, 0)
         yield pidfd
         with contextlib.suppress(ProcessLookupError):
@@ -93,13 +94,19 @@ def orphan(outlive: bool) -> Iterator[int]:
 def test_a_stage_that_outlives_its_parent_may_lose_it_at_once() -> None:
     """The parent says go and is gone: PR_SET_PDEATHSIG must not be in force by then."""
     for _ in range(20):
-        with orphan(outlive=True) as pidfd:
+        with orphan(Plan().step("barrier", outlive=True, hang_up=True), 1) as pidfd:
             assert not wait_ended(pidfd, 0.02)
 
 
 def test_a_stage_that_is_not_told_to_outlive_its_parent_dies_with_it() -> None:
-    with orphan(outlive=False) as pidfd:
+    with orphan(Plan().step("barrier", hang_up=True), 1) as pidfd:
         wait_readable(pidfd)
+
+
+def test_a_change_of_user_does_not_tie_the_stage_to_its_parent_again() -> None:
+    plan = Plan().step("barrier", outlive=True).step("ids", uid=1000, gid=1000).step("barrier", hang_up=True)
+    with orphan(plan, 2) as pidfd:
+        assert not wait_ended(pidfd, 0.1)
 
 
 @pytest.mark.parametrize("hang_up", [False, True])

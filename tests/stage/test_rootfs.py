@@ -177,6 +177,43 @@ def test_read_only_paths_keep_their_other_attributes(rootfs: Path) -> None:
         assert "rw" in stage.mount("/proc").options
 
 
+def in_tmpfs(plan: Plan, slot: int) -> Plan:
+    """Mount a file system with a node in it on /tmp."""
+    plan.step("fsmount", mount=slot, type="tmpfs").step("attach", mount=slot, target="/tmp")
+    return plan.step("device", path="/tmp/node", type=FIFO)
+
+
+def is_masked(path: Path) -> bool:
+    return path.stat().st_rdev == os.makedev(1, 3)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_path_is_masked_in_its_mount_and_where_the_path_leads(rootfs: Path, hidden: bool) -> None:
+    plan = in_tmpfs(with_masks(), 3)
+    if hidden:
+        in_tmpfs(plan, 4)
+    plan.step("mask_path", path="/tmp/node", mount=3, prefix=len("/tmp"), null=1, empty=2)
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+        assert is_masked(stage.cwd / "tmp/node")
+        assert [mount.point for mount in stage.mounts()].count(f"{rootfs}/tmp/node") == 1 + hidden
+
+
+def test_a_mount_that_a_read_only_copy_hides_is_seen_again(rootfs: Path) -> None:
+    plan = in_tmpfs(with_masks(), 3).step("readonly_path", path="/tmp", mount=3, prefix=len("/tmp"))
+    plan.step("mask_path", path="/tmp/node", mount=3, prefix=len("/tmp"), null=1, empty=2)
+    with Stage(plan.pause(), rootfs) as stage:
+        stage.built()
+        assert is_masked(stage.cwd / "tmp/node")
+        assert "ro" in stage.mount(f"{rootfs}/tmp").options
+
+
+def test_a_prefix_longer_than_the_path_is_refused(rootfs: Path) -> None:
+    plan = in_tmpfs(in_root(), 3).step("readonly_path", path="/tmp", mount=3, prefix=len("/tmp") + 1)
+    with Stage(plan, rootfs) as stage:
+        assert stage.failed()[2:4] == (errno.EINVAL, number("DETAIL_PLAN"))
+
+
 @pytest.mark.parametrize("there", ["file", "link", "zero", "missing"])
 def test_the_null_device_is_a_real_one(rootfs: Path, tmp_path: Path, there: str) -> None:
     """CVE-2025-31133: whatever lies at /dev/null must be character device 1:3 before it masks anything."""

@@ -169,12 +169,6 @@ def test_the_step_tells_what_went_wrong_ahead_of_it() -> None:
         assert stage.report() == (number("REPORT_FAILED"), 1, 22)
 
 
-@pytest.mark.parametrize("ahead", [0, CLONE_NEWNS])
-def test_the_step_names_just_what_was_made_ahead_of_it(ahead: int) -> None:
-    with Spawned(Plan().step("unshare", namespaces=CLONE_NEWUTS, ahead=True), ahead=ahead) as stage:
-        assert stage.report() == (number("REPORT_FAILED"), 0, 22)
-
-
 def test_refused_clone_is_an_error_and_leaves_nothing() -> None:
     pidfd, channel = ffi.new("int *", -1), ffi.new("int *", -1)
     assert lib.pyoci_spawn(0x1, 0, -1, 0, pidfd, channel) == -22          # CSIGNAL bits are no flags
