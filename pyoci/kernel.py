@@ -1,6 +1,6 @@
 """What pyoci needs of the kernel that it runs on (version, /proc, SELinux), and which user namespace it is in."""
 
-import posix
+import os
 
 from pyoci.errors import Error, wrap
 
@@ -9,7 +9,7 @@ FLOOR = (5, 14)
 WHOLE_ID_MAP = [b"0", b"0", b"4294967295"]
 
 
-def version(release: str) -> "tuple[int, int]":
+def version(release: str) -> tuple[int, int]:
     """Give the first two numbers of a release such as ``5.14.0-427.el9.x86_64``; what is no number counts as 0."""
     numbers = []
     for part in release.split(".")[:2]:
@@ -24,7 +24,7 @@ def require_version(release: str = "") -> None:
     Raises:
         Error: it is older.
     """
-    release = release or posix.uname().release
+    release = release or os.uname().release
     if version(release) < FLOOR:
         raise Error(f"pyoci needs Linux {FLOOR[0]}.{FLOOR[1]} or later; this is Linux {release}")
 
@@ -36,10 +36,10 @@ def require_procfs() -> None:
         Error: it is missing, or something else, or of another PID namespace.
     """
     try:
-        shown = posix.readlink("/proc/self")
+        shown = os.readlink("/proc/self")
     except OSError:
         shown = ""
-    if shown != str(posix.getpid()):
+    if shown != str(os.getpid()):
         what = "shows another PID namespace" if shown.isdigit() else "is missing"
         raise Error(f"/proc {what}; pyoci needs the proc file system of its own PID namespace there")
 
@@ -54,16 +54,16 @@ def in_initial_user_namespace() -> bool:
 
 def is_host_root() -> bool:
     """Tell whether this process is root, and not only of a user namespace."""
-    return posix.geteuid() == 0 and in_initial_user_namespace()
+    return os.geteuid() == 0 and in_initial_user_namespace()
 
 
 def _read(path: str) -> bytes:
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return posix.read(fd, 65536)
+            return os.read(fd, 65536)
         finally:
-            posix.close(fd)
+            os.close(fd)
     except OSError as error:
         raise wrap(f"reading {path}", error) from error
 

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 from collections.abc import Iterable
+from typing import Self
 
 from pyoci import native
 from pyoci.errors import Interrupted
@@ -60,7 +61,7 @@ class Signals:
         self.fd = -1
         self.taken: list[int] = []
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> Self:
         """Hold them back."""
         result = lib.pyoci_hold_signals(self.hold, ENDING, self.held)
         self.fd = native.check(result, "holding signals back")

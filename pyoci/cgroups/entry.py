@@ -14,9 +14,11 @@ from pyoci.errors import KernelError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TypeVar
 
-    from pyoci.cgroups import Cgroup
-    from pyoci.native import Stage
+    from pyoci.cgroups.cgroup import Cgroup
+
+    Started = TypeVar("Started")
 
 # The kernel's answers for a cgroup of v2 that cannot have processes.
 UNFIT = (errno.EBUSY, errno.EOPNOTSUPP)
@@ -27,7 +29,7 @@ KILLED_AT_BIRTH = errno.ECHILD
 THREADED = ("cpu", "cpuset", "perf_event", "pids")
 
 
-def start(cgroup: "Cgroup", spawn: "Callable[[int | None], Stage]") -> "tuple[Stage, bool]":
+def start(cgroup: "Cgroup", spawn: "Callable[[int | None], Started]") -> "tuple[Started, bool]":
     """Start a stage, in the cgroup's directory of v2 if that can be; tell whether it is there.
 
     *spawn* takes that directory, or None.

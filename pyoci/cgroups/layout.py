@@ -8,7 +8,7 @@ hybrid   both: controllers of v1, and a cgroup2 for the rest, on /sys/fs/cgroup/
 import errno
 import posix
 
-from pyoci.cgroups import Cgroup
+from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.files import read
 from pyoci.config.check import is_new
 from pyoci.config.forms import normal_path

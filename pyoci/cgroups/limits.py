@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyoci.cgroups import Cgroup
+    from pyoci.cgroups.cgroup import Cgroup
 
 # The name that v2 gives to a controller of v1.
 V2_NAMES = {"blkio": "io"}

@@ -2,11 +2,11 @@
 
 import posix
 
-from pyoci.directory import open_root
 from pyoci.errors import Error, Interrupted, UsageError, printable, wrap
+from pyoci.files import absolute, write_all
+from pyoci.lifecycle.directory import open_root
 from pyoci.log import error as error_line
 from pyoci.options import CreateOptions
-from pyoci.state import absolute, write_all
 from pyoci.undo import notes
 
 TYPE_CHECKING = False

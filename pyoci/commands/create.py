@@ -1,7 +1,7 @@
 """pyoci create: make a container whose program waits for start."""
 
 from pyoci.commands.common import create_options, state_root
-from pyoci.container import Container
+from pyoci.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """pyoci delete: remove a container and all that create has made for it."""
 
 from pyoci.commands.common import chosen, each, state_root
-from pyoci.container import Container
+from pyoci.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

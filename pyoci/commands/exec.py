@@ -1,7 +1,7 @@
 """pyoci exec: run one more program in a container."""
 
 from pyoci.commands.common import state_root
-from pyoci.container import Container
+from pyoci.lifecycle.container import Container
 from pyoci.options import ExecOptions, parse_gids
 
 TYPE_CHECKING = False

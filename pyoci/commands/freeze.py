@@ -1,7 +1,7 @@
 """pyoci pause and pyoci resume: stop all processes of a container, and let them run on."""
 
 from pyoci.commands.common import state_root
-from pyoci.container import Container
+from pyoci.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

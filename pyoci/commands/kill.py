@@ -2,8 +2,8 @@
 
 from pyoci.commands.common import chosen, each, state_root
 from pyoci.config.annotations import STOP_SIGNAL
-from pyoci.container import Container
 from pyoci.errors import UsageError
+from pyoci.lifecycle.container import Container
 from pyoci.log import warning
 from pyoci.options import parse_signal
 

@@ -5,9 +5,9 @@ import posix
 
 from pyoci import codec
 from pyoci.commands.common import names_below, show, state_root
-from pyoci.container import Container
 from pyoci.errors import Error, KernelError, UsageError, printable, wrap
 from pyoci.kernel import require_procfs
+from pyoci.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

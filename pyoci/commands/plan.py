@@ -5,21 +5,21 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from pyoci import bundle as bundles
 from pyoci import codec
 from pyoci.cgroups.layout import Layout, detect, plan_cgroup, usual
 from pyoci.cli import Command
 from pyoci.commands.common import create_options, show, state_root
 from pyoci.config.parse import parse_process
 from pyoci.errors import UsageError, printable, wrap
-from pyoci.facts import gather
+from pyoci.files import read_given
+from pyoci.lifecycle import bundle as bundles
+from pyoci.lifecycle.facts import gather
+from pyoci.lifecycle.request import make_request
 from pyoci.plan import build, host
 from pyoci.plan.describe import as_json, as_lines
 from pyoci.plan.host import Entry
 from pyoci.record import replace
-from pyoci.request import make_request
 from pyoci.stage.seccomp import filter_of
-from pyoci.state import read_given
 
 VIEWS = ("v1", "v2", "hybrid")
 

@@ -2,11 +2,10 @@
 
 import posix
 
-from pyoci import codec
+from pyoci import codec, programs
 from pyoci.commands.common import show, state_root
-from pyoci.container import Container
 from pyoci.errors import Error, UsageError
-from pyoci.host import programs
+from pyoci.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

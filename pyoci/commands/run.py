@@ -1,7 +1,7 @@
 """pyoci run: create, start, wait for the end and delete."""
 
 from pyoci.commands.common import create_options, state_root
-from pyoci.container import Container
+from pyoci.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

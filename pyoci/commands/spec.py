@@ -7,7 +7,7 @@ from pyoci.cgroups.layout import detect
 from pyoci.config.tables import NAMESPACES
 from pyoci.config.versions import NEWEST
 from pyoci.errors import Error, wrap
-from pyoci.state import write_all
+from pyoci.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """pyoci start: let the program of a created container run."""
 
 from pyoci.commands.common import state_root
-from pyoci.container import Container
+from pyoci.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

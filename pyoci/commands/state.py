@@ -2,7 +2,7 @@
 
 from pyoci import codec
 from pyoci.commands.common import show, state_root
-from pyoci.container import Container
+from pyoci.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

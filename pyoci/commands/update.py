@@ -8,11 +8,11 @@ from pyoci.commands.common import state_root
 from pyoci.config.parse import parse_resources
 from pyoci.config.source import Option, Parts, Source
 from pyoci.config.versions import zero_tasks_is_no_limit
-from pyoci.container import Container
 from pyoci.errors import UsageError, wrap
+from pyoci.files import read_all, read_given
+from pyoci.lifecycle.container import Container
 from pyoci.log import warning
 from pyoci.options import parse_size
-from pyoci.state import read_all, read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ In the tree, and where somebody copies an installation's parts together, the sta
 import posix
 import sys
 
-from pyoci import bundle, codec
+from pyoci import codec
 from pyoci.commands.common import show
 from pyoci.config.findings import ERROR, WARNING, Finding, in_order, lenient, refused, told
 from pyoci.errors import ConfigError, Error, UsageError, printable, wrap
+from pyoci.lifecycle import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,27 +1,26 @@
 """The host side's half of the talk with a stage; the other half is drawn in native/stage/stage.h."""
 
 import errno
-import posix
+import os
+from collections.abc import Callable, Sequence
+from signal import SIGKILL, SIGSYS
 
 from pyoci import native
 from pyoci import operations as ops
 from pyoci.config.readers import did_you_mean
-from pyoci.config.source import warn
+from pyoci.config.source import Source, warn
 from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS, SIGNALS
 from pyoci.errors import Error, KernelError
-from pyoci.host.procfile import write_file
 from pyoci.log import debug, info, log, warning
+from pyoci.plan.steps import Plan, Step, Write
+from pyoci.process import has_ended, pid_of
+from pyoci.programs import printed
+from pyoci.signals import Signals
 from pyoci.stage.encode import encode
-from pyoci.state import read_file
+from pyoci.stage.failure import failure
+from pyoci.stage.procfile import write_file
+from pyoci.stage.protocol import Report, Stage
 from pyoci.undo import Undo
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pyoci.config.source import Source
-    from pyoci.plan.steps import Plan, Step, Write
-    from pyoci.signals import Signals
 
 lib = native.lib
 FILE_SYSTEMS = (
@@ -34,7 +33,6 @@ FILE_SYSTEM_OPTIONS = (
     *("hidepid", "subset", "lowerdir", "upperdir", "workdir", "context"),
 )
 ENDING_MILLISECONDS = 1000
-SIGKILL, SIGSYS = 9, 31
 # Steps that errors name by the program alone, whose name can be empty.
 PROGRAMS = (ops.ResolveExec, ops.Exec)
 # What a program's file is the reason for, not a filter.
@@ -47,8 +45,8 @@ def ignore(*_: object) -> None:
     """Do nothing with what the stage says."""
 
 
-def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[str, str]]":
-    """Give what native.failure needs to explain a step: operation, words, JSON pointer, hints."""
+def step_words(plan: Plan | None, index: int) -> tuple[str, str, str, dict[str, str]]:
+    """Give what failure needs to explain a step: operation, words, JSON pointer, hints."""
     if plan is None or index >= len(plan.steps):
         return "", "handing the plan to the stage", "", {}
     step = plan.steps[index]
@@ -60,21 +58,21 @@ def step_words(plan: "Plan | None", index: int) -> "tuple[str, str, str, dict[st
     )
 
 
-def tell_step(report: native.Report, words: "tuple[str, str, str, dict[str, str]]") -> None:
+def tell_step(report: Report, words: tuple[str, str, str, dict[str, str]]) -> None:
     """Log what a traced stage has done, and how long it took; words are the step's, as of step_words."""
     op, what, origin, _ = words
-    output = native.printed(report.text) if op == ops.Hook.NAME else ""
+    output = printed(report.text) if op == ops.Hook.NAME else ""
     what = f"looking for the program {what}" if op == ops.ResolveExec.NAME else what
     place = f" [{origin}]" if origin else ""
     debug(f"step {report.step}: {what}{place}: {report.detail / 1000:.3f} ms{output and f'; {output}'}")
 
 
-def has(steps: "Sequence[Step]", kind: type[ops.Operation]) -> bool:
+def has(steps: Sequence[Step], kind: type[ops.Operation]) -> bool:
     """Return whether an operation is among steps."""
     return any(isinstance(step.operation, kind) for step in steps)
 
 
-def suggestion(report: native.Report, step: "Step") -> str:
+def suggestion(report: Report, step: Step) -> str:
     """Return what was meant by a file system, or an option of one, that the kernel does not know."""
     if not isinstance(step.operation, ops.Fsmount):
         return ""
@@ -95,7 +93,7 @@ class Conversation:
     and the setting when somebody in its cgroup was killed for lack of memory.
     """
 
-    def __init__(self, stage: native.Stage, signals: "Signals", who: str) -> None:
+    def __init__(self, stage: Stage, signals: Signals, who: str) -> None:
         """Take the stage over: close() or kill() ends the talk.  *who* is what it becomes, as errors name it."""
         self.stage = stage
         self.signals = signals
@@ -103,20 +101,20 @@ class Conversation:
         self.plan: Plan | None = None
         self.source: Source | None = None
         self.console = -1
-        self.helpers: list[native.Stage] = []
+        self.helpers: list[Stage] = []
         self.explained = False
         self.on_child: Callable[[int], None] = ignore
         self.on_listener: Callable[[int], None] = ignore
         self.lacked_memory: Callable[[], tuple[str, str]] = lambda: ("", "")
 
-    def send(self, plan: "Plan", inputs: "list[int]") -> None:
+    def send(self, plan: Plan, inputs: list[int]) -> None:
         """Write for the stage what the plan says, then hand over the plan and the descriptors of its inputs."""
         self.plan = plan
         for wanted in plan.writes:
             self._write(wanted)
         self.stage.send(encode(plan), inputs, traced=log.wants("debug"))
 
-    def _write(self, wanted: "Write") -> None:
+    def _write(self, wanted: Write) -> None:
         try:
             write_file(self.stage.pid, wanted)
         except KernelError as error:
@@ -150,18 +148,18 @@ class Conversation:
                 self._warn(report)
         return None
 
-    def _failure(self, report: native.Report) -> Error:
+    def _failure(self, report: Report) -> Error:
         """Explain a step that failed."""
         self.explained = True
-        failure = native.failure(report, step_words(self.plan, report.step))
+        explained = failure(report, step_words(self.plan, report.step))
         if self.plan is not None and report.step < len(self.plan.steps):
-            failure.more += suggestion(report, self.plan.steps[report.step])
+            explained.more += suggestion(report, self.plan.steps[report.step])
             filtered = has(self.plan.steps[: report.step], ops.Seccomp)
             if filtered and report.err not in MISSING:
-                failure.more += f"{'; ' if failure.more else ''}the seccomp filter is in force by then"
-        return failure
+                explained.more += f"{'; ' if explained.more else ''}the seccomp filter is in force by then"
+        return explained
 
-    def _warn(self, report: native.Report) -> None:
+    def _warn(self, report: Report) -> None:
         """Note the capabilities that cannot be granted, which is no error (config.md#linux-process).
 
         Builders of images ask for ambient ones that are not inheritable, each time: the program gets what the other
@@ -182,7 +180,7 @@ class Conversation:
         if self.barrier() != barrier:
             raise self.post_mortem()
 
-    def _listen(self) -> native.Report | None:
+    def _listen(self) -> Report | None:
         """Wait for the next report, for the stage's end and for our own signals at once; None at the end of the talk.
 
         Somebody else may hold the channel open when the stage has gone, so its end of file is not waited for.
@@ -193,7 +191,7 @@ class Conversation:
             return stage.receive()
         return None
 
-    def _follow(self, report: native.Report) -> None:
+    def _follow(self, report: Report) -> None:
         """Go on with the child that the stage has left behind as its successor; the old process ends, or helps it."""
         before = self.stage.go_on_with(pid_of(report.fd), report.fd)
         self.helpers.append(before)
@@ -208,7 +206,7 @@ class Conversation:
             for helper in [*self.helpers]:
                 self._wait_for(helper)
 
-    def _wait_for(self, helper: native.Stage) -> None:
+    def _wait_for(self, helper: Stage) -> None:
         self.signals.wait((helper.pidfd,))
         helper.reap()
         helper.close()
@@ -218,21 +216,21 @@ class Conversation:
         """Return what an error comes from, when that is the end of the stage: in its own words if it has left some."""
         number = error.number if isinstance(error, KernelError) else error.errno if isinstance(error, OSError) else 0
         moment = ENDING_MILLISECONDS if number in ENDING else 0
-        if self.explained or not number or self.stage.pidfd < 0 or not native.has_ended(self.stage.pidfd, moment):
+        if self.explained or not number or self.stage.pidfd < 0 or not has_ended(self.stage.pidfd, moment):
             return None
         try:
             while report := self._listen():
                 if report.kind == lib.REPORT_FAILED:
                     return self._failure(report)
                 if report.fd >= 0:
-                    posix.close(report.fd)
+                    os.close(report.fd)
         except Error:
             return None
         return self.post_mortem()
 
     def post_mortem(self) -> Error:
         """Say how a stage ended that did not explain itself; it has a moment for it."""
-        if not native.has_ended(self.stage.pidfd, ENDING_MILLISECONDS):
+        if not has_ended(self.stage.pidfd, ENDING_MILLISECONDS):
             return Error(f"{self.who} does something else than it was told")
         status = self.stage.reap()
         if status >= 0:
@@ -261,23 +259,9 @@ class Conversation:
         self.on_child = self.on_listener = ignore
         self.lacked_memory = lambda: ("", "")
         if self.console >= 0:
-            posix.close(self.console)
+            os.close(self.console)
             self.console = -1
         for each in (*self.helpers, self.stage):
             each.close()
 
 
-def pid_of(pidfd: int) -> int:
-    """Give the pid that a pidfd stands for, as this process sees it; pidfd_open(2)."""
-    for line in read_file(f"/proc/self/fdinfo/{pidfd}").split(b"\n"):
-        if line.startswith(b"Pid:"):
-            return int(line[4:])
-    return -1
-
-
-def inner_pid(pid: int) -> int:
-    """Give the pid that a process has in its own PID namespace; NSpid of proc_pid_status(5)."""
-    for line in read_file(f"/proc/{pid}/status").split(b"\n"):
-        if line.startswith(b"NSpid:"):
-            return int(line.split()[-1])
-    return pid

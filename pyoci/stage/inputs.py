@@ -1,7 +1,7 @@
 """The inputs of a plan: descriptors that the host side opens, in order, and that become slots 0 and up."""
 
 import errno
-import posix
+import os
 import stat
 from dataclasses import dataclass
 
@@ -10,12 +10,13 @@ from pyoci import operations as ops
 from pyoci.config.model import IDMapping
 from pyoci.config.tables import NAMESPACE_FILES, NAMESPACES
 from pyoci.errors import ConfigError, Error, KernelError, Problem, wrap
-from pyoci.host import idmap
 from pyoci.linux import BARRIER_MAPS, CLONE_NEWUSER, MOUNT_ATTR_NODEV, MS_PRIVATE
 from pyoci.plan.steps import Input, Opener, Plan, Step
+from pyoci.stage import idmap
 from pyoci.stage.encode import encode, encode_with_slots
+from pyoci.stage.protocol import Stage
 
-CLOEXEC = posix.O_CLOEXEC
+CLOEXEC = os.O_CLOEXEC
 
 
 class Inputs(Opener):
@@ -45,7 +46,7 @@ class Inputs(Opener):
     def close(self) -> None:
         """Close all of them."""
         for fd in self.fds.values():
-            posix.close(fd)
+            os.close(fd)
         self.fds = {}
 
 
@@ -61,7 +62,7 @@ class Fifo(Input):
         return f"opening the FIFO {self.name}"
 
     def open(self, opener: Opener) -> int:
-        return posix.open(f"{opener.directory}/{self.name}", posix.O_RDWR | CLOEXEC)
+        return os.open(f"{opener.directory}/{self.name}", os.O_RDWR | CLOEXEC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class Given(Input):
         return f"opening the {self.slot}"
 
     def open(self, opener: Opener) -> int:
-        return posix.dup(opener.given[self.slot])
+        return os.dup(opener.given[self.slot])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class NamespaceFile(Input):
         return f"opening {self.path}"
 
     def open(self, opener: Opener) -> int:
-        fd = posix.open(self.path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | CLOEXEC)
+        fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | CLOEXEC)
         found = native.lib.pyoci_ns_type(fd)
         wrong = ""
         if found != NAMESPACES[self.kind]:
@@ -119,17 +120,17 @@ class NamespaceFile(Input):
         elif self.changes and is_of_the_host(fd, NAMESPACE_FILES[self.kind]):
             wrong = f"{self.path} is the host's {self.kind} namespace, whose {self.changes} would be changed"
         if wrong:
-            posix.close(fd)
+            os.close(fd)
             raise ConfigError("config.json", [Problem(pointer=self.origin, message=wrong)])
         return fd
 
 
 def is_of_the_host(fd: int, name: str) -> bool:
     """Return whether a namespace, of the kind with that name in /proc, is our own or that of process 1."""
-    found = posix.fstat(fd)
+    found = os.fstat(fd)
     for pid in ("self", "1"):
         try:
-            known = posix.stat(f"/proc/{pid}/ns/{name}")
+            known = os.stat(f"/proc/{pid}/ns/{name}")
         except OSError:  # what an ordinary user may not look at he may not join either
             continue
         if (known.st_dev, known.st_ino) == (found.st_dev, found.st_ino):
@@ -183,15 +184,15 @@ class DeviceNode(Input):
         """
         path, cleared = f"{opener.directory}/{self.slot}", MOUNT_ATTR_NODEV
         try:
-            posix.mknod(path, self.type | self.mode, self.number)
+            os.mknod(path, self.type | self.mode, self.number)
         except PermissionError:
-            found = posix.stat(self.path)
+            found = os.stat(self.path)
             if (stat.S_IFMT(found.st_mode), found.st_rdev) != (self.type, self.number):
                 raise
             path, cleared = self.path, 0
         else:
-            posix.chown(path, self.uid, self.gid)
-            posix.chmod(path, self.mode)
+            os.chown(path, self.uid, self.gid)
+            os.chmod(path, self.mode)
         # The mount is one where devices work, even if the state directory is on one where they do not, and nothing
         # that is mounted over it in the container shows here.
         operations = (
@@ -220,13 +221,13 @@ class UserNamespace(Input):
     def open(self, opener: Opener) -> int:
         what, origin = self.describe(), self.origin
         operations = (
-            *([ops.Undumpable()] if posix.geteuid() == 0 else []),
+            *([ops.Undumpable()] if os.geteuid() == 0 else []),
             ops.Unshare(namespaces=CLONE_NEWUSER),
             ops.SendUserNamespace(),
             ops.Barrier(point=BARRIER_MAPS),
         )
         plan = Plan(steps=[Step(operation=each, what=what, origin=origin) for each in operations])
-        stage = native.Stage.spawn(0, None, 0)
+        stage = Stage.spawn(0, None, 0)
         try:
             stage.send(encode(plan), [])
             report = stage.receive()
@@ -235,7 +236,7 @@ class UserNamespace(Input):
             try:
                 idmap.write_maps(stage.pid, self.uids, self.gids)
             except BaseException:
-                posix.close(report.fd)
+                os.close(report.fd)
                 raise
             return report.fd
         finally:
@@ -253,7 +254,7 @@ def run_here(steps: list[Step]) -> int:
     if err:
         for fd in slots:
             if fd >= 0:
-                posix.close(fd)
+                os.close(fd)
         step = steps[failed]
         raise KernelError(step.what, err, step.origin, step.hints.get(err, ""))
     return slots[0]
@@ -268,11 +269,11 @@ def differing_namespaces(pid: int) -> frozenset[str]:
     kinds = set()
     for kind, name in NAMESPACE_FILES.items():
         try:
-            ours = posix.stat(f"/proc/self/ns/{name}")
+            ours = os.stat(f"/proc/self/ns/{name}")
         except FileNotFoundError:
             continue  # this kernel has no such namespaces
         try:
-            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
+            theirs = os.stat(f"/proc/{pid}/ns/{name}")
         except FileNotFoundError:
             raise Error("container not running") from None
         if theirs.st_ino != ours.st_ino:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.cgroups import Cgroup
+from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.layout import Layout, detect, plan_cgroup
 from pyoci.config.model import Resources
 from tests.helpers_runtime import wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyoci import cgroups
-from pyoci.cgroups import Cgroup, from_state
+from pyoci.cgroups.cgroup import Cgroup, from_state
 from pyoci.cgroups.layout import Layout, detect, plan_cgroup
 from pyoci.config.model import CPU, DeviceCgroup, Memory, Pids, Resources
 from pyoci.errors import ConfigError, KernelError

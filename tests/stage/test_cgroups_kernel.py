@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.cgroups import Cgroup, from_state
+from pyoci.cgroups.cgroup import Cgroup, from_state
 from pyoci.cgroups.files import undo
 from pyoci.config.model import DeviceCgroup, Pids, Resources
 from pyoci.errors import KernelError, StateError

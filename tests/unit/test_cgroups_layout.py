@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyoci.cgroups import Cgroup, from_state
+from pyoci.cgroups.cgroup import Cgroup, from_state
 from pyoci.cgroups.layout import Layout, make_layout, ownership_wanted, parse_mounts, plan_cgroup
 from pyoci.config.model import Memory, Mount, Namespace, Pids, Resources
 from pyoci.errors import ConfigError, Error, KernelError, UsageError

@@ -19,12 +19,12 @@ from pyoci.cgroups import v1, v2
 from pyoci.cgroups.layout import Layout
 from pyoci.config.model import Config
 from pyoci.config.parse import parse_config
-from pyoci.directory import Directory
 from pyoci.errors import ConfigError
+from pyoci.lifecycle.directory import Directory
+from pyoci.lifecycle.state import State, public_state
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
 from pyoci.stage.encode import encode
-from pyoci.state import State, public_state
 
 MARK = "chosen"
 NAMES = [f"{MARK}{number}" for number in range(3)]

@@ -17,8 +17,8 @@ from pyoci.config.model import DeviceCgroup
 from pyoci.config.parse import parse_config
 from pyoci.config.source import Option
 from pyoci.config.versions import minor
-from pyoci.creation import warn_of_unknown_capabilities
 from pyoci.errors import ConfigError
+from pyoci.lifecycle.create import warn_of_unknown_capabilities
 from pyoci.log import log
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request

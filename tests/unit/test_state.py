@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.directory import Directory
 from pyoci.errors import KernelError, StateError
+from pyoci.files import write_file
+from pyoci.lifecycle.directory import Directory
+from pyoci.lifecycle.state import ALLOWED, State, require
+from pyoci.process import is_alive, open_pidfd, stat_fields
 from pyoci.record import Members
-from pyoci.state import ALLOWED, State, is_alive, open_pidfd, require, stat_fields, write_file
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_journal_is_removed_last(directory, monkeypatch):
     directory.note(cgroup="/a")
     directory.save(make())
     order = []
-    monkeypatch.setattr("posix.unlink", lambda name, **_: order.append(name))
+    monkeypatch.setattr("os.unlink", lambda name, **_: order.append(name))
     with pytest.raises(KernelError):
         directory.remove()
     assert order[-1] == "journal" and len(order) == 2
@@ -96,7 +98,7 @@ def test_a_process_that_has_gone_has_no_pidfd(monkeypatch, number):
     def refuse(_pid, _flags):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("pyoci.state.os.pidfd_open", refuse)
+    monkeypatch.setattr("pyoci.process.os.pidfd_open", refuse)
     assert open_pidfd(4321) == -1
 
 

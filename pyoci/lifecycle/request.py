@@ -1,19 +1,16 @@
 """What the plan of a create needs to know of the command line, and of sockets that the caller passes on."""
 
-import posix
+import os
 
-from pyoci.host.passwd import home_directory
+from pyoci.lifecycle.bundle import Bundle
+from pyoci.lifecycle.passwd import home_directory
+from pyoci.options import CreateOptions
 from pyoci.plan.builder import Request
 from pyoci.stage.seccomp import filter_of
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.bundle import Bundle
-    from pyoci.options import CreateOptions
-
 
 def make_request(
-    bundle: "Bundle", options: "CreateOptions", container_id: str, paths: "dict[str, str]"
+    bundle: Bundle, options: CreateOptions, container_id: str, paths: dict[str, str]
 ) -> Request:
     """Collect what the plan needs to know of the command line, and of sockets that the caller passes on.
 
@@ -22,7 +19,7 @@ def make_request(
     passed = listen_fds()
     environment = home_directory(bundle.config.process, bundle.rootfs) if bundle.config.process else []
     if passed:
-        names = posix.environ.get(b"LISTEN_FDNAMES", b"").decode("utf-8", "surrogateescape")
+        names = os.environ.get("LISTEN_FDNAMES", "")
         environment += [
             f"LISTEN_FDS={passed}",
             "LISTEN_PID=1",
@@ -43,5 +40,5 @@ def make_request(
 
 def listen_fds() -> int:
     """Give the number of sockets that service managers have put behind descriptor 2 for this process."""
-    count, pid = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID", b"")
-    return int(count) if count.isdigit() and len(count) < 5 and pid == b"%d" % posix.getpid() else 0
+    count, pid = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
+    return int(count) if count.isascii() and count.isdigit() and len(count) < 5 and pid == str(os.getpid()) else 0

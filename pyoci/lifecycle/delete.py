@@ -1,27 +1,28 @@
 """Removing a container: what runs in it, its cgroup, its directory; and then the poststop hooks."""
 
-import posix
+import os
+from signal import SIGKILL
 
 from pyoci import native
-from pyoci.cgroups import Cgroup
+from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.files import undo as undo_cgroups
+from pyoci.config.model import Config
 from pyoci.config.source import warn
 from pyoci.errors import Error
-from pyoci.host import hooks
+from pyoci.lifecycle import hooks
 from pyoci.log import warning
+from pyoci.process import has_ended
+from pyoci.signals import Signals
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyoci.config.model import Config
-    from pyoci.container import Container
-    from pyoci.signals import Signals
+    from pyoci.lifecycle.container import Container
 
-SIGKILL = 9
 END_SECONDS = 10
 
 
-def remove(container: "Container", signals: "Signals") -> None:
+def remove(container: "Container", signals: Signals) -> None:
     """Do what Container.destroy() promises."""
     undo, config = Undo(), poststop_config(container)
     if not container.state.cgroup:  # half made: what stands still in a frozen cgroup ends only when that is thawed
@@ -37,7 +38,7 @@ def remove(container: "Container", signals: "Signals") -> None:
             warn(failure, container.source())
 
 
-def poststop_config(container: "Container") -> "Config | None":
+def poststop_config(container: "Container") -> Config | None:
     """Return the configuration when it has poststop hooks; that it cannot be read keeps nobody from deleting."""
     if "poststop" not in container.state.hooks:
         return None
@@ -61,10 +62,10 @@ def end_process(container: "Container") -> None:
         native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
         if container.state.cgroup:
             container.cgroup().thaw_killed()
-        if not native.has_ended(pidfd, END_SECONDS * 1000):
+        if not has_ended(pidfd, END_SECONDS * 1000):
             raise Error(f"process {container.state.pid} did not end within {END_SECONDS} s of SIGKILL")
     finally:
-        posix.close(pidfd)
+        os.close(pidfd)
 
 
 def remove_cgroup(container: "Container") -> None:
@@ -78,7 +79,7 @@ def remove_cgroup(container: "Container") -> None:
     cgroup.delete()
 
 
-def undo_journal(paths: "list[str]") -> None:
+def undo_journal(paths: list[str]) -> None:
     """Remove the cgroups that a journal names, and what still runs in them."""
     undo = Undo()
     for path in paths:

@@ -1,20 +1,18 @@
 """What a create that was killed has left behind, pieced together from its journal."""
 
 import errno
-import posix
+import os
 import select
 import time
+from signal import SIGKILL
+from typing import Any
 
 from pyoci import native
-from pyoci.directory import Directory
 from pyoci.errors import StateError
-from pyoci.state import State, is_alive
+from pyoci.lifecycle.directory import Directory
+from pyoci.lifecycle.state import State
+from pyoci.process import is_alive
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-SIGKILL = 9
 PATIENCE = 1.0
 
 
@@ -24,7 +22,7 @@ def half_made(directory: Directory, container_id: str) -> State:
     Raises:
         StateError: the directory belongs to another runtime, with which callers let us share the state root.
     """
-    names = posix.listdir(directory.fd)
+    names = os.listdir(directory.fd)
     if names and "journal" not in names:
         raise StateError(f"{directory.path} was not made by pyoci")
     known: dict[str, Any] = {"bundle": "", "pid": 0, "pidStart": 0}
@@ -70,7 +68,7 @@ def break_lock(directory: Directory) -> None:
 def kill_exactly(pid: int, start_time: int, *, group: bool = False) -> bool:
     """Kill a process, or the group that it leads, if it is still the one that was recorded; tell whether it was."""
     try:
-        pidfd = posix.pidfd_open(pid, 0) if pid > 0 else -1
+        pidfd = os.pidfd_open(pid, 0) if pid > 0 else -1
     except OSError:
         return False
     if pidfd < 0:
@@ -81,9 +79,9 @@ def kill_exactly(pid: int, start_time: int, *, group: bool = False) -> bool:
         if not group:
             native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
         elif native.lib.pyoci_pidfd_signal_group(pidfd, SIGKILL) == -errno.EINVAL:  # before Linux 6.9
-            posix.killpg(pid, SIGKILL)
+            os.killpg(pid, SIGKILL)
     except ProcessLookupError:
         return False
     finally:
-        posix.close(pidfd)
+        os.close(pidfd)
     return True

@@ -1,18 +1,15 @@
 """A bundle: the directory that holds config.json and the root file system; runtime-spec bundle.md."""
 
 import errno
-import posix
+import os
 
 from pyoci import codec
+from pyoci.config.model import Config
 from pyoci.config.parse import parse_config
 from pyoci.config.source import Source
 from pyoci.errors import Error, wrap
+from pyoci.files import absolute, read_given
 from pyoci.record import Record
-from pyoci.state import absolute, read_given
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.config.model import Config
 
 
 class Bundle(Record):
@@ -24,7 +21,7 @@ class Bundle(Record):
     path: str
     rootfs: str
     text: bytes
-    config: "Config"
+    config: Config
     document: str
 
     def source(self) -> Source:
@@ -52,7 +49,7 @@ def load(path: str, config_file: str = "") -> Bundle:
     )
 
 
-def read(path: str, config_file: str = "") -> "tuple[str, bytes]":
+def read(path: str, config_file: str = "") -> tuple[str, bytes]:
     """Give the bundle's directory and the text of its configuration; see load.
 
     Raises:
@@ -78,7 +75,7 @@ def open_rootfs(rootfs: str) -> int:
         Error: it is missing or no directory.
     """
     try:
-        return posix.open(rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        return os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except NotADirectoryError:
         raise Error(
             f"the root file system {rootfs} is not a directory (ENOTDIR)", "/root/path"

@@ -3,27 +3,24 @@
 These are prestart, createRuntime, poststart and poststop; the others run inside the container.
 """
 
-from pyoci import codec, native
+from collections.abc import Callable
+from typing import Any
+
+from pyoci import codec, programs
+from pyoci.config.model import Config
 from pyoci.errors import HookError, errno_text
-from pyoci.host import programs
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from pyoci.config.model import Config
-    from pyoci.signals import Signals
+from pyoci.programs import printed
+from pyoci.signals import Signals
 
 DURING_CREATE = ("prestart", "createRuntime")
 
 
 def run(
-    config: "Config",
+    config: Config,
     name: str,
-    state: "dict[str, Any]",
-    signals: "Signals",
-    started: "Callable[[int], None] | None" = None,
+    state: dict[str, Any],
+    signals: Signals,
+    started: Callable[[int], None] | None = None,
 ) -> None:
     """Run the hooks of one list in order, each with the state on its standard input.
 
@@ -36,12 +33,12 @@ def run(
 
 
 def failures(
-    config: "Config",
+    config: Config,
     name: str,
-    state: "dict[str, Any]",
-    signals: "Signals",
-    started: "Callable[[int], None] | None" = None,
-) -> "list[HookError]":
+    state: dict[str, Any],
+    signals: Signals,
+    started: Callable[[int], None] | None = None,
+) -> list[HookError]:
     """Run the hooks of one list; of poststop all of them, whatever fails, of the others up to the first failure.
 
     A hook gets the environment that the configuration lists and nothing else; a timeout or a signal kills its whole
@@ -74,7 +71,7 @@ def failures(
         else:
             if status != 0:
                 how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-                found.append(HookError(f"{what} {how}", origin, native.printed(output)))
+                found.append(HookError(f"{what} {how}", origin, printed(output)))
         if found and name != "poststop":
             break
     return found

@@ -4,52 +4,48 @@ The journal is written before each side effect, so that ``delete --force`` can d
 for a create that was killed.
 """
 
-import posix
+import os
+from signal import SIGKILL
+from typing import Any
 
-from pyoci import codec, native
-from pyoci.bundle import load, open_rootfs
+from pyoci import codec
 from pyoci.cgroups import entry, oom
+from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
 from pyoci.config.check import is_new, namespace_of
-from pyoci.config.model import Resources
+from pyoci.config.model import Process, Resources
 from pyoci.config.readers import did_you_mean, some_of
 from pyoci.config.source import Source, warn
 from pyoci.config.tables import CAPABILITIES
 from pyoci.config.versions import as_meant
-from pyoci.directory import Directory
 from pyoci.errors import Error, KernelError, wrap
-from pyoci.facts import gather
-from pyoci.host import console, hooks, idmap
-from pyoci.host.procfile import write_file
 from pyoci.kernel import require_procfs, require_selinux, require_version
+from pyoci.lifecycle import hooks, terminal
+from pyoci.lifecycle.bundle import Bundle, load, open_rootfs
+from pyoci.lifecycle.directory import Directory
+from pyoci.lifecycle.facts import gather
+from pyoci.lifecycle.passwd import user_name
+from pyoci.lifecycle.pidfile import remove_pid_file, write_pid_file
+from pyoci.lifecycle.request import listen_fds, make_request
+from pyoci.lifecycle.rights import require_rights, warn_of_kept_groups
+from pyoci.lifecycle.state import State, now, public_state
 from pyoci.linux import BARRIER_HOOKS, BARRIER_MAPS, BARRIER_READY
 from pyoci.operations import Gate
-from pyoci.options import check_id
-from pyoci.pidfile import remove_pid_file, write_pid_file
+from pyoci.options import CreateOptions, check_id
+from pyoci.plan.builder import Facts
 from pyoci.plan.host import limits_come_first
 from pyoci.plan.namespaces import birth, host_offsets
+from pyoci.plan.steps import Plan
+from pyoci.process import inner_pid, stat_fields
 from pyoci.record import replace
-from pyoci.request import listen_fds, make_request
-from pyoci.rights import require_rights, warn_of_kept_groups
-from pyoci.stage.conversation import Conversation, inner_pid, step_words
+from pyoci.signals import Signals
+from pyoci.stage import idmap
+from pyoci.stage.conversation import Conversation, step_words
 from pyoci.stage.inputs import Inputs
-from pyoci.state import State, now, public_state, stat_fields, user_name
+from pyoci.stage.procfile import write_file
+from pyoci.stage.protocol import Stage
 from pyoci.undo import Undo
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from pyoci.bundle import Bundle
-    from pyoci.cgroups import Cgroup
-    from pyoci.config.model import Process
-    from pyoci.options import CreateOptions
-    from pyoci.plan.builder import Facts
-    from pyoci.plan.steps import Plan
-    from pyoci.signals import Signals
-
-SIGKILL = 9
 
 
 class Creation:
@@ -62,10 +58,10 @@ class Creation:
     def __init__(
         self,
         directory: Directory,
-        bundle: "Bundle",
-        options: "CreateOptions",
+        bundle: Bundle,
+        options: CreateOptions,
         container_id: str,
-        signals: "Signals",
+        signals: Signals,
     ) -> None:
         """Prepare; nothing happens yet."""
         self.signals = signals
@@ -155,15 +151,15 @@ class Creation:
         directory = self.directory
         directory.note(bundle=self.bundle.path)
         if self.options.expendable:
-            directory.note_process("owner", posix.getpid())
+            directory.note_process("owner", os.getpid())
         try:
             directory.write("config.json", self.bundle.text)
-            posix.mkfifo("gate", 0o600, dir_fd=directory.fd)
-            posix.mkfifo("status", 0o600, dir_fd=directory.fd)
+            os.mkfifo("gate", 0o600, dir_fd=directory.fd)
+            os.mkfifo("status", 0o600, dir_fd=directory.fd)
         except OSError as error:
             raise wrap(f"writing the state directory {directory.path}", error) from error
 
-    def _make_cgroup(self, layout: "Any") -> None:
+    def _make_cgroup(self, layout: Any) -> None:
         config = self.bundle.config
         self.cgroup = plan_cgroup(config.linux.cgroupsPath, self.id, layout, self.options.cgroup_manager)
         try:
@@ -196,7 +192,7 @@ class Creation:
         self.directory.note(cgroup=path)
         self.cgroup_directories.append(path)
 
-    def _plan(self, facts: "Facts") -> "Plan":
+    def _plan(self, facts: Facts) -> Plan:
         from pyoci.plan import build  # while the stage makes its namespaces
 
         assert self.cgroup is not None
@@ -211,16 +207,16 @@ class Creation:
         flags, ahead = birth(self.bundle.config.linux)
         preserve = self.options.preserve_fds + listen_fds()
         rootfs = open_rootfs(self.bundle.rootfs)
-        back = posix.open(".", posix.O_PATH | posix.O_CLOEXEC)
+        back = os.open(".", os.O_PATH | os.O_CLOEXEC)
         try:
-            posix.fchdir(rootfs)
+            os.fchdir(rootfs)
             stage, entered = entry.start(
-                self.cgroup, lambda cgroup: native.Stage.spawn(flags, cgroup, preserve, ahead)
+                self.cgroup, lambda cgroup: Stage.spawn(flags, cgroup, preserve, ahead)
             )
         finally:
-            posix.fchdir(back)
+            os.fchdir(back)
             for fd in (rootfs, back):
-                posix.close(fd)
+                os.close(fd)
         self.talk = talk = Conversation(stage, self.signals, "the container's init process")
         talk.source = self.bundle.source()
         talk.lacked_memory = self._lacked_memory
@@ -264,7 +260,7 @@ class Creation:
     def _note_hook(self, pid: int) -> None:
         self.directory.note_process("hook", pid)
 
-    def _hook_state(self, status: str, pid: int) -> "dict[str, Any]":
+    def _hook_state(self, status: str, pid: int) -> dict[str, Any]:
         config = self.bundle.config
         return public_state(config.ociVersion, self.id, status, pid, self.bundle.path, config.annotations)
 
@@ -273,12 +269,12 @@ class Creation:
         memfd = self.inputs.fds.get("hook state")
         if memfd is not None:
             text = codec.dumps(self._hook_state(status, inner_pid(talk.stage.pid))).encode()
-            posix.ftruncate(memfd, 0)
-            posix.pwrite(memfd, text, 0)
+            os.ftruncate(memfd, 0)
+            os.pwrite(memfd, text, 0)
 
     def _send_listener(self, number: int) -> None:
         """Hand the seccomp listener to the agent that the configuration names."""
-        from pyoci.host import seccomp_agent  # only filters with SCMP_ACT_NOTIFY need it
+        from pyoci.lifecycle import seccomp_agent  # only filters with SCMP_ACT_NOTIFY need it
 
         assert self.talk is not None
         seccomp_agent.send(
@@ -296,7 +292,7 @@ class Creation:
             bundle=self.bundle.path,
             rootfs=self.bundle.rootfs,
             created=now(),
-            owner=user_name(posix.getuid()),
+            owner=user_name(os.getuid()),
             annotations=config.annotations,
             cgroup=self.cgroup.saved(),
             hasProcess=config.process is not None,
@@ -308,11 +304,11 @@ class Creation:
         """Give the caller what it waits for: the terminal, the pidfd."""
         options = self.options
         if options.console_socket and talk.console >= 0:
-            console.send_fd("--console-socket", options.console_socket, talk.console, b"/dev/ptmx")
-            posix.close(talk.console)
+            terminal.send_fd("--console-socket", options.console_socket, talk.console, b"/dev/ptmx")
+            os.close(talk.console)
             talk.console = -1
         if options.pidfd_socket:
-            console.send_fd("--pidfd-socket", options.pidfd_socket, talk.stage.pidfd, b"pidfd")
+            terminal.send_fd("--pidfd-socket", options.pidfd_socket, talk.stage.pidfd, b"pidfd")
 
     # ---- failure ----
 
@@ -344,7 +340,7 @@ class Creation:
         for failure in hooks.failures(self.bundle.config, "poststop", state, self.signals):
             warn(failure, self.bundle.source())
 
-    def _lacked_memory(self) -> "tuple[str, str]":
+    def _lacked_memory(self) -> tuple[str, str]:
         """Say for what limit somebody in the cgroup was killed, and which setting that is; "" when nobody was."""
         assert self.cgroup is not None
         if oom.kills(self.cgroup.paths()) <= self.killed_before:
@@ -355,7 +351,7 @@ class Creation:
         return "for lack of memory, because of a limit above its cgroup or of the host", ""
 
 
-def admit(container_id: str, options: "CreateOptions", *, detach: bool) -> "Bundle":
+def admit(container_id: str, options: CreateOptions, *, detach: bool) -> Bundle:
     """Read the bundle of a container that is to be made, once it is clear that it can be.
 
     Raises:
@@ -367,7 +363,7 @@ def admit(container_id: str, options: "CreateOptions", *, detach: bool) -> "Bund
     bundle = load(options.bundle, options.config)
     process = bundle.config.process
     with bundle.source():
-        console.check(bool(process and process.terminal), options.console_socket, detach)
+        terminal.check(bool(process and process.terminal), options.console_socket, detach)
         require_selinux(process.selinuxLabel if process else "", "/process/selinuxLabel")
         require_rights(bundle.config)
         if namespace_of(bundle.config.linux, "mount"):  # else the plan refuses a label of mounts
@@ -387,7 +383,7 @@ def identified(state: State, talk: Conversation) -> State:
     return replace(state, pid=talk.stage.pid, startTime=found[1])
 
 
-def warn_of_unknown_capabilities(process: "Process | None", source: Source) -> None:
+def warn_of_unknown_capabilities(process: Process | None, source: Source) -> None:
     """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process)."""
     sets = process.capabilities if process else None
     for name in sets._fields if sets else ():

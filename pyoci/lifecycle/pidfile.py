@@ -1,10 +1,10 @@
 """The file in which a caller finds the pid of what was started."""
 
-import posix
+import os
 
 from pyoci.config.source import Option
 from pyoci.errors import wrap
-from pyoci.state import read_file, write_file
+from pyoci.files import read_file, write_file
 
 
 def write_pid_file(path: str, pid: int) -> None:
@@ -20,6 +20,6 @@ def remove_pid_file(path: str, pid: int) -> None:
     """Remove the pid file of a process that never came to be, if it is that one's."""
     try:
         if read_file(path) == str(pid).encode():
-            posix.unlink(path)
+            os.unlink(path)
     except OSError:
         return

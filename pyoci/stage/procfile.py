@@ -1,17 +1,14 @@
 """Files of a process in /proc that are written from outside; proc(5)."""
 
-import posix
+import os
 
 from pyoci.errors import wrap
+from pyoci.files import write_all
 from pyoci.log import debug
-from pyoci.state import write_all
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.plan.steps import Write
+from pyoci.plan.steps import Write
 
 
-def write_file(pid: int, wanted: "Write") -> None:
+def write_file(pid: int, wanted: Write) -> None:
     """Write one of the files of /proc/PID, in a single write(2): the kernel takes an id map in no other way.
 
     Raises:
@@ -19,10 +16,10 @@ def write_file(pid: int, wanted: "Write") -> None:
     """
     debug(f"writing {wanted.text!r} to /proc/{pid}/{wanted.file}: {wanted.what}")
     try:
-        fd = posix.open(f"/proc/{pid}/{wanted.file}", posix.O_WRONLY | posix.O_CLOEXEC)
+        fd = os.open(f"/proc/{pid}/{wanted.file}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             write_all(fd, wanted.text.encode())
         finally:
-            posix.close(fd)
+            os.close(fd)
     except OSError as error:
         raise wrap(wanted.what, error, wanted.origin, wanted.hints.get(error.errno or 0, "")) from error

@@ -1,14 +1,15 @@
 """The caller's side of a terminal: handing the master over a socket, or being the terminal's other end oneself."""
 
 import errno
-import posix
+import os
 import select
 
 from pyoci import native
 from pyoci.config.source import Option
 from pyoci.errors import Error
+from pyoci.files import write_all
+from pyoci.process import reap
 from pyoci.signals import EVERYTHING
-from pyoci.state import write_all
 
 lib, ffi = native.lib, native.ffi
 CHUNK = 65536
@@ -27,7 +28,7 @@ def send_fd(option: str, path: str, fd: int, text: bytes) -> None:
                 lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), f"sending to {path}"
             )
         finally:
-            posix.close(sock)
+            os.close(sock)
 
 
 def check(terminal: bool, socket: str, detach: bool) -> None:
@@ -70,7 +71,7 @@ class Foreground:
             self._loop(pidfd, master)
         finally:
             self.end()
-        status = native.reap(pidfd)
+        status = reap(pidfd)
         return 128 - status if status < 0 else status
 
     def begin(self, master: int) -> None:
@@ -83,9 +84,9 @@ class Foreground:
             return
         native.check(lib.pyoci_tty_plain_newlines(master), "setting up the terminal")
         self._resize(master)
-        if posix.isatty(0):
+        if os.isatty(0):
             self.raw = lib.pyoci_tty_raw(0, self.saved) == 0
-        posix.set_blocking(master, False)
+        os.set_blocking(master, False)
 
     def end(self) -> None:
         """Give our terminal back as it was, and read no more signals."""
@@ -93,7 +94,7 @@ class Foreground:
             lib.pyoci_tty_restore(0, self.saved)
             self.raw = False
         if self.signals >= 0:
-            posix.close(self.signals)
+            os.close(self.signals)
             self.signals = -1
 
     def _loop(self, pidfd: int, master: int) -> None:
@@ -139,7 +140,7 @@ class Foreground:
         """Copy what the container printed; False once the terminal has been closed on the other side."""
         while True:
             try:
-                data = posix.read(master, CHUNK)
+                data = os.read(master, CHUNK)
             except BlockingIOError:
                 return not event & select.POLLHUP or bool(event & select.POLLIN)
             except OSError as error:
@@ -154,10 +155,10 @@ class Foreground:
                 if error.errno not in (errno.EPIPE, errno.EIO):
                     raise
 
-    def _read_input(self, poll: "select.poll") -> bytes:
+    def _read_input(self, poll: select.poll) -> bytes:
         """Read from our standard input; at its end the container's terminal gets an end of file, ^D."""
         try:
-            data = posix.read(0, CHUNK)
+            data = os.read(0, CHUNK)
         except OSError:
             data = b""
         if not data:
@@ -167,7 +168,7 @@ class Foreground:
 
     def _copy_in(self, master: int, pending: bytes) -> bytes:
         try:
-            return pending[posix.write(master, pending) :]
+            return pending[os.write(master, pending) :]
         except BlockingIOError:
             return pending
         except OSError:

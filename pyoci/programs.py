@@ -1,20 +1,16 @@
 """Programs of the host that are run to their end: hooks, newuidmap(1), ps(1)."""
 
-import posix
+import os
 import select
 import time
+from collections.abc import Callable
+from errno import EINTR
+from signal import SIGKILL
 
 from pyoci.log import debug
-from pyoci.native import check, cstring, ffi, lib, one_line, printed
+from pyoci.native import check, cstring, ffi, lib
+from pyoci.signals import Signals
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyoci.signals import Signals
-
-EINTR = 4
-SIGKILL = 9
 TAIL, OUTPUT_LIMIT = 4096, 16 << 20
 
 
@@ -24,16 +20,16 @@ class ProgramTimeout(Exception):
 
 def run_program(
     path: str,
-    argv: "list[str]",
-    env: "list[str]",
+    argv: list[str],
+    env: list[str],
     text: bytes,
     timeout: int | None,
     *,
     whole: bool = False,
     bound: bool = False,
-    signals: "Signals | None" = None,
-    started: "Callable[[int], None] | None" = None,
-) -> "tuple[int, str]":
+    signals: Signals | None = None,
+    started: Callable[[int], None] | None = None,
+) -> tuple[int, str]:
     """Run a program of the host to its end, with *text* on its standard input.
 
     timeout is in seconds, None waits for ever; a bound program is killed when this process dies.  Gives the exit
@@ -58,15 +54,15 @@ def run_program(
         _end_group(pid)
         raise
     finally:
-        posix.close(pidfd)
-        posix.close(output)
+        os.close(pidfd)
+        os.close(output)
 
 
-def _start(path: str, argv: "list[str]", env: "list[str]", text: bytes, bound: bool) -> "tuple[int, int, int]":
+def _start(path: str, argv: list[str], env: list[str], text: bytes, bound: bool) -> tuple[int, int, int]:
     """Start the program; gives its pid, its pidfd, and the reading end of what it prints."""
     debug(f"running {' '.join([path, *argv[1:]])}")
     memfd = check(lib.pyoci_memfd(b"pyoci-stdin", text, len(text), 0), "making a memfd")
-    output, write_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+    output, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     pidfd = ffi.new("int *")
     pid = -EINTR
     try:
@@ -74,28 +70,28 @@ def _start(path: str, argv: "list[str]", env: "list[str]", text: bytes, bound: b
             cstring(path), _packed(argv), len(argv), _packed(env), len(env), memfd, write_end, -1, bound, pidfd
         )
     finally:
-        posix.close(memfd)
-        posix.close(write_end)
+        os.close(memfd)
+        os.close(write_end)
         if pid < 0:
-            posix.close(output)
+            os.close(output)
     if pid < 0:
-        raise OSError(-pid, posix.strerror(-pid))
+        raise OSError(-pid, os.strerror(-pid))
     return pid, pidfd[0], output
 
 
 def _end_group(pid: int) -> None:
     """Kill what is left of a program's process group, and the program, unless that has been waited for."""
     try:
-        if posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT) is None:
-            posix.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
-        posix.waitpid(pid, 0)
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            os.killpg(pid, SIGKILL)  # it has not been waited for, so the number is still its own
+        os.waitpid(pid, 0)
     except OSError:
         return
 
 
 def _watch(
-    pid: int, pidfd: int, output: int, timeout: int | None, whole: bool, signals: "Signals | None"
-) -> "tuple[int, str]":
+    pid: int, pidfd: int, output: int, timeout: int | None, whole: bool, signals: Signals | None
+) -> tuple[int, str]:
     """Collect output until the program ends; what its children print later is not waited for."""
     deadline = None if timeout is None else time.monotonic() + timeout
     poll = select.poll()
@@ -113,16 +109,16 @@ def _watch(
         if not events:
             _end_group(pid)
             raise ProgramTimeout(printed(one_line(_drain(output, tail, poll, TAIL).decode("utf-8", "replace"))))
-    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     text = tail.decode("utf-8", "replace")
     return status, text if whole else one_line(text)
 
 
-def _drain(fd: int, tail: bytes, poll: "select.poll", limit: int) -> bytes:
+def _drain(fd: int, tail: bytes, poll: select.poll, limit: int) -> bytes:
     """Read what is there, and keep the end of it."""
     while True:
         try:
-            chunk = posix.read(fd, 65536)
+            chunk = os.read(fd, 65536)
         except BlockingIOError:
             return tail
         if not chunk:
@@ -131,6 +127,19 @@ def _drain(fd: int, tail: bytes, poll: "select.poll", limit: int) -> bytes:
         tail = (tail + chunk)[-limit:]
 
 
-def _packed(texts: "list[str]") -> bytes:
+def _packed(texts: list[str]) -> bytes:
     """Put strings one behind the other, each with its NUL."""
     return b"".join(cstring(text) + b"\0" for text in texts)
+
+
+def printed(text: str) -> str:
+    """Say what a program printed, in one line; "" when it was nothing."""
+    line = one_line(text)
+    return f"it printed: {line}" if line else ""
+
+
+def one_line(text: str) -> str:
+    """Fold a text into one line that a terminal can show."""
+    return " | ".join(
+        "".join(c if c.isprintable() else " " for c in line).strip() for line in text.strip().splitlines()
+    )

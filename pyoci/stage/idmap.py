@@ -1,22 +1,19 @@
 """The id mappings of a user namespace, written from outside; user_namespaces(7)."""
 
 import errno
-import posix
+import os
+from collections.abc import Sequence
 
+from pyoci import programs
 from pyoci.config.model import IDMapping
 from pyoci.errors import Error
-from pyoci.host import programs
-from pyoci.host.procfile import write_file
 from pyoci.plan.steps import Write
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pyoci.stage.procfile import write_file
 
 HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin")
 
 
-def write_maps(pid: int, uids: "Sequence[IDMapping]", gids: "Sequence[IDMapping]") -> None:
+def write_maps(pid: int, uids: Sequence[IDMapping], gids: Sequence[IDMapping]) -> None:
     """Give the user namespace of *pid* its mappings.
 
     Root writes them; others may map only themselves, and need the setuid helpers newuidmap(1) and
@@ -25,10 +22,10 @@ def write_maps(pid: int, uids: "Sequence[IDMapping]", gids: "Sequence[IDMapping]
     Raises:
         Error: a mapping is refused.
     """
-    if posix.geteuid() == 0:
+    if os.geteuid() == 0:
         _write(pid, "uid_map", uids)
         _write(pid, "gid_map", gids)
-    elif _is_own(uids, posix.geteuid()) and _is_own(gids, posix.getegid()):
+    elif _is_own(uids, os.geteuid()) and _is_own(gids, os.getegid()):
         what = "denying setgroups(2)"
         write_file(pid, Write(file="setgroups", text="deny", what=what, origin="/linux/gidMappings"))
         _write(pid, "uid_map", uids)
@@ -38,22 +35,22 @@ def write_maps(pid: int, uids: "Sequence[IDMapping]", gids: "Sequence[IDMapping]
         _run_helper("newgidmap", pid, gids, "/linux/gidMappings")
 
 
-def _is_own(maps: "Sequence[IDMapping]", own: int) -> bool:
+def _is_own(maps: Sequence[IDMapping], own: int) -> bool:
     return len(maps) == 1 and maps[0].size == 1 and maps[0].hostID == own
 
 
-def _write(pid: int, file: str, maps: "Sequence[IDMapping]") -> None:
+def _write(pid: int, file: str, maps: Sequence[IDMapping]) -> None:
     text = "".join(f"{m.containerID} {m.hostID} {m.size}\n" for m in maps)
     hints = {errno.EINVAL: "the ranges must not overlap and be owned by pyoci's user"}
     origin = f"/linux/{file[:3]}Mappings"
     write_file(pid, Write(file=file, text=text, what=f"writing {file}", origin=origin, hints=hints))
 
 
-def _run_helper(name: str, pid: int, maps: "Sequence[IDMapping]", origin: str) -> None:
+def _run_helper(name: str, pid: int, maps: Sequence[IDMapping], origin: str) -> None:
     """Run newuidmap(1) or newgidmap(1) by absolute path, with an empty environment."""
     for directory in HELPER_DIRECTORIES:
         path = f"{directory}/{name}"
-        if posix.access(path, posix.X_OK):
+        if os.access(path, os.X_OK):
             break
     else:
         raise Error(f"mapping ids without privilege needs {name}, which is not installed", origin)

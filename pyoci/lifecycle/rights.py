@@ -1,17 +1,14 @@
 """What this process may do on the host, and what a configuration asks for that it may not."""
 
-import posix
+import os
 
 from pyoci import native
 from pyoci.config.annotations import KEEP_GROUPS
 from pyoci.config.check import namespace_of
+from pyoci.config.model import Config
 from pyoci.config.source import Source, warn
 from pyoci.errors import Error
 from pyoci.kernel import is_host_root
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.config.model import Config
 
 CAP_SYS_ADMIN = 21
 
@@ -21,19 +18,19 @@ def has_cap_sys_admin() -> bool:
     return bool(native.lib.pyoci_capabilities() >> CAP_SYS_ADMIN & 1)
 
 
-def require_rights(config: "Config") -> None:
+def require_rights(config: Config) -> None:
     """Refuse what only root can do where a user namespace, in which everybody may be root, is not asked for.
 
     Raises:
         Error: pyoci may make no namespaces, and the configuration names no user namespace.
     """
     if namespace_of(config.linux, "user") is None and not has_cap_sys_admin():
-        who = "an ordinary user" if posix.geteuid() else "root without CAP_SYS_ADMIN"
+        who = "an ordinary user" if os.geteuid() else "root without CAP_SYS_ADMIN"
         message = f"{who} needs a configuration with a user namespace; `pyoci spec --rootless` writes one"
         raise Error(message, "/linux/namespaces")
 
 
-def warn_of_kept_groups(config: "Config", source: Source) -> None:
+def warn_of_kept_groups(config: Config, source: Source) -> None:
     """Note that a wish is not granted: the groups of the host's root are not for a container."""
     if config.annotations.get(KEEP_GROUPS) == "1" and is_host_root():
         message = f"ignoring {KEEP_GROUPS}: the groups of the host's root are not for a container"

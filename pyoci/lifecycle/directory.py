@@ -14,19 +14,18 @@ there could have any hook run by us.
 """
 
 import fcntl
-import posix
+import os
+from typing import Any, Self
 
 from pyoci import codec
 from pyoci.errors import Error, NoContainerError, StateError, wrap
+from pyoci.files import O_FILE, read_all, write_all, write_file
+from pyoci.lifecycle.state import State
+from pyoci.process import stat_fields
 from pyoci.record import plain
-from pyoci.state import O_FILE, State, read_all, stat_fields, write_all, write_file
 from pyoci.undo import Undo
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-O_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+O_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 S_IFMT, S_IFREG, S_ISVTX = 0o170000, 0o100000, 0o1000
 OTHERS_WRITE = 0o022
 # By these a directory that is half removed is still known as ours, and what is left of it can be taken back.
@@ -46,7 +45,7 @@ class Directory:
         self.depth = 0
 
     @classmethod
-    def claim(cls, root: str, container_id: str) -> "Directory":
+    def claim(cls, root: str, container_id: str) -> Self:
         """Make the directory for a new container and lock it; its existence is what makes an id unique.
 
         Raises:
@@ -56,7 +55,7 @@ class Directory:
         path = f"{root}/{container_id}"
         root_fd = open_root(root)
         try:
-            posix.mkdir(container_id, 0o700, dir_fd=root_fd)
+            os.mkdir(container_id, 0o700, dir_fd=root_fd)
             try:
                 directory = cls.open(root, container_id)
                 directory.lock()
@@ -64,7 +63,7 @@ class Directory:
                 raise StateError("the container was deleted while it was made") from None
             except BaseException as error:
                 undo = Undo()
-                undo.attempt(f"removing {path}", lambda: posix.rmdir(container_id, dir_fd=root_fd))
+                undo.attempt(f"removing {path}", lambda: os.rmdir(container_id, dir_fd=root_fd))
                 undo.tell(error)
                 raise
         except FileExistsError:
@@ -72,11 +71,11 @@ class Directory:
         except OSError as error:
             raise wrap(f"making the state directory {path}", error) from error
         finally:
-            posix.close(root_fd)
+            os.close(root_fd)
         return directory
 
     @classmethod
-    def open(cls, root: str, container_id: str) -> "Directory":
+    def open(cls, root: str, container_id: str) -> Self:
         """Open the directory of a container.
 
         Raises:
@@ -87,12 +86,12 @@ class Directory:
         root_fd = fd = -1
         try:
             root_fd = open_root(root)
-            fd = posix.open(container_id, O_DIRECTORY | posix.O_NOFOLLOW, dir_fd=root_fd)
-            require_ours(posix.fstat(fd), f"the state directory {path}")
+            fd = os.open(container_id, O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root_fd)
+            require_ours(os.fstat(fd), f"the state directory {path}")
         except BaseException as error:
             for opened in (root_fd, fd):
                 if opened >= 0:
-                    posix.close(opened)
+                    os.close(opened)
             if isinstance(error, (FileNotFoundError, NotADirectoryError)):
                 raise NoContainerError(container_id, root) from None
             if isinstance(error, OSError):
@@ -137,20 +136,20 @@ class Directory:
         """Return whether somebody else holds the lock; for readers, who take none."""
         if self.depth:
             return False
-        probe = posix.open(".", O_DIRECTORY, dir_fd=self.fd)
+        probe = os.open(".", O_DIRECTORY, dir_fd=self.fd)
         try:
             fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         finally:
-            posix.close(probe)
+            os.close(probe)
         return False
 
     def is_current(self) -> bool:
         """Return whether the name still is this directory's: it may have been deleted while we waited."""
         try:
-            here = posix.fstat(self.fd)
-            there = posix.stat(self.name, dir_fd=self.root, follow_symlinks=False)
+            here = os.fstat(self.fd)
+            there = os.stat(self.name, dir_fd=self.root, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
@@ -165,36 +164,36 @@ class Directory:
             Error: it is something else, or somebody else's.
         """
         try:
-            fd = posix.open(name, O_FILE, dir_fd=self.fd)
+            fd = os.open(name, O_FILE, dir_fd=self.fd)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise wrap(f"reading {self.path}/{name}", error) from error
         try:
-            found = posix.fstat(fd)
+            found = os.fstat(fd)
             require_ours(found, f"{self.path}/{name}")
             if found.st_mode & S_IFMT != S_IFREG:
                 raise Error(f"{self.path}/{name} is no regular file")
         except BaseException:
-            posix.close(fd)
+            os.close(fd)
             raise
         return read_all(fd)
 
     def write(self, name: str, data: bytes) -> None:
         """Make a new file."""
-        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
-        fd = posix.open(name, flags, 0o600, dir_fd=self.fd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=self.fd)
         try:
             write_all(fd, data)
         finally:
-            posix.close(fd)
+            os.close(fd)
 
-    def note(self, **entry: "Any") -> None:
+    def note(self, **entry: Any) -> None:
         """Add one line to the journal; call it before the side effect that the line announces."""
         try:
             if self.journal_fd < 0:
-                flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
-                self.journal_fd = posix.open("journal", flags | posix.O_NOFOLLOW, 0o600, dir_fd=self.fd)
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                self.journal_fd = os.open("journal", flags | os.O_NOFOLLOW, 0o600, dir_fd=self.fd)
             write_all(self.journal_fd, codec.dumps(entry).encode() + b"\n")
         except OSError as error:
             raise wrap(f"writing {self.path}/journal", error) from error
@@ -204,7 +203,7 @@ class Directory:
         found = stat_fields(pid) if pid else None
         self.note(**{what: pid, f"{what}Start": found[1] if found else 0})
 
-    def journal(self) -> "list[dict[str, Any]]":
+    def journal(self) -> list[dict[str, Any]]:
         """Read the journal; a last line that was cut off is left out."""
         try:
             lines = self.read("journal").split(b"\n")[:-1]
@@ -222,17 +221,17 @@ class Directory:
         """Write state.json."""
         self._write("state.json", {name: getattr(state, name) for name in State._fields}, sync=True)
 
-    def save_steps(self, steps: "list[Any]") -> None:
+    def save_steps(self, steps: list[Any]) -> None:
         """Write steps.json: [index, op, words, JSON pointer, hints] of each step."""
         self._write("steps.json", steps)
 
-    def _write(self, name: str, value: "Any", *, sync: bool = False) -> None:
+    def _write(self, name: str, value: Any, *, sync: bool = False) -> None:
         try:
             write_file(name, codec.dumps(value).encode(), sync=sync, dir_fd=self.fd)
         except OSError as error:
             raise wrap(f"writing {self.path}/{name}", error) from error
 
-    def step(self, index: int) -> "tuple[str, str, str, dict[str, str]]":
+    def step(self, index: int) -> tuple[str, str, str, dict[str, str]]:
         """Look a step up in steps.json: its operation, words, JSON pointer and hints; or words for any."""
         try:
             steps = codec.loads(self.read("steps.json"), "steps.json").value
@@ -242,7 +241,7 @@ class Directory:
         op, what, origin, hints = plain(found[0][1:]) if found else ("", "starting the container", "", {})
         return op, what, origin, hints
 
-    def load(self) -> "State | None":
+    def load(self) -> State | None:
         """Read state.json; None when it is not there or not whole (a create that was cut off)."""
         try:
             text = self.read("state.json")
@@ -266,7 +265,7 @@ class Directory:
         """
         undo = Undo()
         try:
-            names = posix.listdir(self.fd)
+            names = os.listdir(self.fd)
         except OSError as error:
             raise wrap(f"reading the state directory {self.path}", error) from error
         for name in sorted(names, key=lambda name: LAST.index(name) if name in LAST else -1):
@@ -279,13 +278,13 @@ class Directory:
 
     def _unlink(self, name: str) -> None:
         try:
-            posix.unlink(name, dir_fd=self.fd)
+            os.unlink(name, dir_fd=self.fd)
         except FileNotFoundError:
             return
 
     def _rmdir(self) -> None:
         try:
-            posix.rmdir(self.name, dir_fd=self.root)
+            os.rmdir(self.name, dir_fd=self.root)
         except FileNotFoundError:
             return
         except OSError:
@@ -296,7 +295,7 @@ class Directory:
     def end_journal(self) -> None:
         """Write no more to the journal."""
         if self.journal_fd >= 0:
-            posix.close(self.journal_fd)
+            os.close(self.journal_fd)
             self.journal_fd = -1
 
     def close(self) -> None:
@@ -304,7 +303,7 @@ class Directory:
         self.end_journal()
         for fd in (self.root, self.fd):
             if fd >= 0:
-                posix.close(fd)
+                os.close(fd)
         self.root = self.fd = -1
 
     def __del__(self) -> None:
@@ -312,7 +311,7 @@ class Directory:
         self.close()
 
 
-def require_ours(found: "Any", what: str, *, shared: bool = False) -> None:
+def require_ours(found: Any, what: str, *, shared: bool = False) -> None:
     """Demand of a stat result that it is of something that root or we have made and nobody else can change.
 
     With shared others may write to a directory where they cannot remove or rename what is ours, as in /tmp.
@@ -320,7 +319,7 @@ def require_ours(found: "Any", what: str, *, shared: bool = False) -> None:
     Raises:
         Error: it belongs to somebody else, or can be written by others.
     """
-    if found.st_uid not in (0, posix.geteuid()):
+    if found.st_uid not in (0, os.geteuid()):
         raise Error(f"{what} belongs to user {found.st_uid}; pyoci believes only what root or its own user has made")
     if found.st_mode & OTHERS_WRITE and not (shared and found.st_mode & S_ISVTX):
         raise Error(f"{what} can be written by others (mode {found.st_mode & 0o7777:04o})")
@@ -332,11 +331,11 @@ def open_root(root: str) -> int:
     Raises:
         Error: somebody else could change what is in it.
     """
-    fd = posix.open(root, O_DIRECTORY)
+    fd = os.open(root, O_DIRECTORY)
     try:
-        require_ours(posix.fstat(fd), f"the state root {root}", shared=True)
+        require_ours(os.fstat(fd), f"the state root {root}", shared=True)
     except BaseException:
-        posix.close(fd)
+        os.close(fd)
         raise
     return fd
 
@@ -344,13 +343,13 @@ def open_root(root: str) -> int:
 def make_root(root: str) -> None:
     """Make the state root and its missing parents, mode 0700."""
     try:
-        posix.stat(root)
+        os.stat(root)
     except FileNotFoundError:
         parent = root.rpartition("/")[0]
         if parent:
             make_root_parents(parent)
         try:
-            posix.mkdir(root, 0o1700)  # sticky: what prunes XDG_RUNTIME_DIR passes over it
+            os.mkdir(root, 0o1700)  # sticky: what prunes XDG_RUNTIME_DIR passes over it
         except FileExistsError:
             return
         except OSError as error:
@@ -359,18 +358,18 @@ def make_root(root: str) -> None:
 
 def root_hint(root: str) -> str:
     """Say what the place of a state root that cannot be made comes from."""
-    guessed = root.startswith("/run/user") and not posix.environ.get(b"XDG_RUNTIME_DIR")
+    guessed = root.startswith("/run/user") and not os.environ.get("XDG_RUNTIME_DIR")
     return "XDG_RUNTIME_DIR is not set, which names a directory for it, as --root does" if guessed else ""
 
 
 def make_root_parents(path: str) -> None:
     """Make the missing parents of the state root."""
     try:
-        posix.mkdir(path, 0o700)
+        os.mkdir(path, 0o700)
     except FileExistsError:
         return
     except FileNotFoundError:
         make_root_parents(path.rpartition("/")[0])
-        posix.mkdir(path, 0o700)
+        os.mkdir(path, 0o700)
     except OSError as error:
         raise wrap(f"making {path}", error, hint=root_hint(path)) from error

@@ -1,20 +1,17 @@
 """Handing the listener of a seccomp filter to its agent; config-linux.md#the-container-process-state."""
 
-import posix
+import os
+from typing import Any
 
 from pyoci import codec, native
+from pyoci.config.model import Config
 from pyoci.errors import Error
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from pyoci.config.model import Config
+from pyoci.stage.protocol import Stage
 
 lib, ffi = native.lib, native.ffi
 
 
-def send(config: "Config", state: "dict[str, Any]", stage: native.Stage, number: int) -> None:
+def send(config: Config, state: dict[str, Any], stage: Stage, number: int) -> None:
     """Fetch descriptor *number* from the stage and send it with the container process state.
 
     The stage cannot send it itself: its filter may already forbid that.
@@ -45,6 +42,6 @@ def send(config: "Config", state: "dict[str, Any]", stage: native.Stage, number:
                 lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [listener]), 1), what, origin
             )
         finally:
-            posix.close(sock)
+            os.close(sock)
     finally:
-        posix.close(listener)
+        os.close(listener)

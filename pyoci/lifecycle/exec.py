@@ -1,50 +1,49 @@
 """exec: one more process in a running container."""
 
-import posix
+import os
+from collections.abc import Callable
 
-from pyoci import codec, native
+from pyoci import codec
 from pyoci.cgroups import entry, oom
+from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.layout import Layout, present_cgroup
 from pyoci.config.check_parts import number_list
-from pyoci.config.model import Capabilities, ExecCPUAffinity, Process, User
+from pyoci.config.model import Capabilities, Config, ExecCPUAffinity, Process, User
 from pyoci.config.parse import parse_process
 from pyoci.config.readers import did_you_mean
 from pyoci.config.source import Option, Parts, Source
 from pyoci.config.tables import CAPABILITIES
-from pyoci.creation import warn_of_unknown_capabilities
 from pyoci.errors import Error, KernelError, StateError, UsageError, wrap
-from pyoci.facts import gather
-from pyoci.host import console
-from pyoci.host.passwd import home_directory
+from pyoci.files import read_given
 from pyoci.kernel import require_selinux
+from pyoci.lifecycle import terminal
+from pyoci.lifecycle.create import warn_of_unknown_capabilities
+from pyoci.lifecycle.facts import gather
+from pyoci.lifecycle.passwd import home_directory
+from pyoci.lifecycle.pidfile import write_pid_file
+from pyoci.lifecycle.state import public_state
 from pyoci.linux import BARRIER_READY
-from pyoci.options import parse_user
-from pyoci.pidfile import write_pid_file
+from pyoci.options import ExecOptions, parse_user
 from pyoci.plan import build
 from pyoci.plan.builder import Request
+from pyoci.plan.steps import Plan
 from pyoci.record import replace
 from pyoci.signals import Signals
 from pyoci.stage.conversation import Conversation
 from pyoci.stage.inputs import Inputs, differing_namespaces
+from pyoci.stage.protocol import Stage
 from pyoci.stage.seccomp import filter_of
-from pyoci.state import public_state, read_given
 from pyoci.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyoci.cgroups import Cgroup
-    from pyoci.config.model import Config
-    from pyoci.container import Container
-    from pyoci.options import ExecOptions
-    from pyoci.plan.steps import Plan
+    from pyoci.lifecycle.container import Container
 
 
 class Execution:
     """One exec, from the options to the end of the process (or to its start, when detached)."""
 
-    def __init__(self, container: "Container", options: "ExecOptions") -> None:
+    def __init__(self, container: "Container", options: ExecOptions) -> None:
         """Prepare; nothing happens yet."""
         self.container = container
         self.options = options
@@ -65,10 +64,10 @@ class Execution:
         options, state = self.options, self.container.state
         config = self._config()
         assert config.process is not None
-        console.check(config.process.terminal, options.console_socket, options.detach)
+        terminal.check(config.process.terminal, options.console_socket, options.detach)
         require_selinux(config.process.selinuxLabel, "/process/selinuxLabel")
         with Signals(f"exec {state.id}", everything=not options.detach) as signals:
-            foreground = None if options.detach else console.Foreground()
+            foreground = None if options.detach else terminal.Foreground()
             try:
                 talk = self._lead(config, signals, foreground)
             except BaseException:
@@ -81,7 +80,7 @@ class Execution:
                 talk.close()
 
     def _lead(
-        self, config: "Config", signals: Signals, foreground: "console.Foreground | None"
+        self, config: Config, signals: Signals, foreground: terminal.Foreground | None
     ) -> Conversation:
         """Plan, and lead a stage to its program."""
         options, state = self.options, self.container.state
@@ -105,7 +104,7 @@ class Execution:
             self._start(talk, plan, foreground)
             return talk
         finally:
-            posix.close(pidfd)
+            os.close(pidfd)
             self.inputs.close()
 
     def _init(self) -> int:
@@ -119,7 +118,7 @@ class Execution:
             raise StateError("cannot exec in a stopped container")
         return pidfd
 
-    def _cgroup(self) -> "Cgroup":
+    def _cgroup(self) -> Cgroup:
         """Give the container's cgroup, or the one below it that the options name.
 
         Raises:
@@ -134,7 +133,7 @@ class Execution:
             return cgroup.existing()
         return cgroup
 
-    def _spawn(self, affinity: ExecCPUAffinity) -> native.Stage:
+    def _spawn(self, affinity: ExecCPUAffinity) -> Stage:
         """Start the stage inside the container's cgroup.
 
         On v2 init may have moved to a cgroup below, for the children of which it has enabled controllers: then the
@@ -152,21 +151,21 @@ class Execution:
                 raise
             return self._spawn_in(present, affinity)
 
-    def _spawn_in(self, cgroup: "Cgroup", affinity: ExecCPUAffinity) -> native.Stage:
+    def _spawn_in(self, cgroup: Cgroup, affinity: ExecCPUAffinity) -> Stage:
         """Start the stage inside this cgroup, on the CPUs that exec asks for (config.md#linux-process).
 
         The initial ones are ours for as long as it takes to bear the stage, which inherits them.  Without any it may
         use all that its cpuset has, not those that pyoci's caller is kept to.
         """
-        ours = posix.sched_getaffinity(0) if affinity.initial else set()
+        ours = os.sched_getaffinity(0) if affinity.initial else set()
         try:
             pin(0, affinity.initial, "initial")
             stage, entered = entry.start(
-                cgroup, lambda directory: native.Stage.spawn(0, directory, self.options.preserve_fds)
+                cgroup, lambda directory: Stage.spawn(0, directory, self.options.preserve_fds)
             )
         finally:
             if ours:
-                posix.sched_setaffinity(0, ours)
+                os.sched_setaffinity(0, ours)
         try:
             cgroup.add(stage.pid, entered)
             if not affinity.initial and not affinity.final:
@@ -177,7 +176,7 @@ class Execution:
             raise
         return stage
 
-    def _start(self, talk: Conversation, plan: "Plan", foreground: "console.Foreground | None") -> None:
+    def _start(self, talk: Conversation, plan: Plan, foreground: terminal.Foreground | None) -> None:
         """Lead the stage to its program.
 
         Raises:
@@ -190,11 +189,11 @@ class Execution:
             talk.send(plan, self.inputs.open(plan))
             talk.expect(BARRIER_READY)
             if options.console_socket and talk.console >= 0:
-                console.send_fd("--console-socket", options.console_socket, talk.console, b"/dev/ptmx")
-                posix.close(talk.console)
+                terminal.send_fd("--console-socket", options.console_socket, talk.console, b"/dev/ptmx")
+                os.close(talk.console)
                 talk.console = -1
             if options.pidfd_socket:
-                console.send_fd("--pidfd-socket", options.pidfd_socket, talk.stage.pidfd, b"pidfd")
+                terminal.send_fd("--pidfd-socket", options.pidfd_socket, talk.stage.pidfd, b"pidfd")
             if foreground is not None:
                 foreground.begin(talk.console)
             talk.stage.go()
@@ -212,9 +211,9 @@ class Execution:
                 raise
             raise cause from error
 
-    def _send_listener(self, stage: native.Stage, number: int) -> None:
+    def _send_listener(self, stage: Stage, number: int) -> None:
         """Hand the listener of this process to the agent: its filter is another than that of the container's init."""
-        from pyoci.host import seccomp_agent  # only filters with SCMP_ACT_NOTIFY need it
+        from pyoci.lifecycle import seccomp_agent  # only filters with SCMP_ACT_NOTIFY need it
 
         config, state = self.container.config(), self.container.state
         public = public_state(
@@ -222,13 +221,13 @@ class Execution:
         )
         seccomp_agent.send(config, public, stage, number)
 
-    def _lacked_memory(self, killed_before: int) -> "tuple[str, str]":
+    def _lacked_memory(self, killed_before: int) -> tuple[str, str]:
         killed = oom.kills(self.container.cgroup().paths()) > killed_before
         return "for lack of memory, because of the container's limit or one above it" if killed else "", ""
 
     # ---- what is run ----
 
-    def _config(self) -> "Config":
+    def _config(self) -> Config:
         """Give the container's configuration with the process to run in place of its own."""
         config = self.container.config()
         if self.options.process:
@@ -311,7 +310,7 @@ class Execution:
         )
 
 
-def source_of(options: "ExecOptions", config: Source, process_text: "Callable[[], bytes]") -> Source:
+def source_of(options: ExecOptions, config: Source, process_text: Callable[[], bytes]) -> Source:
     """Return where the settings of the process come from: a file, or options and else the container's configuration."""
     given = (
         ("/process/terminal", options.tty and "--tty"),
@@ -330,7 +329,7 @@ def source_of(options: "ExecOptions", config: Source, process_text: "Callable[[]
     return Parts(parts, config)
 
 
-def cgroup_options(given: "list[str]") -> "list[tuple[list[str], str]]":
+def cgroup_options(given: list[str]) -> list[tuple[list[str], str]]:
     """Read ``[CONTROLLER[,CONTROLLER]:]PATH`` into controllers, none for all, and the path.
 
     Raises:
@@ -359,6 +358,6 @@ def pin(pid: int, cpus: str, field: str) -> None:
     if not wanted:
         return
     try:
-        posix.sched_setaffinity(pid, wanted)
+        os.sched_setaffinity(pid, wanted)
     except OSError as error:
         raise wrap(f"keeping the process to the CPUs {cpus}", error, f"/process/execCPUAffinity/{field}") from error

@@ -1,1 +1,0 @@
-"""The parent's work on the kernel: id maps, hooks, the console, the conversation with the stage."""
