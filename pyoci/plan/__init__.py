@@ -1,1 +1,1 @@
-"""From the Config and facts about the host to the list of steps."""
+"""The planner: a configuration and facts about the host become a list of steps."""

@@ -1,6 +1,6 @@
-"""The table of contents of creating a container, and of entering one.
+"""The plan of a new container, and of one more process in a running container, from beginning to end.
 
-Pure: a configuration, a request and facts about the host go in, a Plan comes out.
+Planning is pure: it takes a configuration, a request and facts about the host, makes no system call and returns a Plan.
 """
 
 from pyoci import operations as ops
@@ -19,10 +19,10 @@ UNSUPPORTED = ("netDevices", "intelRdt", "memoryPolicy")
 
 
 def create(config: Config, request: Request, facts: Facts) -> Plan:
-    """Plan a new container, up to the gate and behind it; runtime.md#lifecycle.
+    """Return the plan of a new container; runtime.md#lifecycle.
 
     Raises:
-        ConfigError: something that only the plan can tell (an unknown option of a bind mount, say).
+        ConfigError: the configuration asks for something that cannot be done, such as an unknown bind mount option.
     """
     refuse_unsupported(config)
     builder = Builder(config, request, facts)
@@ -43,10 +43,10 @@ def create(config: Config, request: Request, facts: Facts) -> Plan:
 
 
 def refuse_unsupported(config: Config) -> None:
-    """Refuse what the specification knows and pyoci cannot do yet: a setting is applied or it is an error.
+    """Refuse settings that pyoci does not implement yet: a setting is either applied or an error.
 
     Raises:
-        ConfigError: such a setting is there.
+        ConfigError: the configuration has such a setting.
     """
     problems = [
         Problem(pointer=f"/linux/{name}", message="is not supported yet")
@@ -58,7 +58,7 @@ def refuse_unsupported(config: Config) -> None:
 
 
 def _file_systems(builder: Builder) -> None:
-    """Everything between the host's mounts and the container's own root."""
+    """Replace the host's mounts with the container's root file system."""
     rootfs.root(builder)
     sources.enter(builder)
     mounts.open_sources(builder)
@@ -74,7 +74,7 @@ def _file_systems(builder: Builder) -> None:
 
 
 def _hooks(builder: Builder) -> None:
-    """Run the hooks of create: all that they may want to see is there, and the root is still the host's."""
+    """Run the hooks of create, when all mounts are there and the root directory is still the host's."""
     hooks = builder.config.hooks
     if hooks.prestart or hooks.createRuntime:
         barrier = ops.Barrier(point=BARRIER_HOOKS)
@@ -83,9 +83,9 @@ def _hooks(builder: Builder) -> None:
 
 
 def execute(config: Config, request: Request, facts: Facts, kinds: frozenset[str]) -> Plan:
-    """Plan one more process in a running container; config.process is what it runs.
+    """Return the plan of one more process in a running container; config.process is that process.
 
-    kinds are the namespaces (by config's names) in which the container differs from pyoci.
+    kinds are the types of namespaces in which the container differs from pyoci.
     """
     builder = Builder(config, request, facts)
     assert config.process is not None

@@ -1,6 +1,6 @@
-"""What the parts of the plan share: what is asked for, what the host is like, and the list that grows.
+"""The plan under construction, and what the planner knows besides the configuration.
 
-The functions beside this file take a Builder, read ``builder.config`` and append steps in order.
+The other modules of this package take a Builder, read ``builder.config`` and append steps in order.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from pyoci.plan.steps import Filter, Input, Plan, Step, Write
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the command line asks for, beyond config.json.
+    """The caller's wishes beyond config.json.
 
-    bundle and rootfs are absolute; preserveFds counts the descriptors behind 2 that the program gets;
+    bundle and rootfs are absolute paths; preserveFds is the number of descriptors behind 2 that the program inherits;
     cgroupPaths maps a v1 controller (or "" for v2) to the container's directory, for mounts of type cgroup; filter is
     the configuration's seccomp filter, compiled.
     """
@@ -35,11 +35,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the plan must know of the host.
+    """Facts about the host and about pyoci's own process.
 
-    privileged: pyoci has CAP_SYS_ADMIN in its user namespace; euid: its user; layout: where the cgroup hierarchies are.
-    initial: its user namespace is the host's, else no device node can be made; foreign: which of its own namespaces
-    (network, ipc, cgroup, mount) belong to another user namespace, so that their file systems cannot be mounted.
+    privileged: pyoci has CAP_SYS_ADMIN in its user namespace.
+    euid: pyoci's effective user.
+    layout: the mount points of the cgroup hierarchies.
+    initial: pyoci runs in the host's user namespace; in any other the kernel lets nobody make a device node.
+    foreign: those of pyoci's namespaces (network, ipc, cgroup, mount) that belong to another user namespace, so that
+    pyoci cannot mount their file systems.
     """
 
     privileged: bool
@@ -54,23 +57,30 @@ class Facts:
 
 
 class Builder:
-    """A plan in the making."""
+    """A plan under construction.
+
+    helper: a process with pyoci's credentials stays behind to open mounts, see namespaces.enter().
+    new, joined: the types of namespaces that the container gets, and that it joins by a path.
+    sources: the path of each source that is open, by its slot.
+    given: the slots that the host side fills.
+    late: by slot, the step that makes a mount read-only once nothing is mounted or created below it any more.
+
+    Slots are named after an index of the configuration, never after a string that it chooses.
+    """
 
     def __init__(self, config: Config, request: Request, facts: Facts) -> None:
         self.config = config
         self.request = request
         self.facts = facts
         self.clone_flags = 0
-        self.helper = False  # a process with the credentials from before a user namespace helps, see namespaces.enter()
+        self.helper = False
         self.inputs: list[Input] = []
         self.writes: list[Write] = []
         self.steps: list[Step] = []
         self.new: set[str] = set()
         self.joined: set[str] = set()
-        # By slot: its name holds the index of a setting, never a text of the configuration.
         self.sources: dict[str, str] = {}
         self.given: set[str] = set()
-        # By slot: what makes a mount read-only once nothing is mounted or made below it any more.
         self.late: dict[str, Step] = {}
 
     def is_foreign(self) -> bool:
@@ -78,19 +88,22 @@ class Builder:
         return "user" in self.new | self.joined
 
     def makes_nodes(self) -> bool:
-        """Return whether the container's own processes may make device nodes: only in the host's user namespace."""
+        """Return whether processes of the container may make device nodes: they need the host's user namespace."""
         return self.facts.initial and not self.is_foreign()
 
     def owns(self, kind: str) -> bool:
-        """Return whether the container's user namespace owns its namespace of a kind; where both are joined it may."""
+        """Return whether the container's user namespace owns its namespace of this type, as far as can be known.
+
+        If the container joins both, they may belong together.
+        """
         if kind in self.new or (kind in self.joined and "user" not in self.new):
             return True
         return not self.is_foreign() and kind not in self.facts.foreign
 
     def keeps_groups(self) -> bool:
-        """Return whether the caller's groups stay: an ordinary user's, who asks for it.
+        """Return whether the process keeps the caller's additional groups, as an annotation asks.
 
-        The groups of the host's root are not for a container; others cannot give more than they have.
+        The groups of the host's root are not for a container; any other user only hands on what it has.
         """
         return self.config.annotations.get(KEEP_GROUPS) == "1" and not self.facts.is_host_root()
 
@@ -113,5 +126,5 @@ class Builder:
         return wanted.slot
 
     def plan(self) -> Plan:
-        """Return what was collected."""
+        """Return the finished plan."""
         return Plan(clone_flags=self.clone_flags, inputs=self.inputs, steps=self.steps, writes=self.writes)

@@ -1,9 +1,9 @@
-"""Mounts of type ``cgroup``: what the container sees of its cgroups, in the form of the host's hierarchies.
+"""Mounts of type ``cgroup``: the container sees its cgroups in the layout of the host.
 
-On v2 a cgroup2 file system; on v1 (and hybrid, whose controllers are v1) a tmpfs with one directory a
-hierarchy.  A cgroup namespace makes the container's own cgroup the root of what is mounted; without one
-the v1 form binds the container's directories (a hierarchy where it has no cgroup is not there), and a user
-namespace, which may not mount the host's hierarchy of v2, gets the host's directory bound.
+With v2 that is a cgroup2 file system; with v1 (and hybrid, whose controllers are v1) a tmpfs with one directory for
+each hierarchy.  In a cgroup namespace the container's own cgroup is the root of what is mounted.  Without one, the
+container's directories of v1 are bound; a hierarchy in which it has no cgroup is left out.  A user namespace that may
+not mount the host's v2 hierarchy gets the host's directory bound.
 """
 
 from pyoci import operations as ops
@@ -18,7 +18,7 @@ NOSUID_NODEV_NOEXEC = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 
 
 def _hierarchies(builder: Builder) -> dict[str, list[str]]:
-    """Group the v1 controllers by their mount point, those that are mounted or of which a cgroup is bound."""
+    """Return the v1 controllers that the container will see, by the mount point of their hierarchy."""
     points: dict[str, list[str]] = {}
     for key, point in builder.facts.layout.mounts.items():
         if key and ("cgroup" in builder.new or key in builder.request.cgroupPaths):
@@ -31,7 +31,7 @@ def _is_v1(builder: Builder) -> bool:
 
 
 def open_sources(builder: Builder, index: int) -> None:
-    """Open what will be bound; nothing when file systems are mounted afresh."""
+    """Open the directories that will be bound, if any."""
     origin = f"/mounts/{index}"
     if _is_v1(builder):
         if "cgroup" not in builder.new:
@@ -49,7 +49,7 @@ def open_sources(builder: Builder, index: int) -> None:
 
 
 def takes_data(builder: Builder) -> bool:
-    """Tell whether options are for a file system of the container's own: only of v2, where it is mounted."""
+    """Return whether the mount may have file system options: only a new cgroup2 file system takes them."""
     return not _is_v1(builder) and not _binds_v2(builder)
 
 
@@ -58,7 +58,7 @@ def _binds_v2(builder: Builder) -> bool:
 
 
 def mount(builder: Builder, index: int, target: str, options: Options) -> None:
-    """Mount the hierarchies on *target*."""
+    """Plan the mount of the hierarchies on *target*."""
     if _is_v1(builder):
         _mount_v1(builder, index, target, options)
     else:
@@ -96,7 +96,7 @@ def _mount_v1(builder: Builder, index: int, target: str, options: Options) -> No
 def _mount_hierarchy(
     builder: Builder, index: int, target: str, point: str, keys: list[str], attributes: int
 ) -> None:
-    """Mount one v1 hierarchy in a directory of its own, with a link for each of its joined controllers."""
+    """Mount one v1 hierarchy in a directory of its own, with a link for each controller that shares it."""
     origin, slot, name = f"/mounts/{index}", f"mount {index} {point}", point.rpartition("/")[2]
     place = f"{target}/{name}"
     what = f"mounting the cgroup hierarchy {name} on {place}"

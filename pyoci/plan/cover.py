@@ -1,6 +1,6 @@
-"""Which mount of the configuration a path of the container lies in, by the text of the paths.
+"""Find the mount of the configuration that a path of the container lies in, by comparing the strings.
 
-By sorting, not by a dict: the configuration chooses the paths.
+Paths are sorted, not put into a dict: the configuration chooses them, and could choose colliding hashes.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ def slot_of(index: int) -> str:
 
 
 def makes_mount(mount: Mount) -> bool:
-    """Return whether an entry makes a mount, and does not change one that is there."""
+    """Return whether an entry makes a new mount."""
     return "remount" not in mount.options
 
 
 def remounted(mounts: Sequence[Mount]) -> list[int]:
-    """Return for each entry the index of the mount that lies on its destination then: the last one before, or -1."""
+    """Return for each entry the index of the last earlier entry that mounts on the same destination, or -1."""
     found, latest = [-1] * len(mounts), ("", -1)
     for target, index in sorted([(normal_path(mount.destination), index) for index, mount in enumerate(mounts)]):
         if target != latest[0]:
@@ -37,7 +37,7 @@ def remounted(mounts: Sequence[Mount]) -> list[int]:
 def covering(mounts: Sequence[Mount], paths: Sequence[str]) -> list[int]:
     """Return for each path in normal form the index of the mount that it lies in, or -1 for the root file system.
 
-    That is the last one whose destination leads to the path: one listed before lies above it, or is hidden by it.
+    That is the last entry whose destination is a parent of the path, or the path itself.
     """
     entries: list[Entry] = [
         (_components(normal_path(mount.destination)), 0, index)

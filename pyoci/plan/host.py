@@ -1,7 +1,7 @@
-"""What the host side does for a container, in its order: the part of the plan that pyoci itself carries out.
+"""The host side's part of the plan: what pyoci itself does for a container, in order.
 
-Pure, like the rest of the plan: pyoci.lifecycle does these things with the same functions that are asked for the values
-here, and nothing here touches the host.
+Like the rest of the planner, this touches nothing.  The lifecycle modules do these things, and get the values from the
+same functions.
 """
 
 from collections.abc import Iterator, Sequence

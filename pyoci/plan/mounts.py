@@ -1,4 +1,4 @@
-"""The mounts of config.md#mounts: sources first, then each in order, made detached, attached by fd."""
+"""The mounts of config.md#mounts: all sources are opened first, then each mount is made detached and attached."""
 
 from errno import EINVAL, ENODEV, EPERM
 
@@ -15,11 +15,11 @@ from pyoci.plan.options import Options, is_bind, options_of
 from pyoci.plan.sources import open_source, path_in_root
 from pyoci.stage.inputs import UserNamespace
 
-# A superblock of these may be shared by containers (of one network namespace, say), and tmpfs must be
-# filled before it is read-only: "ro" is a property of the mount there, not of the file system.
+# Containers may share a superblock of these (those of one network namespace share a sysfs), and a tmpfs has to be
+# filled before it becomes read-only: there "ro" is an attribute of the mount, not of the file system.
 SHARED_SUPERBLOCK = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 
-# What may be mounted below /proc: the files that lxcfs and the like provide (CVE-2019-16884).
+# Mounts below /proc are allowed only on these files, which lxcfs and the like provide (CVE-2019-16884).
 PROC_ALLOWED = frozenset(
     (
         "cpuinfo",
@@ -43,9 +43,9 @@ HINTS = {
 
 
 def open_sources(builder: Builder) -> None:
-    """Open the source of every bind mount, before anything of the container is mounted (CVE-2021-30465).
+    """Open the source of every bind mount before the first mount of the container is made (CVE-2021-30465).
 
-    One that lies in the container's own root has its turn: what was mounted there before it belongs to it.
+    A source inside the container's own root file system is opened later, in its turn, so that earlier mounts are seen.
     """
     for index, mount in enumerate(builder.config.mounts):
         options = options_of(mount)
@@ -59,7 +59,7 @@ def open_sources(builder: Builder) -> None:
 
 
 def _source(builder: Builder, mount: Mount) -> str:
-    """Give the path of a bind mount's source; a relative one starts at the bundle (config.md#mounts)."""
+    """Return the absolute path of a bind mount's source; a relative one starts at the bundle (config.md#mounts)."""
     source = mount.source or ""
     return source if source.startswith("/") else f"{builder.request.bundle}/{source}"
 
@@ -84,13 +84,13 @@ def _open_bind(builder: Builder, index: int, mount: Mount, options: Options) -> 
 
 
 def _refuse_mappings(index: int, mount: Mount, options: Options) -> None:
-    """Refuse id mappings where no one mount is made that could have them."""
+    """Refuse id mappings of an entry that does not make exactly one mount."""
     if _is_mapped(mount, options):
         raise _problem(f"/mounts/{index}", "the ids of this mount cannot be mapped")
 
 
 def _refuse_data(index: int, mount: Mount, options: Options) -> None:
-    """Refuse options for a file system where none is mounted that could take them."""
+    """Refuse file system options of an entry that does not make a file system."""
     if options.data:
         at = next(i for i, text in enumerate(mount.options) if text not in MOUNT_OPTIONS)
         raise _problem(f"/mounts/{index}/options/{at}", f'unknown mount option "{mount.options[at]}"')
@@ -101,9 +101,9 @@ def _problem(pointer: str, message: str) -> ConfigError:
 
 
 def _foreign(builder: Builder, mount: Mount) -> str:
-    """Return what is bound in place of a file system that only the owner of its namespace may mount; "" for none.
+    """Return the host's mount that is bound in place of a file system that pyoci may not mount; "" for none.
 
-    It is where the host has it mounted, as with crun.
+    Only the owner of a network or IPC namespace may mount the file system that shows it.  crun does the same.
     """
     for kind, namespace, place in (("sysfs", "network", "/sys"), ("mqueue", "ipc", "/dev/mqueue")):
         if mount.type == kind and not builder.owns(namespace):
@@ -112,7 +112,7 @@ def _foreign(builder: Builder, mount: Mount) -> str:
 
 
 def _recursive(options: Options) -> Options:
-    """Let the flags hold below, too: the host's /sys comes with its mounts, and "ro" is also meant for those."""
+    """Apply the flags to the mounts below as well: the host's /sys comes with its mounts, and "ro" means them too."""
     return Options(
         recursive_set=options.set | options.recursive_set,
         propagation=options.propagation,
@@ -121,7 +121,7 @@ def _recursive(options: Options) -> Options:
 
 
 def mount_all(builder: Builder) -> None:
-    """Make and attach every mount, in listed order."""
+    """Make and attach every mount in the order of the configuration."""
     remounted = cover.remounted(builder.config.mounts)
     for index, mount in enumerate(builder.config.mounts):
         options = options_of(mount)
@@ -132,7 +132,7 @@ def mount_all(builder: Builder) -> None:
             options = readonly.postpone_remount(builder, index, remounted[index], options)
             _remount(builder, index, target, options)
         elif is_bind(options):
-            _open_bind(builder, index, mount, options)  # if it is not open yet
+            _open_bind(builder, index, mount, options)  # unless open_sources() has done it
             _attach(builder, index, mount, target, options, mount.source or "")
         elif source := _foreign(builder, mount):
             _refuse_mappings(index, mount, options)
@@ -148,7 +148,7 @@ def mount_all(builder: Builder) -> None:
 
 
 def _check_proc(index: int, mount: Mount, target: str, options: Options) -> None:
-    """Refuse to hide /proc, or parts of it that decide about security, under something else."""
+    """Refuse mounts over /proc, or over parts of it that the kernel's or the runtime's security relies on."""
     if target == "/proc":
         if mount.type != "proc" and not (is_bind(options) and _is_proc(mount.source or "")):
             raise _problem(f"/mounts/{index}/destination", "only proc may be mounted on /proc")
@@ -159,7 +159,7 @@ def _check_proc(index: int, mount: Mount, target: str, options: Options) -> None
 
 
 def _is_proc(source: str) -> bool:
-    """Tell whether a source is the host's /proc; ``..`` may go up from where a link has led, so that is not."""
+    """Return whether a source is the host's /proc; one with ``..`` may lead elsewhere through a symbolic link."""
     return ".." not in source and source.startswith("/") and normal_path(source) == "/proc"
 
 
@@ -192,7 +192,7 @@ def _filesystem(builder: Builder, index: int, mount: Mount, target: str, options
 
 
 def _attach(builder: Builder, index: int, mount: Mount, target: str, options: Options, what: str) -> None:
-    """Give the detached mount its attributes, then put it in its place."""
+    """Set the attributes of the detached mount, then attach it."""
     _attributes(builder, index, target, options)
     builder.add(
         ops.Attach(
@@ -239,7 +239,7 @@ def _attributes(builder: Builder, index: int, target: str, options: Options) -> 
 
 
 def _is_mapped(mount: Mount, options: Options) -> bool:
-    """Tell whether a mount is to have id mappings."""
+    """Return whether the configuration asks for id mappings of a mount."""
     return bool({"idmap", "ridmap"} & options.names or mount.uidMappings)
 
 
@@ -276,7 +276,7 @@ def _remount(builder: Builder, index: int, target: str, options: Options) -> Non
 
 
 def _propagate(builder: Builder, index: int, target: str, options: Options) -> None:
-    """Set the propagation of what is mounted already."""
+    """Set the propagation of a mount that is attached already."""
     if options.propagation:
         builder.add(
             ops.Propagate(target=target, propagation=options.propagation),

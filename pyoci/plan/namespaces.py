@@ -1,4 +1,4 @@
-"""How the process comes into its namespaces, and what is set up in them: config-linux.md#namespaces."""
+"""Enter the container's namespaces, and configure the new ones: config-linux.md#namespaces."""
 
 from errno import EACCES, EDQUOT, ENOSPC, EUSERS
 
@@ -13,11 +13,11 @@ from pyoci.plan.builder import Builder
 from pyoci.plan.steps import Write
 from pyoci.stage.inputs import NamespaceFile
 
-# These cannot be made by the first clone: a cgroup namespace is rooted at the cgroup one is in, and the
-# offsets of a time namespace must be written before anybody is in it.
+# These cannot be made by the first clone: the root of a cgroup namespace is the cgroup that its maker is in, and the
+# offsets of a time namespace must be written before a process enters it.
 MADE_LATER = ("cgroup", "time")
 
-# The first process of a PID namespace is born there, and a user namespace decides the rights to all others.
+# A PID namespace takes effect for children only, and a user namespace has to exist before those that it owns.
 MADE_BY_CLONE = NAMESPACES["pid"] | NAMESPACES["user"]
 
 LIMIT_HINT = "the limit in /proc/sys/user may have been reached"
@@ -26,9 +26,9 @@ OFFSETS = "setting the offsets of the clocks"
 
 
 def birth(linux: Linux) -> tuple[int, int]:
-    """Return the CLONE_NEW* flags that the stage is born with, and those that it unshares ahead of its plan.
+    """Return the CLONE_NEW* flags of clone3(2), and those that the stage unshares before it has received its plan.
 
-    Both are 0 where it takes a second process, see enter().
+    Both are 0 if the stage has to fork, see enter().
     """
     new = {namespace.type for namespace in linux.namespaces if not namespace.path}
     joined = {namespace.type for namespace in linux.namespaces if namespace.path}
@@ -49,21 +49,22 @@ def flags_of(new: set[str]) -> int:
 
 
 def enter(builder: Builder) -> None:
-    """Join and make the namespaces.
+    """Make the new namespaces, and join those with a path.
 
-    The simple way is one process: it is born in a new PID namespace, makes the other new ones while pyoci still
-    plans, and then joins those with a path by setns(2).
-    A second process is needed where setns works for children only (pid), where the user namespace
-    decides the rights to the others, and for a new user namespace: the stage must not be executed in it,
-    because execve(2) by a user that is not mapped yet drops all capabilities, and because whoever owns a user
-    namespace may look into all that is executed in it.
+    One process is enough in the simple case: clone3(2) makes the PID namespace, the stage unshares the others while
+    pyoci is still planning, and then joins those with a path by setns(2).
+    The stage has to fork if it joins a PID namespace, because setns(2) works for children only; if it joins a user
+    namespace, which decides about the rights to the others; and for a new user namespace.  It must not be executed
+    in that one: execve(2) by a user that is not mapped yet drops all capabilities, and the owner of a user namespace
+    may trace every process that was executed in it.
 
-    Whoever owns a user namespace, or shares a PID namespace with what enters one, must find nothing to look into:
-    the process hides itself before.  It cannot where an ordinary user writes its id mappings, whose own
-    processes are the only ones that could.
+    The owner of a user namespace, and every process of a shared PID namespace, could read the host's files through
+    /proc/PID/root of the stage.  So the stage becomes undumpable before it enters anything.  An ordinary user cannot
+    write the id mappings of an undumpable process; there the stage becomes undumpable afterwards, and until then only
+    processes of the same user could look.
 
-    Where there are mounts to make for another user namespace, a process stays outside as the helper, to open their
-    sources: of a new one the process from before, of one that is joined a process of its own.
+    If there are mounts to make in another user namespace, a helper stays outside to open their sources: the process
+    from before the fork for a new namespace, a process forked for this purpose for one that is joined.
     """
     listed = builder.config.linux.namespaces
     paths = {}
@@ -101,10 +102,10 @@ def _unshare(builder: Builder, flags: int, *, ahead: bool = False) -> None:
 
 
 def _fork(builder: Builder) -> None:
-    """Go on in a process of the new namespaces, and of the joined ones that hold for children only.
+    """Continue in a child, which is in the new namespaces and in the joined ones that take effect for children only.
 
     Raises:
-        ConfigError: somebody else could look into it.
+        ConfigError: another process could trace the child.
     """
     if builder.facts.euid != 0 and "user" in builder.new and "pid" in builder.joined:
         message = "only root can make a user namespace in a PID namespace that is joined"
@@ -118,7 +119,7 @@ def _fork(builder: Builder) -> None:
 
 
 def _wait_for_files(builder: Builder) -> None:
-    """Have the host side write what belongs to its root in /proc of a hidden process, see host_offsets()."""
+    """Wait until the host side has written the files in /proc that an undumpable process may not write itself."""
     wanted = ["the id mappings"] if "user" in builder.new else []
     if "time" in builder.new:
         _unshare(builder, NAMESPACES["time"])
@@ -129,7 +130,7 @@ def _wait_for_files(builder: Builder) -> None:
 
 
 def host_offsets(linux: Linux) -> Write | None:
-    """Return what the host side writes at that barrier for a container with another user namespace, if anything."""
+    """Return the time namespace's offsets if the host side has to write them, see _wait_for_files(), else None."""
     if not is_new(linux.namespaces, "time") or namespace_of(linux, "user") is None or not linux.timeOffsets:
         return None
     return Write(file="timens_offsets", text=_offsets(linux), what=OFFSETS, origin="/linux/timeOffsets")
@@ -141,7 +142,7 @@ def namespace_slot(kind: str) -> str:
 
 
 def _join(builder: Builder, paths: dict[str, tuple[int, str]]) -> None:
-    """Open each namespace on the host side, then join them in one step."""
+    """Have the host side open each namespace, and join them in one step."""
     slots = []
     for kind, (index, path) in paths.items():
         wanted = NamespaceFile(
@@ -156,7 +157,7 @@ def _join(builder: Builder, paths: dict[str, tuple[int, str]]) -> None:
 
 
 def _changes(config: Config, kind: str) -> str:
-    """Return the name of a setting that changes a namespace of that kind for all who are in it; "" for none."""
+    """Return the name of a setting that would change this namespace for all of its processes; "" for none."""
     settings = ["root"] if kind == "mount" else []
     if kind == "uts":
         settings += [name for name in ("hostname", "domainname") if getattr(config, name)]
@@ -165,7 +166,7 @@ def _changes(config: Config, kind: str) -> str:
 
 
 def guard(builder: Builder) -> None:
-    """Hide the process: from here on nobody may look into it, and its files in /proc belong to the host's root."""
+    """Make the process undumpable: no process may trace it from here on, and its files in /proc belong to root."""
     process = builder.config.process
     if process and process.oomScoreAdj is not None:
         builder.writes.append(
@@ -182,7 +183,7 @@ def guard(builder: Builder) -> None:
 
 
 def set_up(builder: Builder) -> None:
-    """Make the late namespaces, and put into the new ones what the configuration names."""
+    """Make the namespaces that come late, and apply the settings of namespaces: host name, sysctls, loopback."""
     config = builder.config
     linux = config.linux
     if "cgroup" in builder.new:
@@ -219,7 +220,7 @@ def _offsets(linux: Linux) -> str:
 
 
 def keyring(builder: Builder) -> None:
-    """Give the container a session keyring of its own, so that it cannot read the caller's; session-keyring(7)."""
+    """Join a new session keyring, so that the container cannot use the caller's; session-keyring(7)."""
     if builder.request.noNewKeyring:
         return
     process = builder.config.process

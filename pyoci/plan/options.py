@@ -10,7 +10,13 @@ from pyoci.linux import MOUNT_ATTR__ATIME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The option strings of one mount, sorted by what they mean."""
+    """The option strings of one mount, sorted by their meaning.
+
+    set, clear, recursive_set, recursive_clear: MOUNT_ATTR_* flags.
+    propagation: MS_* flags, 0 for none.
+    words: options that mount(8) turns into flags of the superblock; data: options of the file system.
+    names: the kinds of all other options (bind, rbind, remount, copyup, idmap …).
+    """
 
     set: int = 0
     clear: int = 0
@@ -23,7 +29,10 @@ class Options:
 
 
 def parse_options(strings: Sequence[str]) -> Options:
-    """Sort option strings by spec/tables/mount_options.tsv; of opposites the last wins; unknown ones are data."""
+    """Return the options, sorted by spec/tables/mount_options.tsv.
+
+    The last of two opposites wins.  Options that the table does not have are for the file system.
+    """
     masks = {False: [0, 0], True: [0, 0]}
     propagation, words, data, names = 0, [], [], set()
     for text in strings:
@@ -58,12 +67,12 @@ def parse_options(strings: Sequence[str]) -> Options:
 
 
 def is_bind(options: Options) -> bool:
-    """Tell whether it is a bind mount, whatever its type says."""
+    """Return whether the options ask for a bind mount; the type of the mount does not matter."""
     return bool({"bind", "rbind"} & options.names)
 
 
 def options_of(mount: Mount) -> Options:
-    """Sort the options of a mount; the type ``bind`` says the same as the option, as some callers write it."""
+    """Return the sorted options of a mount; the type ``bind`` counts as the option, because some callers write that."""
     options = parse_options(mount.options)
     if mount.type == "bind" and not is_bind(options):
         return replace(options, names=options.names | {"bind"})

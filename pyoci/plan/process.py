@@ -1,4 +1,4 @@
-"""Who the process is and what it runs: config.md#process, applied in the order that rights allow."""
+"""The process of config.md#process: limits, labels, user, capabilities, program."""
 
 from errno import EINVAL, ENOENT, EPERM
 
@@ -23,11 +23,11 @@ IOPRIO_CLASS_SHIFT = 13  # ioprio_set(2)
 
 
 def take_identity(builder: Builder, process: Process, *, gate: bool) -> None:
-    """Take on limits, labels, user and capabilities; seccomp early or late.
+    """Apply limits, labels, user, capabilities and the seccomp filter, in the order that the needed rights allow.
 
-    *gate* tells a new container, whose working directory may have to be made, from exec.
-    Without noNewPrivileges loading a filter needs CAP_SYS_ADMIN, so it goes before the capabilities
-    are dropped; with it, as late as can be.  So the filter need not allow what pyoci itself does before.
+    *gate* is true for a new container, false for exec, which creates no working directory.
+    Loading a filter without noNewPrivileges needs CAP_SYS_ADMIN, so it comes before the capabilities are dropped; with
+    noNewPrivileges it comes as late as possible, so that the filter need not allow what pyoci still has to do.
     """
     _limits(builder, process)
     _scheduling(builder, process)
@@ -57,7 +57,7 @@ def take_identity(builder: Builder, process: Process, *, gate: bool) -> None:
 
 
 def _kept_for_start(builder: Builder) -> list[str]:
-    """Return the slots that are needed at the gate and behind it, and ask for them."""
+    """Request the descriptors that the gate and the hooks behind it need; return their slots."""
     builder.give(Fifo(slot=GATE, name="gate"))
     builder.give(Fifo(slot=REPORTS, name="status"))
     hooks = [_hook_state(builder)] if builder.config.hooks.startContainer else []
@@ -121,7 +121,7 @@ def _scheduling(builder: Builder, process: Process) -> None:
 
 
 def _user(builder: Builder, process: Process) -> None:
-    """Bounding set, groups and ids, in the order that the rights to change them last; capabilities are kept."""
+    """Set the bounding set, groups and ids, each while the process still has the right to; capabilities are kept."""
     user = process.user
     sets = process.capabilities
     bounding = mask(sets.bounding if sets else ())
@@ -151,7 +151,7 @@ def _capabilities(builder: Builder, process: Process) -> None:
 
 
 def mask(names: list[str] | tuple[str, ...]) -> int:
-    """Return the bit mask of capability names; unknown ones count for nothing (they are warned of elsewhere)."""
+    """Return capabilities as a bit mask, without unknown names, of which create and exec warn."""
     return sum({1 << CAPABILITIES[name] for name in names if name in CAPABILITIES})
 
 
@@ -170,10 +170,10 @@ def candidates(process: Process) -> list[str]:
 
 
 def _seccomp(builder: Builder, *, gate: bool) -> None:
-    """Load the filter, if there is one.
+    """Load the seccomp filter, if there is one.
 
     Raises:
-        ValueError: the configuration has one, and nobody has compiled it.
+        ValueError: the request has no compiled filter.
     """
     compiled = builder.request.filter
     if builder.config.linux.seccomp is None:
@@ -191,7 +191,7 @@ def _seccomp(builder: Builder, *, gate: bool) -> None:
 
 
 def execute(builder: Builder, process: Process, *, gate: bool) -> None:
-    """Say that all is ready, wait at the gate if there is one, run the last hooks and the program."""
+    """Report that the process is ready, wait at the gate if there is one, and run the program."""
     filtered = builder.config.linux.seccomp is not None
     _ready(builder, filtered=filtered, gate=gate)
     if gate:
@@ -205,21 +205,21 @@ def execute(builder: Builder, process: Process, *, gate: bool) -> None:
 
 
 def _ready(builder: Builder, *, filtered: bool, gate: bool) -> None:
-    # A filter that is loaded has untied the stage from pyoci's life already.
+    # Loading a filter has cleared the parent-death signal already, because the filter may forbid prctl(2).
     barrier = ops.Barrier(point=BARRIER_READY, outlive=not filtered, hang_up=gate)
     builder.add(barrier, "waiting for pyoci to record the container")
 
 
 def environment(builder: Builder) -> list[str]:
-    """Return what the container's program finds in its environment."""
+    """Return the environment of the container's program."""
     process = builder.config.process
     return once_each([*process.env, *builder.request.extraEnv]) if process else []
 
 
 def once_each(entries: list[str]) -> list[str]:
-    """Return NAME=value once for each name, the last one said, where the first one stood: programs would see that.
+    """Return one entry for each name: the last value, at the place of the first entry.
 
-    Sorted, not by a dict: the configuration chooses the names.
+    The names are sorted, not put into a dict: the configuration chooses them, and could choose colliding hashes.
     """
     names = sorted([(entry.partition("=")[0], index) for index, entry in enumerate(entries)])
     kept = list(entries)
@@ -239,9 +239,9 @@ def _wait(builder: Builder, *, filtered: bool) -> None:
 
 
 def idle(builder: Builder) -> None:
-    """Keep a container without a program: it can be created and deleted, never started (runtime.md#create).
+    """Wait at the gate without a program: such a container can be created and deleted, but not started.
 
-    What waits there has no capabilities and no open descriptors.
+    runtime.md#create.  The waiting process has no capabilities and no open descriptors.
     """
     builder.add(ops.Close(keep=_kept_for_start(builder)), "closing all other descriptors")
     builder.add(ops.Bounding(), "emptying the bounding set")
@@ -252,7 +252,7 @@ def idle(builder: Builder) -> None:
 
 
 def hooks(builder: Builder, name: str) -> None:
-    """Run the hooks of one list that belong inside the container's namespaces; config.md#posix-platform-hooks."""
+    """Run the createContainer or startContainer hooks; config.md#posix-platform-hooks."""
     listed = getattr(builder.config.hooks, name)
     for index, hook in enumerate(listed):
         env = list(hook.env or ())
@@ -269,5 +269,5 @@ def hooks(builder: Builder, name: str) -> None:
 
 
 def _hook_state(builder: Builder) -> str:
-    """Return the slot of the state that hooks read, and ask for it."""
+    """Request the memfd with the state that hooks read; return its slot."""
     return HOOK_STATE if HOOK_STATE in builder.given else builder.give(Memfd(slot=HOOK_STATE))

@@ -1,7 +1,7 @@
 """Masked and read-only paths: config-linux.md#masked-paths, #readonly-paths.
 
-Each is resolved from the descriptor of the mount that it lies in: in a root file system that others change
-meanwhile, the way to that mount may lead elsewhere by now.
+Each path is resolved from the descriptor of the mount that it lies in.  If another process changes the root file
+system meanwhile, the path from the root may lead elsewhere by now.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ NULL, EMPTY = "null", "empty"
 
 
 def open_masks(builder: Builder) -> None:
-    """Make what hides masked paths before the first mount of the container: a verified null device, an empty tmpfs."""
+    """Make the null device and the empty tmpfs that hide masked paths, before the container's first mount."""
     if builder.config.linux.maskedPaths:
         builder.add(ops.NullDevice(mount=NULL), "opening the host's null device", "/linux/maskedPaths")
         tmpfs = ops.Fsmount(
@@ -31,7 +31,7 @@ def open_masks(builder: Builder) -> None:
 
 
 def protect(builder: Builder) -> None:
-    """Make the read-only paths read-only and hide the masked ones, each on one descriptor."""
+    """Make the read-only paths read-only and hide the masked ones; each path is resolved only once."""
     linux = builder.config.linux
     for index, path, mount, prefix in _places(builder, linux.readonlyPaths):
         readonly = ops.ReadonlyPath(path=path, mount=mount, prefix=prefix)
@@ -42,11 +42,11 @@ def protect(builder: Builder) -> None:
 
 
 def _places(builder: Builder, listed: Sequence[str]) -> Iterator[tuple[int, str, str, int]]:
-    """Return each path once: the index of the first entry that names it, the path, and where it is.
+    """Return for each path: the index of its first entry, the path, and the mount that it is resolved from.
 
-    That is the slot of the mount that it lies in, and how many bytes of the path lead to the mount; "" and 0 for one
-    that starts at the container's root.  ``..`` goes up from where a link has led, so such a path has no normal form,
-    and starts there, too.
+    The mount is given by its slot and the length in bytes of the part of the path that leads to it; "" and 0 stand for
+    the container's root.  A path with ``..`` is always resolved from the root: where ``..`` leads to depends on
+    symbolic links.
     """
     mounts = builder.config.mounts
     paths = [path if ".." in path.split("/") else normal_path(path) for path in listed]

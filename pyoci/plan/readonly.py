@@ -1,7 +1,7 @@
-"""When a mount becomes read-only: at once, or once nothing is mounted or made below it any more.
+"""Postpone ``ro`` of mounts in which the runtime still has to create something.
 
-Devices, the terminal, targets of later mounts and the working directory are made below a tmpfs, and below
-whatever is mounted on /dev, so ``ro`` takes effect there at the end, as with runc.
+Devices, the terminal, mount points and the working directory are created in a tmpfs, and in whatever is mounted on
+/dev.  There ``ro`` takes effect at the end, as with runc.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from pyoci.plan.steps import Step
 
 
 def postpone(builder: Builder, index: int, options: Options) -> Options:
-    """Leave ``ro`` of a new mount to finish(), where something may still be made below; return the other options."""
+    """Return the options of a new mount without ``ro``, if finish() has to set that later; else as they are."""
     wish = (options.set | options.recursive_set) & MOUNT_ATTR_RDONLY
     if not wish or not _is_filled_later(builder.config.mounts[index]):
         return options
@@ -27,7 +27,7 @@ def postpone(builder: Builder, index: int, options: Options) -> Options:
 
 
 def postpone_remount(builder: Builder, index: int, beneath: int, options: Options) -> Options:
-    """Do the same for a change of the mount *beneath* (-1: none of the configuration): the last one said holds."""
+    """Do the same for a remount of entry *beneath* (-1: not of the configuration); the last ``ro`` or ``rw`` wins."""
     if beneath < 0 or not _is_filled_later(builder.config.mounts[beneath]):
         return options
     if (options.clear | options.recursive_clear) & MOUNT_ATTR_RDONLY:
@@ -54,7 +54,7 @@ def _without(options: Options) -> Options:
 
 
 def later(builder: Builder, index: int, mount: int, *, recursive: bool = False) -> None:
-    """Have finish() make a mount read-only, because entry *index* says so."""
+    """Have finish() make a mount read-only; *index* is the entry with the option."""
     slot = cover.slot_of(mount)
     builder.late[slot] = Step(
         operation=ops.SetAttributes(mount=slot, set=MOUNT_ATTR_RDONLY, recursive=recursive),
@@ -64,5 +64,5 @@ def later(builder: Builder, index: int, mount: int, *, recursive: bool = False) 
 
 
 def finish(builder: Builder) -> None:
-    """Make read-only what was postponed."""
+    """Make the postponed mounts read-only."""
     builder.steps += builder.late.values()

@@ -1,6 +1,6 @@
-"""The root file system around the mounts: devices, links, masked and read-only paths, the pivot.
+"""The root file system apart from its mounts: devices, links, terminal, pivot.
 
-config-linux.md#default-devices, #devices, #masked-paths, #readonly-paths; runtime-linux.md#dev-symbolic-links.
+config-linux.md#default-devices, #devices; runtime-linux.md#dev-symbolic-links.
 """
 
 from collections.abc import Sequence
@@ -56,10 +56,10 @@ ROOT = "root"
 
 
 def root(builder: Builder) -> None:
-    """Detach the stage's copy of the host's mounts from the host, then make the bundle's root a mount of its own.
+    """Detach the stage's copy of the host's mounts from the host, and make the bundle's root a mount of its own.
 
-    The old tree becomes slave or private whatever is asked for, because pivot_root(2) refuses shared
-    parents; the wish is fulfilled on the new root, after the pivot.
+    The old tree becomes slave or private in any case, because pivot_root(2) refuses shared parents.
+    rootfsPropagation is applied to the new root after the pivot.
     """
     wish = builder.config.linux.rootfsPropagation
     kind = PROPAGATION.get(wish or "rslave", 0)
@@ -76,7 +76,7 @@ def root(builder: Builder) -> None:
 
 
 def needs_devices(builder: Builder) -> bool:
-    """Tell whether /dev is ours to fill: a bind mount on it belongs to whoever made it, as with runc."""
+    """Return whether pyoci populates /dev: it does not if a bind mount is there, as with runc."""
     kinds = [
         is_bind(mount)
         for mount in builder.config.mounts
@@ -86,16 +86,16 @@ def needs_devices(builder: Builder) -> bool:
 
 
 def default_devices(builder: Builder) -> list[tuple[str, int, int]]:
-    """Return the default devices, without those that the configuration lists itself."""
+    """Return the default devices that the configuration does not list itself, as path, major and minor."""
     listed = [path for _, _, path in listed_devices(builder)]
     return [device for device in DEFAULT_DEVICES if device[0] not in listed]
 
 
 def listed_devices(builder: Builder) -> list[tuple[int, Device, str]]:
-    """Return the devices of the configuration that are made, each with its index and its path in normal form.
+    """Return the devices of the configuration that pyoci makes: index, device, path in normal form.
 
-    Engines list the host's devices: /dev/ptmx is the link to the container's own devpts, and a /dev that
-    was bound from elsewhere has what it has.
+    Engines list all of the host's devices for a privileged container.  /dev/ptmx is left out, because it is a link to
+    the container's own devpts, and so is everything in a /dev that was bound from elsewhere.
     """
     ours = needs_devices(builder)
     listed = [
@@ -105,10 +105,10 @@ def listed_devices(builder: Builder) -> list[tuple[int, Device, str]]:
 
 
 def open_devices(builder: Builder) -> None:
-    """Have device nodes ready, where the container's user namespace may make none.
+    """Open mounts of device nodes, if processes of the container may not make nodes.
 
-    The default ones are clones of the host's.  A configured one has an owner and a mode, and need not be on the
-    host, so the host side makes it, unless it has not the right to or does not know the id mappings.
+    The default devices are clones of the host's.  A configured device has an owner and a mode, and may not exist on the
+    host: the host side makes it, if it has the right to and knows the id mappings.
     """
     if builder.makes_nodes():
         return
@@ -125,7 +125,7 @@ def open_devices(builder: Builder) -> None:
 
 
 def _give_node(builder: Builder, index: int, device: Device, path: str) -> None:
-    """Ask the host side for a detached mount of a device node; its owner in numbers of the host."""
+    """Have the host side make a device node; it needs the owner as the host's ids."""
     slot, origin = f"device {index}", f"/linux/devices/{index}"
     builder.sources[slot] = path
     linux = builder.config.linux
@@ -154,7 +154,7 @@ def _mode(device: Device) -> int:
 
 
 def _host_id(mappings: Sequence[IDMapping], number: int, pointer: str) -> int:
-    """Translate an id of the container."""
+    """Return the host's id for an id of the container."""
     for each in mappings:
         if 0 <= number - each.containerID < each.size:
             return each.hostID + number - each.containerID
@@ -163,7 +163,7 @@ def _host_id(mappings: Sequence[IDMapping], number: int, pointer: str) -> int:
 
 
 def devices(builder: Builder) -> None:
-    """Provide the default devices and links, then the configured ones."""
+    """Make the default devices and links, then the configured devices."""
     if needs_devices(builder):
         _verify_dev(builder)
         for path, major, minor in default_devices(builder):
@@ -186,7 +186,7 @@ def devices(builder: Builder) -> None:
 
 
 def _verify_dev(builder: Builder) -> None:
-    """Stop where a link of the image has led another mount to /dev: that could be the host's own."""
+    """Fail if a symbolic link of the image has led another mount to /dev: that could be the host's /dev."""
     mounts = builder.config.mounts
     index = cover.covering(mounts, ["/dev"])[0]
     if index < 0:
@@ -206,7 +206,7 @@ def makedev(major: int, minor: int) -> int:
 
 
 def _device(builder: Builder, slot: str, node: ops.Device, origin: str) -> None:
-    """Make the node, or bind the one that is ready in *slot*."""
+    """Make the node, or bind the one in *slot* if it is open."""
     path = node.path
     if slot not in builder.sources:
         builder.add(node, f"making the device {path}", origin, hints={EEXIST: EXISTS_HINT})
@@ -226,14 +226,14 @@ def _device(builder: Builder, slot: str, node: ops.Device, origin: str) -> None:
 
 
 def console(builder: Builder) -> None:
-    """Make the terminal in the container's devpts, if there is to be one."""
+    """Make the terminal, if the process has one."""
     process = builder.config.process
     if process and process.terminal:
         terminal(builder, process, bind=True)
 
 
 def terminal(builder: Builder, process: Process, *, bind: bool) -> None:
-    """Make a pty; its master goes to the caller, its peer may be bound on /dev/console."""
+    """Make a pseudoterminal in the container's devpts; with *bind* it is bound on /dev/console."""
     size = process.consoleSize
     builder.add(
         ops.Console(
@@ -255,22 +255,22 @@ def take_terminal(builder: Builder) -> None:
 
 
 def try_working_directory(builder: Builder, process: Process, *, create: bool) -> None:
-    """Change to the working directory, if this user may already or still enter it."""
+    """Change to the working directory; EACCES is no error yet, because another user may be allowed to."""
     chdir = ops.Chdir(path=process.cwd, create=create, attempt=True)
     builder.add(chdir, f"changing to the directory {process.cwd}", "/process/cwd")
 
 
 def working_directory(builder: Builder, process: Process) -> None:
-    """Change to the working directory, if no attempt has succeeded."""
+    """Change to the working directory, unless an earlier attempt has succeeded."""
     chdir = ops.Chdir(path=process.cwd, otherwise=True)
     builder.add(chdir, f"changing to the directory {process.cwd}", "/process/cwd")
 
 
 def change_root(builder: Builder) -> None:
-    """Only chroot: without a mount namespace there is no tree of our own to mount in or to pivot.
+    """Change the root directory by chroot(2): without a mount namespace nothing can be mounted.
 
     Raises:
-        ConfigError: the configuration asks for what only a mount namespace can give.
+        ConfigError: the configuration has a setting that needs a mount namespace.
     """
     config = builder.config
     wishes = (
@@ -294,7 +294,7 @@ def change_root(builder: Builder) -> None:
 
 
 def pivot(builder: Builder) -> None:
-    """Enter the root, for good."""
+    """Make the container's root file system the root, and apply what has to come after that."""
     if builder.request.noPivot:
         builder.add(ops.Pivot(move=True), "moving the root file system to / (--no-pivot)")
     else:
@@ -305,7 +305,7 @@ def pivot(builder: Builder) -> None:
         propagate = ops.Propagate(target="/", propagation=PROPAGATION[wish])
         builder.add(propagate, f"making the root mount {wish}", "/linux/rootfsPropagation")
     if (builder.config.root.readonly or builder.late) and builder.config.process:
-        try_working_directory(builder, builder.config.process, create=True)  # while it can be made
+        try_working_directory(builder, builder.config.process, create=True)  # while it can be created
     readonly.finish(builder)
     if builder.config.root.readonly:
         builder.add(ops.RootReadonly(), "making the root file system read-only", "/root/readonly")

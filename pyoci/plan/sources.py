@@ -1,4 +1,4 @@
-"""Where the trees that are bound come from: the host, or what the container's root file system is like by then."""
+"""Open the sources of bind mounts, on the host or in the container's root file system."""
 
 from errno import EINVAL
 
@@ -29,11 +29,12 @@ def open_source(
     shared: bool = False,
     in_root: bool = False,
 ) -> str:
-    """Plan for a detached clone of a host path, or of one in the container's root.
+    """Open a detached clone of a host path, or with *in_root* of a path in the container's root; return its slot.
 
-    It is cloned inside the container's mount namespace, by the helper where the stage has another user namespace and
-    may not reach the path: what is locked there stays locked, and no event of it reaches the host.  Only a mount that
-    must stay a peer of the host's is cloned by the host side, and never for another user namespace.
+    The clone is made inside the container's mount namespace, so that the kernel keeps the locks on mount flags and no
+    mount event reaches the host.  The helper makes it if the stage is in another user namespace, and may not reach the
+    path.  The host side makes only clones that have to stay *shared* with the host's mount, and never for another user
+    namespace.
     """
     if slot in builder.sources:
         return slot
@@ -53,13 +54,13 @@ def open_source(
 
 
 def enter(builder: Builder) -> None:
-    """Let the helper work where the container's mounts are."""
+    """Move the helper, if there is one, into the container's mount namespace."""
     if builder.helper:
         what = "opening sources with pyoci's credentials, in the container's mount namespace"
         builder.add(ops.HelperEnter(), what)
 
 
 def leave(builder: Builder) -> None:
-    """End the helper: no more sources are opened."""
+    """End the helper, if there is one."""
     if builder.helper:
         builder.add(ops.HelperEnd(), "giving pyoci's credentials up")

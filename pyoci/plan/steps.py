@@ -1,10 +1,10 @@
-"""The plan as data: steps, the inputs they use, and what is written for the stage beforehand.
+"""The plan as data: steps, inputs, and files that are written for the stage.
 
-A Step is an operation with its operands (pyoci.operations), and where it comes from.  Nothing here makes a system call;
-pyoci.stage.encode turns steps into the records that the stage reads.
+A step is an operation of pyoci.operations with its operands, and the setting that it comes from.  pyoci.stage.encode
+turns steps into the records that the stage reads.
 
-A slot is referred to by its name.  Inputs are the slots that are filled before the first step, from the host side; all
-other slots are filled by the step that names them first.
+Slots have names here and numbers in the stage.  Inputs fill their slots before the first step; every other slot is
+filled by the first step that names it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,10 @@ SLOT_KINDS = ("slot", "new_slot", "optional_slot")
 
 
 class Input:
-    """A descriptor that the host side opens and hands to the stage: which slot it fills, and the setting it is of."""
+    """A descriptor that the host side opens and passes to the stage.
+
+    slot is the slot that it fills, origin the JSON pointer of the setting that needs it.
+    """
 
     __slots__ = ()
     slot: str
@@ -46,8 +49,8 @@ class Opener:
 class Write:
     """A file in the stage's /proc/PID that the host side writes before it sends the plan.
 
-    It belongs to the host's root once the stage has hidden itself.  what, origin and hints are as a Step's; what is not
-    required and may not be written is warned of.
+    The stage cannot write it any more once it is undumpable.  what, origin and hints are those of a Step; if the file
+    is not required, EACCES is only a warning.
     """
 
     file: str
@@ -96,10 +99,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What turns a process into the container: how it is born, what is written for it, inputs, then steps in order.
+    """All that makes a process the container's.
 
-    clone_flags are the CLONE_NEW* flags that the stage is born with.
+    CLONE_NEW* flags of clone3(2), inputs, steps in order, and files in /proc.
     """
+
 
     clone_flags: int = 0
     inputs: list[Input] = field(default_factory=list)
