@@ -82,12 +82,13 @@ def instructions(bundle: Path, names: list[str], parameters: list[str]) -> int:
         "linux": {
             "namespaces": [{"type": "mount"}, {"type": "network"}],
             "sysctl": dict.fromkeys(parameters, "1"),
-            "resources": {"unified": dict.fromkeys(names, "1")},
+            "resources": {"unified": dict.fromkeys(parameters, "1")},
             **dict.fromkeys(names, 1),
         },
     }
     (bundle / "config.json").write_text(json.dumps(config))
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(PYOCI), "plan", "--bundle", str(bundle)]
+    plan = [str(PYOCI), "plan", "--view", "v2", "--bundle", str(bundle)]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *plan]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     (counted,) = re.findall(r"Collected : (\d+)", done.stderr)
     return int(counted)
