@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import sys
 
-from tests.bench.__main__ import TREE, Runtime, in_view, make_bundle
 from tests.bench.process import ENVIRONMENT, become_subreaper, directories, end_of
+from tests.bench.runtimes import TREE, Runtime, in_view, make_bundle
 
 COLLECTED = re.compile(r"Collected : (\d+)")
 
 
 def count(argv: list[str]) -> int | None:
-    """Run a program under callgrind; give the number of its instructions, or None where valgrind cannot."""
+    """Run a program under callgrind; return the number of its instructions, or None where valgrind cannot."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         sys.exit("needs valgrind")

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench.__main__ import TREE, in_view, make_bundle
 from tests.bench.process import ENVIRONMENT, Output, directories, milliseconds
+from tests.bench.runtimes import TREE, in_view, make_bundle
 
 TRACING = Path("/sys/kernel/tracing/instances")
 LINE = re.compile(r"^ *(.+)-(\d+) +\[\d+\] \S+ +(\d+\.\d+): (.*)$")
@@ -81,7 +81,7 @@ def instance(phases: tuple[tuple[str, str, str], ...]) -> Iterator[Path]:
 
 
 def events_of(place: Path, argv: list[str], output: Output) -> list[Event]:
-    """Run a command; give what it and its children did, from its execve(2) on."""
+    """Run a command; return what it and its children did, from its execve(2) on."""
     waiting = ["/bin/sh", "-c", 'read go; exec "$@"', "sh", *argv]
     reader, writer = os.pipe()
     pid = os.posix_spawn(
@@ -102,7 +102,7 @@ def events_of(place: Path, argv: list[str], output: Output) -> list[Event]:
 
 
 def durations(events: list[Event], phases: tuple[tuple[str, str, str], ...]) -> list[float]:
-    """Give the milliseconds of each phase."""
+    """Return the milliseconds of each phase."""
     runtime, before, at, found = events[0].pid, events[0].time, 1, []
     for phase, who, what in phases:
         mine = (lambda event: event.pid == runtime) if who == "R" else (lambda event: event.pid != runtime)

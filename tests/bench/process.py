@@ -1,4 +1,4 @@
-"""Start a program and take its time and memory."""
+"""Start a program, and take its time and memory."""
 
 import contextlib
 import ctypes
@@ -9,14 +9,25 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 PR_SET_CHILD_SUBREAPER = 36
-# What a caller such as a shim gives at least; the runtimes find their helpers by it.
+# What a caller such as a shim sets at least; the runtimes find their helpers by it.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 class Failed(Exception):
     """A measured command did not return 0; the message is what it wrote."""
+
+
+class Usage(NamedTuple):
+    """What a program took until its end: milliseconds by the clock, and of processor time.
+
+    Processor time is user and system time of the program and of the children that it waited for, see getrusage(2).
+    """
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -25,8 +36,8 @@ class Output:
 
     errors: Path
 
-    def actions(self) -> list[tuple[int, ...]]:
-        """Give posix_spawn's file actions: silence, and errors into a file."""
+    def actions(self) -> list[tuple[Any, ...]]:
+        """Return posix_spawn's file actions: silence, and errors into a file."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         return [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -36,7 +47,7 @@ class Output:
 
 
 def memory_directory() -> str | None:
-    """Give a place on a tmpfs for the state roots, as /run is on a host; None where there is none."""
+    """Return a place on a tmpfs for the state roots, as /run is on a host; None where there is none."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     tmpfs = {words[1] for words in mounts if words[2] == "tmpfs"}
     return next((path for path in ("/run", "/dev/shm") if path in tmpfs), None)
@@ -54,35 +65,59 @@ def directories() -> Iterator[tuple[Path, Path]]:
 
 
 def become_subreaper() -> None:
-    """Adopt the containers, as a shim does, so that none stays a zombie of somebody else."""
+    """Adopt the containers, as a shim does, so that none stays a zombie of another process."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def milliseconds(argv: list[str], output: Output) -> float:
-    """Run a program to its end and give the wall-clock time from before its start."""
-    actions = output.actions()
-    begin = time.perf_counter()
-    pid = os.posix_spawn(argv[0], argv, ENVIRONMENT, file_actions=actions)
-    _, status = os.waitpid(pid, 0)
-    elapsed = (time.perf_counter() - begin) * 1000
+def start(argv: list[str], output: Output) -> int:
+    """Start a program; return its pid."""
+    return os.posix_spawn(argv[0], argv, ENVIRONMENT, file_actions=output.actions())
+
+
+def check(argv: list[str], status: int, output: Output) -> None:
+    """Raise Failed with what the program wrote, unless its wait status is 0."""
     if status:
         said = output.errors.read_text(errors="replace").strip()
         raise Failed(f"{' '.join(argv)}: status {os.waitstatus_to_exitcode(status)}: {said}")
-    return elapsed
+
+
+def usage(argv: list[str], output: Output) -> Usage:
+    """Run a program to its end; return its times."""
+    begin = time.perf_counter()
+    pid = start(argv, output)
+    _, status, used = os.wait4(pid, 0)
+    wall = (time.perf_counter() - begin) * 1000
+    check(argv, status, output)
+    return Usage(wall, (used.ru_utime + used.ru_stime) * 1000)
+
+
+def milliseconds(argv: list[str], output: Output) -> float:
+    """Run a program to its end; return the wall-clock time from before its start."""
+    return usage(argv, output).wall
+
+
+def busybox_time(form: str, argv: list[str], output: Output, scratch: Path) -> str:
+    """Run a program below a small busybox, and return what its time(1) says of it in this form.
+
+    The kernel counts what the starting process had at execve(2) as the program's own, so this interpreter must not
+    start it.
+    """
+    report = scratch / "time"
+    milliseconds(["/bin/busybox", "time", "-f", form, "-o", str(report), *argv], output)
+    return report.read_text().split()[-1]
 
 
 def peak_kib(argv: list[str], output: Output, scratch: Path) -> int:
-    """Give the peak resident size of a program.
-
-    The kernel counts what the starting process had at execve as the child's own, so a small busybox
-    starts it and not this interpreter.
-    """
-    report = scratch / "time"
-    milliseconds(["/bin/busybox", "time", "-f", "%M", "-o", str(report), *argv], output)
+    """Return the peak resident size of a program or of one of its children, whichever is larger."""
     # busybox takes the kernel's kibibytes for pages and multiplies.
-    return int(report.read_text().split()[-1]) // (os.sysconf("SC_PAGESIZE") // 1024)
+    return int(busybox_time("%M", argv, output, scratch)) // (os.sysconf("SC_PAGESIZE") // 1024)
+
+
+def minor_faults(argv: list[str], output: Output, scratch: Path) -> int:
+    """Return the page faults, without those that read a disk, of a program and the children that it waited for."""
+    return int(busybox_time("%R", argv, output, scratch))
 
 
 def end_of(pid: int, deadline: float = 10) -> None:
@@ -97,6 +132,6 @@ def end_of(pid: int, deadline: float = 10) -> None:
             raise Failed(f"process {pid} is still there after {deadline} s")
         os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
     except ChildProcessError:
-        pass  # somebody else's child: gone is enough
+        pass  # another process's child: gone is enough
     finally:
         os.close(descriptor)
