@@ -71,7 +71,6 @@ TABLES: tuple[tuple[str, str, str, Callable[[Rows], list[str]]], ...] = (
     ("MOUNT_OPTIONS", "mount_options", '"Mapping[str, MountOption]"', mount_options),
     ("PROPAGATION", "propagation", MAPPING, numbers),
     ("CAPABILITIES", "capabilities", MAPPING, numbers),
-    ("SIGNALS", "signals", MAPPING, numbers),
     ("RLIMITS", "rlimits", MAPPING, numbers),
     ("NAMESPACES", "namespaces", MAPPING, numbers),
     ("NAMESPACE_FILES", "namespaces", '"Mapping[str, str]"', third),

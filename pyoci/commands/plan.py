@@ -29,7 +29,7 @@ def run(command: Command) -> int:
     given = create_options(command).bundle
     entries = list(entries_of(command, given))
     if command.options["diff"]:
-        other = str(command.options["diff"])
+        other = command.options["diff"]
         ours = list(as_lines(entries, numbered=False))
         theirs = list(as_lines(entries_of(command, other), numbered=False))
         lines = difflib.unified_diff(ours, theirs, given or ".", other, lineterm="")
@@ -40,22 +40,22 @@ def run(command: Command) -> int:
 
 
 def entries_of(command: Command, directory: str) -> Iterator[Entry]:
-    """Return what both sides would do for a bundle, in order.
+    """Yield what the host side and the stage would do for a bundle, in order.
 
     Raises:
-        Error: the configuration is in error, or asks for what cannot be planned.
+        Error: the configuration is wrong, or asks for something that cannot be planned.
     """
-    options = replace(create_options(command), bundle=directory)
+    options = dataclasses.replace(create_options(command), bundle=directory)
     bundle = bundles.load(options.bundle, options.config)
     container_id = command.words[0] if command.words else "ID"
-    layout = layout_of(str(command.options["view"]))
+    layout = layout_of(command.options["view"])
     facts = gather(layout)
     with bundle.source():
         config = bundle.config
         cgroup = plan_cgroup(config.linux.cgroupsPath, container_id, layout, options.cgroup_manager)
         request = make_request(bundle, options, container_id, cgroup.paths())
         if command.options["exec"]:
-            process = parse_process(read_process(str(command.options["exec"])))
+            process = parse_process(read_process(command.options["exec"]))
             kinds = frozenset(namespace.type for namespace in config.linux.namespaces)
             config = replace(config, process=process)
             request = dataclasses.replace(request, filter=filter_of(config))
@@ -66,7 +66,7 @@ def entries_of(command: Command, directory: str) -> Iterator[Entry]:
 
 
 def layout_of(view: str) -> Layout:
-    """Return the layout of cgroups to plan for: this host's, or the usual one of a mode.
+    """Return the cgroup layout of this host, or the usual one of a mode.
 
     Raises:
         UsageError: there is no such mode.
@@ -77,7 +77,7 @@ def layout_of(view: str) -> Layout:
 
 
 def read_process(file: str) -> Any:
-    """Return the JSON value of a process object's file.
+    """Return the content of a file with a process object.
 
     Raises:
         Error: it cannot be read, or is not JSON.

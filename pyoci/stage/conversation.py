@@ -2,14 +2,14 @@
 
 import errno
 import os
+import signal
 from collections.abc import Callable, Sequence
-from signal import SIGKILL, SIGSYS
 
 from pyoci import native
 from pyoci import operations as ops
 from pyoci.config.readers import did_you_mean
 from pyoci.config.source import Source, warn
-from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS, SIGNALS
+from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS
 from pyoci.errors import Error, KernelError
 from pyoci.log import debug, info, log, warning
 from pyoci.plan.steps import Plan, Step, Write
@@ -235,9 +235,10 @@ class Conversation:
         status = self.stage.reap()
         if status >= 0:
             return Error(f"{self.who} ended with status {status} before it ran its program")
-        words, origin = self.lacked_memory() if status == -SIGKILL else ("", "")
-        name = next((name for name, number in SIGNALS.items() if number == -status), f"signal {-status}")
-        if status == -SIGSYS and self.plan and has(self.plan.steps, ops.Seccomp):
+        words, origin = self.lacked_memory() if status == -signal.SIGKILL else ("", "")
+        names = {int(number): number.name for number in signal.Signals}
+        name = names.get(-status, f"signal {-status}")
+        if status == -signal.SIGSYS and self.plan and has(self.plan.steps, ops.Seccomp):
             words, origin = f"by its seccomp filter ({name})", "/linux/seccomp"
         return Error(f"{self.who} was killed {words or f'by {name}'}", origin)
 

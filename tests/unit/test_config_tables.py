@@ -2,7 +2,6 @@
 
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,14 +45,6 @@ def test_attributes_come_in_pairs_that_undo_each_other() -> None:
         assert tables.MOUNT_OPTIONS[opposite][1:3] == (0, set_)
     for option in ("noatime", "strictatime", "relatime"):
         assert tables.MOUNT_OPTIONS[option][2] == tables.MOUNT_ATTR_ATIME
-
-
-def test_signals_are_those_of_this_machine() -> None:
-    known = {name: number for name, number in tables.SIGNALS.items() if name != "SIGUNUSED"}
-    assert known == {name: int(getattr(signal, name)) for name in known if hasattr(signal, name)} | {
-        "SIGSTKFLT": 16
-    }
-    assert set(known.values()) == set(range(1, 32))
 
 
 def test_rlimits_are_those_of_this_machine() -> None:
