@@ -1,395 +1,350 @@
-"""The command line as data, and the short parser that reads it.
+"""The verbs and options of the command line as data, and the parser and the help that are made from them.
 
-The options of a verb are a text: the help that is printed, and the table that the parser reads, one line an
-option.  Only the text of the verb at hand is taken apart, and only for a call that has options.
+The syntax is that of Go's flag packages, which callers expect: ``--flag=value``, ``--flag value``, ``-flag``;
+booleans stand alone or have ``=true`` or ``=false``.  There are no abbreviations.
 
-The spelling is that of the field (Go's flag packages): ``--flag=value``, ``--flag value``, ``-flag``, booleans
-bare or ``=true``.  No abbreviations.  argparse would cost 12 ms, knows no single-dash long options and ends
-with status 2, where callers expect 1.
+The parser is our own because argparse takes 12 ms to import in the package form, knows no long options with a single
+dash, and exits by itself, with status 2 where callers expect 1.
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
 from pyoci.config.readers import did_you_mean, quote
 from pyoci.errors import UsageError, printable
-from pyoci.record import Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    Value = bool | int | str | list[str]
+Values = dict[str, Any]  # options by their long names: bool, int, str or list[str], as their kind says
 
 
+class Kind(Enum):
+    """What the value of an option is."""
+
+    FLAG = "a boolean, True where the option stands alone"
+    COUNT = "a decimal number"
+    TEXT = "a string"
+    NONEMPTY = "a string; an empty one is an error, as it is mostly an unset variable of a script"
+    LIST = "a list of strings: the option can be repeated"
+
+
+@dataclass(frozen=True, slots=True)
 class Option:
-    """One option: the name it is asked for by, and what its value is called in the help ("" for a boolean).
+    """An option; short is its one-letter name, or "", and metavar stands for its value in the help."""
 
-    A value that is called N is a count, one with dots at its end may be repeated and collects a list, and one
-    that begins with UID must not be empty.
-    """
+    name: str
+    short: str
+    kind: Kind
+    metavar: str
+    help: str
 
-    __slots__ = ("key", "value")
+    def default(self) -> bool | int | str | list[str]:
+        """Return the value of the option where it is not given."""
+        match self.kind:
+            case Kind.FLAG:
+                return False
+            case Kind.COUNT:
+                return 0
+            case Kind.LIST:
+                return []
+            case _:
+                return ""
 
-    def __init__(self, key: str, value: str) -> None:
-        """Take both."""
-        self.key = key
-        self.value = value
+    def spellings(self) -> list[str]:
+        """Return the names with their dashes, the short one first."""
+        return [*([f"-{self.short}"] if self.short else []), f"--{self.name}"]
 
-    def default(self) -> "Value":
-        """Give what an option that is not there means."""
-        if self.value.endswith("..."):
-            return []
-        return 0 if self.value == "N" else "" if self.value else False
+    def usage(self) -> str:
+        """Return the line of help."""
+        more = "..." if self.kind is Kind.LIST else ""
+        names = f"{', '.join(self.spellings())} {self.metavar}{more}".rstrip()
+        return f"  {names:<30} {self.help}\n"
 
 
+@dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb: what it does, its words after the options, its options as lines of help.
+    """A verb with its options, and the usage and number of its positional arguments.
 
-    Words stop the options of a verb with command set at its first word: the rest belongs to somebody else.
+    Where options are not interspersed, the first positional argument ends them: what follows belongs to another
+    program.
     """
 
-    __slots__ = ("command", "least", "most", "options", "summary", "words")
-
-    def __init__(
-        self, summary: str, words: str, options: str = "", least: int = 1, most: int = 1, *, command: bool = False
-    ) -> None:
-        """Take all; a Record takes longer to make, and every call of pyoci makes all verbs."""
-        self.summary = summary
-        self.words = words
-        self.options = options
-        self.least = least
-        self.most = most
-        self.command = command
+    summary: str
+    words: str
+    options: tuple[Option, ...] = ()
+    min_words: int = 1
+    max_words: int | None = 1
+    interspersed: bool = True
 
 
-class Command(Record):
-    """A command line that was understood; options have every option of the verb, by its long name."""
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A parsed command line; options holds every option of the verb by its long name."""
 
     verb: str
-    globals: "Mapping[str, Value]"
-    options: "Mapping[str, Value]"
-    words: "list[str]"
+    globals: Values
+    options: Values
+    words: list[str]
 
 
-GLOBALS = """\
-  --root DIR                     where the containers are recorded (default: /run/pyoci)
-  --log FILE                     append errors to this file, too
-  --log-format FORMAT            text (default) or json
-  --log-level LEVEL              error (default with --log), warning (default without), info or debug
-  --debug                        log everything
-  --systemd-cgroup               not supported yet: create and run refuse it
-  --cgroup-manager NAME          cgroupfs (default) or disabled; systemd is not supported yet
-  --rootless BOOL                accepted for compatibility
-  --criu PATH                    accepted for compatibility
-  -v, --version                  print the version
-"""
-HELP = """\
-  -h, --help                     print this help
-"""
-BUNDLE = """\
-  -b, --bundle DIR               the bundle (default: the current directory)
-"""
-MADE = """\
-  --console-socket SOCKET        send the terminal's master to this Unix socket
-  --pidfd-socket SOCKET          send a pidfd of the process to this Unix socket
-  --pid-file FILE                write the pid of the process to this file
-  --preserve-fds N               hand N descriptors behind 2 to the program
-  -d, --detach                   do not wait for the program's end
-  --no-subreaper                 accepted for compatibility
-"""
-CONFIG = f"""\
-{BUNDLE}\
-  -f, --config FILE              another file than the bundle's config.json
-"""
-CREATE = f"""\
-{CONFIG}\
-{MADE}\
-  --no-pivot                     move the root instead of pivot_root(2); for a root file system on an initramfs
-  --no-new-keyring               keep the caller's session keyring
-"""
-EXEC = f"""\
-  -p, --process FILE             a process object as in config.json
-{MADE}\
-  -t, --tty                      give the program a terminal
-  --cwd DIR                      working directory
-  -e, --env NAME=VALUE...        add to the environment
-  -u, --user UID[:GID]           user, by number
-  -g, --additional-gids GID...   additional group, by number
-  -c, --cap CAP...               add a capability
-  --no-new-privs                 set no_new_privs
-  --process-label LABEL          SELinux label
-  --apparmor PROFILE             AppArmor profile
-  --cgroup PATH...               cgroup below the container's
-  --ignore-paused                also in a paused container; it runs once that is resumed
-"""
-REGEX = """\
-  -r, --regex                    the id is a regular expression
-"""
-FORMAT = """\
-  -f, --format FORMAT            table (default) or json
-"""
-# Texts, even where they are numbers: one that is absent must be told from 0, and some may be negative.
-UPDATE = """\
-  -r, --resources FILE           a resources object as in config.json; - is standard input
-  --blkio-weight NUMBER          weight for block devices, 10 to 1000
-  --cpu-period US                length of a period in microseconds
-  --cpu-quota US                 CPU time in each period, in microseconds
-  --cpu-burst US                 unused CPU time that may be saved up, in microseconds
-  --cpu-share NUMBER             CPU time relative to others
-  --cpu-idle NUMBER              1: run only when nobody else wants to
-  --cpu-rt-period US             length of a realtime period in microseconds
-  --cpu-rt-runtime US            realtime CPU time in each period, in microseconds
-  --cpuset-cpus LIST             CPUs that may be used
-  --cpuset-mems LIST             memory nodes that may be used
-  --kernel-memory BYTES          limit of kernel memory (v1)
-  --kernel-memory-tcp BYTES      limit of TCP buffers (v1)
-  --memory BYTES                 limit of memory; -1 is unlimited
-  --memory-reservation BYTES     memory that is kept free of reclaim
-  --memory-swap BYTES            limit of memory and swap together; -1 is unlimited
-  --pids-limit NUMBER            number of tasks; -1 is unlimited
-  --l3-cache-schema TEXT         schema of the L3 cache
-  --mem-bw-schema TEXT           schema of the memory bandwidth
-"""
+FLAG, COUNT, TEXT, NONEMPTY, LIST = Kind.FLAG, Kind.COUNT, Kind.TEXT, Kind.NONEMPTY, Kind.LIST
+
+HELP = Option("help", "h", FLAG, "", "print this help")
+GLOBALS = (
+    Option("root", "", TEXT, "DIR", "directory of container state (default: /run/pyoci)"),
+    Option("log", "", TEXT, "FILE", "also append errors to this file"),
+    Option("log-format", "", TEXT, "FORMAT", "text (default) or json"),
+    Option("log-level", "", TEXT, "LEVEL", "error (default with --log), warning (default without), info or debug"),
+    Option("debug", "", FLAG, "", "log everything"),
+    Option("systemd-cgroup", "", FLAG, "", "not supported yet: create and run fail"),
+    Option("cgroup-manager", "", TEXT, "NAME", "cgroupfs (default) or disabled; systemd is not supported yet"),
+    Option("rootless", "", TEXT, "BOOL", "accepted for compatibility"),
+    Option("criu", "", TEXT, "PATH", "accepted for compatibility"),
+    Option("version", "v", FLAG, "", "print the version"),
+)
+BUNDLE = Option("bundle", "b", TEXT, "DIR", "bundle directory (default: the current directory)")
+CONFIG = (BUNDLE, Option("config", "f", TEXT, "FILE", "configuration file (default: config.json in the bundle)"))
+PROCESS = (
+    Option("console-socket", "", TEXT, "SOCKET", "send the terminal's master to this Unix socket"),
+    Option("pidfd-socket", "", TEXT, "SOCKET", "send a pidfd of the process to this Unix socket"),
+    Option("pid-file", "", TEXT, "FILE", "write the process ID to this file"),
+    Option("preserve-fds", "", COUNT, "N", "pass N more file descriptors, from 3 on, to the process"),
+    Option("detach", "d", FLAG, "", "do not wait for the process to exit"),
+    Option("no-subreaper", "", FLAG, "", "accepted for compatibility"),
+)
+CREATE = (
+    *CONFIG,
+    *PROCESS,
+    Option("no-pivot", "", FLAG, "", "move the root instead of pivot_root(2), for a rootfs on an initramfs"),
+    Option("no-new-keyring", "", FLAG, "", "keep the caller's session keyring"),
+)
+EXEC = (
+    Option("process", "p", TEXT, "FILE", "read the process object, as in config.json, from this file"),
+    *PROCESS,
+    Option("tty", "t", FLAG, "", "allocate a terminal"),
+    Option("cwd", "", TEXT, "DIR", "working directory"),
+    Option("env", "e", LIST, "NAME=VALUE", "set an environment variable"),
+    Option("user", "u", NONEMPTY, "UID[:GID]", "user and group, as numbers"),
+    Option("additional-gids", "g", LIST, "GID", "add a supplementary group, as a number"),
+    Option("cap", "c", LIST, "CAP", "add a capability"),
+    Option("no-new-privs", "", FLAG, "", "set no_new_privs"),
+    Option("process-label", "", TEXT, "LABEL", "SELinux label"),
+    Option("apparmor", "", TEXT, "PROFILE", "AppArmor profile"),
+    Option("cgroup", "", LIST, "PATH", "run in a cgroup below the container's"),
+    Option("ignore-paused", "", FLAG, "", "allow a paused container; the command runs when it is resumed"),
+)
+REGEX = Option("regex", "r", FLAG, "", "ID is a regular expression (Python's re), which may match any part of an ID")
+FORMAT = Option("format", "f", TEXT, "FORMAT", "table (default) or json")
+# Numbers are strings here: 0 is not the same as no value, and some may be negative.
+UPDATE = (
+    Option("resources", "r", TEXT, "FILE", "read the resources object, as in config.json, from this file (-: stdin)"),
+    Option("blkio-weight", "", NONEMPTY, "NUMBER", "block I/O weight, 10 to 1000"),
+    Option("cpu-period", "", NONEMPTY, "US", "CPU period in microseconds"),
+    Option("cpu-quota", "", NONEMPTY, "US", "CPU time per period, in microseconds"),
+    Option("cpu-burst", "", NONEMPTY, "US", "unused CPU time that can accumulate, in microseconds"),
+    Option("cpu-share", "", NONEMPTY, "NUMBER", "CPU time relative to other cgroups"),
+    Option("cpu-idle", "", NONEMPTY, "NUMBER", "1: run only when no other cgroup wants to"),
+    Option("cpu-rt-period", "", NONEMPTY, "US", "realtime period in microseconds"),
+    Option("cpu-rt-runtime", "", NONEMPTY, "US", "realtime CPU time per period, in microseconds"),
+    Option("cpuset-cpus", "", NONEMPTY, "LIST", "CPUs that the container can use, such as 0-3,6"),
+    Option("cpuset-mems", "", NONEMPTY, "LIST", "memory nodes that the container can use"),
+    Option("kernel-memory", "", NONEMPTY, "BYTES", "kernel memory limit (cgroup v1)"),
+    Option("kernel-memory-tcp", "", NONEMPTY, "BYTES", "TCP buffer limit (cgroup v1)"),
+    Option("memory", "", NONEMPTY, "BYTES", "memory limit; -1 is unlimited"),
+    Option("memory-reservation", "", NONEMPTY, "BYTES", "soft memory limit"),
+    Option("memory-swap", "", NONEMPTY, "BYTES", "limit of memory and swap together; -1 is unlimited"),
+    Option("pids-limit", "", NONEMPTY, "NUMBER", "maximum number of tasks; -1 is unlimited"),
+    Option("l3-cache-schema", "", TEXT, "TEXT", "L3 cache schema; not supported yet"),
+    Option("mem-bw-schema", "", TEXT, "TEXT", "memory bandwidth schema; not supported yet"),
+)
+DELETE = (
+    Option("force", "f", FLAG, "", "kill the container if it is running; ignore one that does not exist"),
+    REGEX,
+)
+KILL = (Option("all", "a", FLAG, "", "send the signal to every process of the container"), REGEX)
+PLAN = (
+    *CREATE,
+    Option("exec", "", TEXT, "FILE", "plan an exec of this process object in a container of the bundle"),
+    Option("diff", "", TEXT, "DIR", "show the difference to the plan of another bundle"),
+    Option("view", "", TEXT, "LAYOUT", "plan for a host with cgroups v1, v2 or hybrid (default: this host)"),
+    Option("json", "", FLAG, "", "print JSON"),
+)
+SPEC = (
+    BUNDLE,
+    Option("file", "f", TEXT, "FILE", "output file (default: config.json in the bundle)"),
+    Option("rootless", "", FLAG, "", "for a user without privileges"),
+)
 
 VERBS = {
-    "completion": Verb(summary="print what makes a shell complete words of pyoci", words="bash|zsh|fish"),
-    "create": Verb(summary="make a container, whose program waits for start", words="ID", options=CREATE),
-    "delete": Verb(
-        summary="remove a stopped container",
-        words="ID",
-        options=f"""\
-  -f, --force                    kill it first; silent when there is none
-{REGEX}""",
-    ),
+    "completion": Verb("print a shell completion script", "bash|zsh|fish"),
+    "create": Verb("create a container", "ID", CREATE),
+    "delete": Verb("delete a stopped container", "ID", DELETE),
     "exec": Verb(
-        summary="run one more program in a container",
-        words="ID [COMMAND [ARG...]]",
-        most=-1,
-        command=True,
-        options=EXEC,
+        "run a command in a container", "ID [COMMAND [ARG...]]", EXEC, max_words=None, interspersed=False
     ),
-    "features": Verb(
-        summary="print what pyoci can do, as JSON for engines", words="", least=0, most=0
-    ),
+    "features": Verb("print the supported features as JSON", "", min_words=0, max_words=0),
     "kill": Verb(
-        summary="send a signal (default: that of the image, else TERM)",
-        words="ID [SIGNAL]",
-        most=2,
-        command=True,
-        options=f"""\
-  -a, --all                      to every process of the container
-{REGEX}""",
+        "send a signal to a container (default: the image's stop signal, or TERM)",
+        "ID [SIGNAL]",
+        KILL,
+        max_words=2,
+        interspersed=False,
     ),
     "list": Verb(
-        summary="list the containers",
-        words="",
-        least=0,
-        most=0,
-        options=f"""\
-{FORMAT}\
-  -q, --quiet                    ids only
-""",
+        "list containers",
+        "",
+        (FORMAT, Option("quiet", "q", FLAG, "", "print only IDs")),
+        min_words=0,
+        max_words=0,
     ),
-    "pause": Verb(summary="freeze all processes of a container", words="ID"),
-    "plan": Verb(
-        summary="show what create would do, in order, without touching the host",
-        words="[ID]",
-        least=0,
-        options=f"""\
-{CREATE}\
-  --exec FILE                    what exec would do with this process object, in a container of the bundle
-  --diff DIR                     what differs in the plan of another bundle
-  --view LAYOUT                  for a host with the cgroups v1, v2 or hybrid, in place of this one
-  --json                         as JSON
-""",
-    ),
+    "pause": Verb("suspend all processes of a container", "ID"),
+    "plan": Verb("show what create would do, without touching the host", "[ID]", PLAN, min_words=0),
     "ps": Verb(
-        summary="list the processes of a container",
-        words="ID [PS-OPTION...]",
-        most=-1,
-        command=True,
-        options=FORMAT,
+        "list the processes of a container", "ID [PS-OPTION...]", (FORMAT,), max_words=None, interspersed=False
     ),
-    "resume": Verb(summary="let a paused container run on", words="ID"),
+    "resume": Verb("resume a paused container", "ID"),
     "run": Verb(
-        summary="create, start, wait and delete",
-        words="ID",
-        options=f"""\
-{CREATE}\
-  --keep                         do not delete the container at its end
-""",
+        "create and start a container, and delete it when it exits",
+        "ID",
+        (*CREATE, Option("keep", "", FLAG, "", "do not delete the container when it exits")),
     ),
-    "spec": Verb(
-        summary="write a config.json to begin with",
-        words="",
-        least=0,
-        most=0,
-        options=f"""\
-{BUNDLE}\
-  -f, --file FILE                write to this file
-  --rootless                     for a user without privileges
-""",
-    ),
-    "start": Verb(summary="let the program of a created container run", words="ID"),
-    "state": Verb(summary="print the state of a container", words="ID"),
-    "update": Verb(summary="change the limits of a container", words="ID", options=UPDATE),
+    "spec": Verb("write an example config.json", "", SPEC, min_words=0, max_words=0),
+    "start": Verb("start a created container", "ID"),
+    "state": Verb("print the state of a container", "ID"),
+    "update": Verb("change the resource limits of a container", "ID", UPDATE),
     "validate": Verb(
-        summary="say all that is wrong with a configuration",
-        words="",
-        least=0,
-        most=0,
-        options=f"""\
-{CONFIG}\
-  --format FORMAT                text (default) or json
-""",
+        "check a configuration",
+        "",
+        (*CONFIG, Option("format", "", TEXT, "FORMAT", "text (default) or json")),
+        min_words=0,
+        max_words=0,
     ),
 }
 
-# Values of which an empty one is a mistake: an unset variable of a script, mostly.
-NEVER_EMPTY = ("UID", "NUMBER", "US", "BYTES", "LIST")
+
+def by_name(options: tuple[Option, ...]) -> dict[str, Option]:
+    """Return options by each of their names, --help among them."""
+    return {name: option for option in (*options, HELP) for name in (option.short, option.name) if name}
+
+
+OPTIONS = {verb: by_name(VERBS[verb].options) for verb in VERBS} | {"": by_name(GLOBALS)}
 TRUE, FALSE = ("true", "1", "t", "T", "TRUE", "True"), ("false", "0", "f", "F", "FALSE", "False")
+MAX_COUNT_DIGITS = 9
 
 
-def table(text: str) -> "dict[str, Option]":
-    """Give the options that lines of help describe, by each of their names."""
-    options = {}
-    for line in text.splitlines():
-        *names, last = line[2:].partition("  ")[0].split()
-        value = ""
-        if last[0] == "-":
-            names.append(last)
-        else:
-            value = last
-        option = Option(names[-1][2:], value)
-        for name in names:
-            options[name.strip("-,")] = option
-    return options
+def parse(argv: list[str]) -> Command:
+    """Parse the arguments of the program.
 
-
-def defaults(options: "dict[str, Option]") -> "dict[str, Value]":
-    """Give what options mean that are not there."""
-    return {option.key: option.default() for option in options.values()}
-
-
-def parse(argv: "list[str]") -> Command:
-    """Read the words behind the program's name.
-
-    A verb of ``help`` or ``version`` stands for --help (words: the verb it is asked for, if any) and --version.
+    The verb of --help and --version is ``help`` (words: the verb to explain, if any) and ``version``.
 
     Raises:
         UsageError: an unknown verb or option, a missing or malformed value, too few or too many words.
     """
-    general: dict[str, Value] = {}
+    general: Values = {}
     return parse_verb(general, parse_globals(argv, general))
 
 
-def parse_globals(argv: "list[str]", general: "dict[str, Value]") -> "list[str]":
-    """Read the options in front of the verb into *general*, up to where it fails; gives the rest."""
-    options = table(GLOBALS + HELP)
-    general.update(defaults(options))
-    return read_options(argv, options, general, "", stop=True)
+def parse_globals(argv: list[str], general: Values) -> list[str]:
+    """Parse the options before the verb into *general*, as far as they are right, and return the rest."""
+    general.update((option.name, option.default()) for option in (*GLOBALS, HELP))
+    return parse_options(argv, "", general, interspersed=False)
 
 
-def parse_verb(general: "dict[str, Value]", rest: "list[str]") -> Command:
-    """Read the verb and what follows it; see parse."""
+def parse_verb(general: Values, rest: list[str]) -> Command:
+    """Parse the verb and what follows it; see parse."""
     if general["version"]:
-        return Command(verb="version", globals=general, options={}, words=[])
+        return Command("version", general, {}, [])
     if general["help"] or not rest or rest[0] == "help":
-        return Command(
-            verb="help", globals=general, options={}, words=rest[1:] if rest[:1] == ["help"] else []
-        )
+        return Command("help", general, {}, rest[1:] if rest[:1] == ["help"] else [])
     name = rest[0]
     verb = VERBS.get(name)
     if verb is None:
         raise unknown_verb(name)
-    known = table(verb.options + HELP)
-    options = defaults(known)
-    words = read_options(rest[1:], known, options, name, stop=verb.command)
+    options = {option.name: option.default() for option in (*verb.options, HELP)}
+    words = parse_options(rest[1:], name, options, interspersed=verb.interspersed)
     if options["help"]:
-        return Command(verb="help", globals=general, options={}, words=[name])
-    if len(words) < verb.least:
+        return Command("help", general, {}, [name])
+    if len(words) < verb.min_words:
         raise UsageError(f"{name} needs {verb.words.split()[0]}; see pyoci {name} --help")
-    if verb.most >= 0 and len(words) > verb.most:
-        raise UsageError(f'{name}: unexpected argument "{printable(words[verb.most])}"')
-    return Command(verb=name, globals=general, options=options, words=words)
+    if verb.max_words is not None and len(words) > verb.max_words:
+        raise UsageError(f'{name}: unexpected argument "{printable(words[verb.max_words])}"')
+    return Command(name, general, options, words)
 
 
-def read_options(
-    argv: "list[str]", options: "dict[str, Option]", values: "dict[str, Value]", verb: str, *, stop: bool
-) -> "list[str]":
-    """Take the options out of *argv* into *values*; with stop only those before the first word.  Gives the words."""
+def parse_options(argv: list[str], verb: str, values: Values, *, interspersed: bool) -> list[str]:
+    """Parse the options of a verb, or the global ones, into *values*, and return the other arguments."""
     words: list[str] = []
     rest = iter(argv)
     for word in rest:
         if word == "--":
             words += rest
-        elif word[:1] != "-" or word == "-":
+        elif not word.startswith("-") or word == "-":
             words.append(word)
-            if stop:
+            if not interspersed:
                 words += rest
         else:
-            _read_option(word, rest, options, values, verb)
-    if stop and verb and words[1:2] == ["--"]:
-        del words[1]  # what ends the options may also stand behind the id
+            _parse_option(word, rest, verb, values)
+    if not interspersed and verb and words[1:2] == ["--"]:
+        del words[1]  # "exec ID -- COMMAND" is as common as "exec -- ID COMMAND"
     return words
 
 
-def _read_option(
-    word: str, rest: "Iterator[str]", known: "dict[str, Option]", values: "dict[str, Value]", verb: str
-) -> None:
-    """Read one option, and the next word when that is its value."""
-    name, equals, text = word.lstrip("-").partition("=")
-    option = known.get(name) if len(word) - len(word.lstrip("-")) <= 2 else None
+def _parse_option(word: str, rest: Iterator[str], verb: str, values: Values) -> None:
+    """Parse one option; its value may be the next of *rest*."""
+    spelling, equals, text = word.partition("=")
+    name = spelling.lstrip("-")
+    option = OPTIONS[verb].get(name) if len(spelling) - len(name) <= 2 else None
     if option is None:
-        raise unknown_option(word.partition("=")[0], known, verb)
-    if not option.value:
+        raise unknown_option(spelling, verb)
+    if option.kind is Kind.FLAG:
         if equals and text not in TRUE + FALSE:
-            raise UsageError(f'{word.partition("=")[0]} is true or false, not "{printable(text)}"')
-        values[option.key] = not equals or text in TRUE
+            raise UsageError(f'{spelling} is true or false, not "{printable(text)}"')
+        values[option.name] = not equals or text in TRUE
         return
     if not equals:
         following = next(rest, None)
         if following is None:
             raise UsageError(f"flag needs an argument: {word}")
         text = following
-    if not text and option.value.startswith(NEVER_EMPTY):
-        raise UsageError(f"{word.partition('=')[0]} needs a value")
-    if option.value == "N":
-        if not text.isascii() or not text.isdigit() or len(text) > 9:
-            raise UsageError(f'{word.partition("=")[0]} needs a number, not "{printable(text)}"')
-        values[option.key] = int(text)
-        return
-    collected = values[option.key]
-    if isinstance(collected, list):
-        collected.append(text)
-    else:
-        values[option.key] = text
+    match option.kind:
+        case Kind.NONEMPTY if not text:
+            raise UsageError(f"{spelling} needs a value")
+        case Kind.COUNT:
+            if not text.isascii() or not text.isdigit() or len(text) > MAX_COUNT_DIGITS:
+                raise UsageError(f'{spelling} needs a number, not "{printable(text)}"')
+            values[option.name] = int(text)
+        case Kind.LIST:
+            values[option.name].append(text)
+        case _:
+            values[option.name] = text
 
 
 def unknown_verb(name: str) -> UsageError:
-    """Make the error about a verb that there is not."""
+    """Return the error, with the verb that may be meant."""
     return UsageError(f"unknown command {quote(name)}{did_you_mean(name, VERBS)}; see pyoci --help")
 
 
-def unknown_option(word: str, known: "dict[str, Option]", verb: str) -> UsageError:
-    """Make the error about an option that there is not."""
-    near = did_you_mean(word, [f"--{name}" for name in known if len(name) > 1])
-    return UsageError(f"{verb + ': ' if verb else ''}unknown option {printable(word)}{near}")
+def unknown_option(spelling: str, verb: str) -> UsageError:
+    """Return the error, with the option that may be meant."""
+    near = did_you_mean(spelling, [f"--{name}" for name in OPTIONS[verb] if len(name) > 1])
+    return UsageError(f"{f'{verb}: ' if verb else ''}unknown option {printable(spelling)}{near}")
 
 
 def usage(verb: str = "") -> str:
-    """Give the help of a verb, or of pyoci.
+    """Return the help of a verb, or of pyoci.
 
     Raises:
         UsageError: there is no such verb.
     """
-    if not verb:
-        verbs = "".join(f"  {name:<10} {each.summary}\n" for name, each in VERBS.items())
-        return (
-            "usage: pyoci [OPTION...] COMMAND [OPTION...] [ID] [...]\n\nAn OCI container runtime.\n\n"
-            f"commands:\n{verbs}\noptions:\n{GLOBALS}{HELP}\npyoci COMMAND --help explains a command.\n"
-        )
-    found = VERBS.get(verb)
-    if found is None:
+    if verb and verb not in VERBS:
         raise unknown_verb(verb)
-    head = f"usage: pyoci {verb} [OPTION...] {found.words}".rstrip()
-    summary = f"{found.summary[0].upper()}{found.summary[1:]}."
-    return f"{head}\n\n{summary}\n\noptions:\n{found.options}{HELP}"
+    options = "".join(option.usage() for option in (*(VERBS[verb].options if verb else GLOBALS), HELP))
+    if verb:
+        head = f"usage: pyoci {verb} [OPTION...] {VERBS[verb].words}".rstrip()
+        summary = VERBS[verb].summary
+        return f"{head}\n\n{summary[0].upper()}{summary[1:]}.\n\noptions:\n{options}"
+    verbs = "".join(f"  {name:<10} {each.summary}\n" for name, each in VERBS.items())
+    return (
+        "usage: pyoci [OPTION...] COMMAND [OPTION...] [ID] [...]\n\nAn OCI container runtime.\n\n"
+        f"commands:\n{verbs}\noptions:\n{options}\npyoci COMMAND --help explains a command.\n"
+    )

@@ -41,6 +41,7 @@ LIBRARY = (
     "struct",
     "types",
     "typing",
+    "warnings",
     "weakref",
 )
 # What those, and the initialisation of CPython, import in turn.
@@ -59,7 +60,6 @@ SUPPORT = (
     "re._compiler",
     "re._constants",
     "re._parser",
-    "warnings",
 )
 ALIASES = {"os.path"}  # os makes it
 

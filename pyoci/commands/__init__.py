@@ -1,1 +1,1 @@
-"""One verb, one module; they never import each other."""
+"""The verbs, one module for each; they never import each other."""

@@ -1,52 +1,47 @@
-"""What the verbs share: the state root, the options of create and run, and output."""
+"""Helpers of several verbs: the state root, the options of create and run, the selection of containers, output."""
 
-import posix
+import os
+import re
+import warnings
+from collections.abc import Callable
 
+from pyoci.cli import Command
 from pyoci.errors import Error, Interrupted, UsageError, printable, wrap
 from pyoci.files import absolute, write_all
+from pyoci.kernel import is_host_root
 from pyoci.lifecycle.directory import open_root
 from pyoci.log import error as error_line
+from pyoci.native import ffi, lib
 from pyoci.options import CreateOptions
 from pyoci.undo import notes
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from pyoci.cli import Command
 
 MANAGERS = ("", "cgroupfs", "systemd", "disabled")
 
 
-def state_root(command: "Command") -> str:
-    """Give the directory below which containers are recorded.
+def state_root(command: Command) -> str:
+    """Return the directory of container state.
 
-    The default of the host's root does not depend on the environment; others, and the root of a user
-    namespace, have theirs in XDG_RUNTIME_DIR, where an empty value counts as unset.
+    The default for root on the host does not depend on the environment.  Other users, and root in a user namespace,
+    have theirs in XDG_RUNTIME_DIR, where an empty value counts as unset.
     """
-    root = str(command.globals["root"])
+    root: str = command.globals["root"]
     if root:
         return absolute(root.rstrip("/") or "/")
-    from pyoci.kernel import is_host_root  # --version and --help have no use for it
-
     if is_host_root():
         return "/run/pyoci"
-    runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    return f"{runtime or f'/run/user/{posix.geteuid()}'}/pyoci"
+    return f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.geteuid()}'}/pyoci"
 
 
-def cgroup_manager(command: "Command") -> str:
-    """Give the name of the cgroup manager."""
-    name = str(command.globals["cgroup-manager"])
+def cgroup_manager(command: Command) -> str:
+    name: str = command.globals["cgroup-manager"]
     if name not in MANAGERS:
         raise UsageError(f'the cgroup manager is cgroupfs or disabled, not "{printable(name)}"')
     return "systemd" if command.globals["systemd-cgroup"] else name or "cgroupfs"
 
 
-def create_options(command: "Command") -> CreateOptions:
-    """Turn the options of create or run into what the lifecycle takes."""
-    given: Any = command.options
+def create_options(command: Command) -> CreateOptions:
+    """Return the options of create, run and plan."""
+    given = command.options
     return CreateOptions(
         bundle=given["bundle"],
         config=given["config"],
@@ -58,59 +53,53 @@ def create_options(command: "Command") -> CreateOptions:
         preserve_fds=given["preserve-fds"],
         cgroup_manager=cgroup_manager(command),
         detach=given["detach"],
-        keep=bool(given.get("keep")),
+        keep=given.get("keep", False),
         expendable=True,
     )
 
 
-def chosen(command: "Command") -> "list[str]":
-    """Give the ids that the verb is for: its first word, or with --regex every container that this matches.
+def selected_ids(command: Command) -> list[str]:
+    """Return the IDs that the verb is for: its first word, or all that match it with --regex.
 
     Raises:
-        UsageError: the expression is malformed.
+        UsageError: the regular expression is malformed.
     """
     word = command.words[0]
     if not command.options["regex"]:
         return [word]
-    from pyoci.native import ffi, lib  # no other way to name a container needs the extension
+    try:
+        with warnings.catch_warnings():  # re warns about syntax that may change; the expression is not ours
+            warnings.simplefilter("ignore")
+            expression = re.compile(word)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"not a regular expression ({error}): {ascii(word)}") from error
+    return [name for name in names_below(state_root(command)) if expression.search(name)]
 
-    ids = names_below(state_root(command))
-    matched = ffi.new("uint8_t[]", len(ids) or 1)
-    names = "".join(f"{name}\0" for name in ids)
-    if lib.pyoci_regex(raw(word), raw(names), len(ids), matched) < 0:
-        raise UsageError(f"{ascii(word)} is not a regular expression")
-    return [name for name, found in zip(ids, matched, strict=False) if found]
 
-
-def names_below(root: str) -> "list[str]":
-    """List what a state root holds, in order; one that does not exist yet holds nothing.
+def names_below(root: str) -> list[str]:
+    """Return the sorted names in a state root; one that does not exist yet has none.
 
     Raises:
-        Error: it cannot be read, or somebody else could change it.
+        Error: it cannot be read, or another user could change it.
     """
     try:
         fd = open_root(root)
         try:
-            return sorted(posix.listdir(fd))
+            return sorted(os.listdir(fd))
         finally:
-            posix.close(fd)
+            os.close(fd)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise wrap(f"reading the state root {root}", error) from error
 
 
-def raw(text: str) -> bytes:
-    """Give the bytes that a word of the command line, or a file's name, was made of."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def each(ids: "list[str]", act: "Callable[[str], None]") -> int:
-    """Do *act* to every container, whatever happens to the others; gives the exit status.
+def for_each(ids: list[str], act: Callable[[str], None]) -> int:
+    """Call *act* for every container, even if it fails for some; return the exit status.
 
     Raises:
-        Error: what went wrong with the last one that failed; what went wrong with those before is shown.
-        Interrupted: a signal has arrived; the others are left as they are.
+        Error: the last error; those before it have been reported.
+        Interrupted: a signal has arrived; the remaining containers are left as they are.
     """
     failure = None
     for container_id in ids:
@@ -128,7 +117,7 @@ def each(ids: "list[str]", act: "Callable[[str], None]") -> int:
 
 
 def show(text: str) -> int:
-    """Print to standard output; gives the exit status."""
+    """Print to standard output and return the exit status 0; the static file has no sys.stdout."""
     try:
         write_all(1, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
@@ -138,14 +127,9 @@ def show(text: str) -> int:
 
 def commit() -> str:
     """Return the commit that pyoci was built from."""
-    from pyoci.native import ffi, lib  # the other verbs that need this file have no use for it
-
     return ffi.string(lib.pyoci_commit).decode() or "unknown"
 
 
 def libseccomp_version() -> str:
-    """Return the version of libseccomp that compiles the filters."""
-    from pyoci.native import lib
-
     number = lib.pyoci_seccomp_version()
-    return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    return f"{number >> 16}.{number >> 8 & 0xFF}.{number & 0xFF}"

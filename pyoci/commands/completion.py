@@ -1,15 +1,13 @@
-"""pyoci completion: scripts for shells, made from the tables of pyoci.cli."""
+"""pyoci completion: print a completion script for a shell, made from the options in pyoci.cli."""
 
-from pyoci import cli
+from collections.abc import Iterator
+
+from pyoci.cli import GLOBALS, HELP, VERBS, Command, Kind, Option, Verb
 from pyoci.commands.common import show
 from pyoci.errors import UsageError, printable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# @CASES@ sets for a verb (first "", for what stands before it) its flags, those of them that take a value,
-# and what its first word can be.
+# @CASES@ sets for a verb, or '' for what precedes it: its options, those of them that take a value, and the choices
+# for its first word.
 BASH = """\
 _pyoci_verb() {
     case $1 in
@@ -57,11 +55,11 @@ IDS = "'(pyoci list -q 2>/dev/null)'"
 ZSH = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n\n"
 
 
-def run(command: "cli.Command") -> int:
-    """Print the script for a shell.
+def run(command: Command) -> int:
+    """Print the script.
 
     Raises:
-        UsageError: there is none for it.
+        UsageError: there is none for this shell.
     """
     shell = command.words[0]
     if shell == "fish":
@@ -71,62 +69,52 @@ def run(command: "cli.Command") -> int:
     return show((ZSH if shell == "zsh" else "") + BASH.replace("@CASES@", "\n".join(cases())))
 
 
-def options_of(text: str) -> "Iterator[tuple[list[str], bool, str]]":
-    """Give the names of each option in lines of help, whether it takes a value, and what it is for."""
-    for line in text.splitlines():
-        known = cli.table(line)
-        takes = any(option.value for option in known.values())
-        yield list(known), takes, line[2:].partition("  ")[2].strip()
-
-
-def dashed(name: str) -> str:
-    """Give an option as it is written."""
-    return f"-{name}" if len(name) == 1 else f"--{name}"
-
-
-def first_words(verb: cli.Verb) -> "list[str]":
-    """Give what the first word of a verb can be: ID for a container that is there."""
+def first_words(verb: Verb) -> list[str]:
+    """Return the choices for the first word of a verb, where ID stands for the IDs of the containers."""
     word = verb.words.partition(" ")[0]
     if "ID" in word:
-        return [] if "bundle" in cli.table(verb.options) else ["ID"]
+        is_new = any(option.name == "bundle" for option in verb.options)
+        return [] if is_new else ["ID"]
     return word.split("|") if word else []
 
 
-def cases() -> "Iterator[str]":
-    """Give the branches of _pyoci_verb."""
-    described = {name: (verb.options, first_words(verb)) for name, verb in cli.VERBS.items()}
-    described = {"": (cli.GLOBALS, [*cli.VERBS, "help"]), "help": ("", list(cli.VERBS))} | described
-    for verb, (text, words) in described.items():
-        names: list[str] = []
-        values: list[str] = []
-        for spellings, takes, _ in options_of(text + cli.HELP):
-            names += map(dashed, spellings)
-            values += map(dashed, spellings if takes else ())
-        yield (
-            f"    {verb or repr('')}) flags='{' '.join(names)}' values='{' '.join(values)}' "
-            f"choices='{' '.join(words)}' ;;"
-        )
+def cases() -> Iterator[str]:
+    """Yield the branches of _pyoci_verb."""
+    yield case("", GLOBALS, [*VERBS, "help"])
+    yield case("help", (), list(VERBS))
+    for name, verb in VERBS.items():
+        yield case(name, verb.options, first_words(verb))
 
 
-def fish() -> "Iterator[str]":
-    """Give the lines for fish."""
+def case(verb: str, options: tuple[Option, ...], choices: list[str]) -> str:
+    options = (*options, HELP)
+    flags = [name for option in options for name in option.spellings()]
+    values = [name for option in options for name in option.spellings() if option.kind is not Kind.FLAG]
+    return (
+        f"    {verb or repr('')}) flags='{' '.join(flags)}' values='{' '.join(values)}' "
+        f"choices='{' '.join(choices)}' ;;"
+    )
+
+
+def fish() -> Iterator[str]:
+    """Yield the lines for fish."""
     yield "complete -c pyoci -f"
-    yield from fish_options("__fish_use_subcommand", cli.GLOBALS + cli.HELP)
-    for name, verb in cli.VERBS.items():
+    yield from fish_options("__fish_use_subcommand", GLOBALS)
+    for name, verb in VERBS.items():
         yield f"complete -c pyoci -n __fish_use_subcommand -a {name} -d {quoted(verb.summary)}"
         seen = f"'__fish_seen_subcommand_from {name}'"
-        yield from fish_options(seen, verb.options + cli.HELP)
+        yield from fish_options(seen, verb.options)
         for word in first_words(verb):
             yield f"complete -c pyoci -n {seen} -a {IDS if word == 'ID' else word}"
 
 
-def fish_options(condition: str, text: str) -> "Iterator[str]":
-    """Give a line for each option."""
-    for names, takes, what in options_of(text):
-        spelled = " ".join(f"-{'s' if len(name) == 1 else 'l'} {name}" for name in names)
-        yield f"complete -c pyoci -n {condition} {spelled} {'-rF ' if takes else ''}-d {quoted(what)}"
+def fish_options(condition: str, options: tuple[Option, ...]) -> Iterator[str]:
+    for option in (*options, HELP):
+        names = f"-s {option.short} -l {option.name}" if option.short else f"-l {option.name}"
+        takes_value = "" if option.kind is Kind.FLAG else "-rF "
+        yield f"complete -c pyoci -n {condition} {names} {takes_value}-d {quoted(option.help)}"
 
 
 def quoted(text: str) -> str:
-    """Give a word of fish."""
+    """Return a string as a word of fish."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

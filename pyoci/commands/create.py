@@ -1,14 +1,10 @@
-"""pyoci create: make a container whose program waits for start."""
+"""pyoci create."""
 
+from pyoci.cli import Command
 from pyoci.commands.common import create_options, state_root
 from pyoci.lifecycle.container import Container
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.cli import Command
 
-
-def run(command: "Command") -> int:
-    """Create the container."""
+def run(command: Command) -> int:
     Container.create(state_root(command), command.words[0], create_options(command))
     return 0

@@ -1,14 +1,12 @@
-"""pyoci delete: remove a container and all that create has made for it."""
+"""pyoci delete."""
 
-from pyoci.commands.common import chosen, each, state_root
+from pyoci.cli import Command
+from pyoci.commands.common import for_each, selected_ids, state_root
 from pyoci.lifecycle.container import Container
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.cli import Command
 
-
-def run(command: "Command") -> int:
-    """Delete the container, or those that match."""
-    root, force = state_root(command), bool(command.options["force"])
-    return each(chosen(command), lambda container_id: Container.delete(root, container_id, force=force))
+def run(command: Command) -> int:
+    root, force = state_root(command), command.options["force"]
+    return for_each(
+        selected_ids(command), lambda container_id: Container.delete(root, container_id, force=force)
+    )

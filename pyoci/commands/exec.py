@@ -1,19 +1,14 @@
-"""pyoci exec: run one more program in a container."""
+"""pyoci exec."""
 
+from pyoci.cli import Command
 from pyoci.commands.common import state_root
 from pyoci.lifecycle.container import Container
 from pyoci.options import ExecOptions, parse_gids
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
-    from pyoci.cli import Command
-
-
-def run(command: "Command") -> int:
-    """Run the program; gives its exit status, or 0 when detached."""
-    given: Any = command.options
+def run(command: Command) -> int:
+    """Run the command and return its exit status, or 0 with --detach."""
+    given = command.options
     options = ExecOptions(
         process=given["process"],
         argv=command.words[1:],

@@ -1,12 +1,14 @@
-"""pyoci features: what pyoci can do, for engines that ask before they rely on it; features.md, features-linux.md.
+"""pyoci features: print the object of features.md and features-linux.md, which engines read.
 
-All but supportedFlags was decided when pyoci was built.  A list comes from the table that the parser and the planner
-read, so what is listed is what is taken.
+The lists come from the tables that the parser and the planner use, so what is listed is what is accepted.  All but
+supportedFlags is fixed when pyoci is built.
 """
 
 import sys
+from typing import Any
 
 from pyoci import __version__, codec
+from pyoci.cli import Command
 from pyoci.commands.common import commit, libseccomp_version, show
 from pyoci.config import annotations, tables
 from pyoci.config.versions import NEWEST, OLDEST
@@ -14,21 +16,13 @@ from pyoci.native import lib
 from pyoci.plan.build import UNSUPPORTED
 from pyoci.stage.seccomp import is_supported
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
-    from pyoci.cli import Command
-
-
-def run(command: "Command") -> int:
-    """Print it as one JSON object."""
-    del command  # it has nothing to say here
+def run(command: Command) -> int:  # noqa: ARG001
     return show(codec.dumps(features(), indent="  ") + "\n")
 
 
-def features() -> "dict[str, Any]":
-    """Return the object of features.md; an empty list is none, and nothing is left unknown."""
+def features() -> dict[str, Any]:
+    """Return the object of features.md; an absent member would mean "unknown", so there is none."""
     return {
         "ociVersionMin": OLDEST,
         "ociVersionMax": NEWEST,
@@ -45,7 +39,7 @@ def features() -> "dict[str, Any]":
     }
 
 
-def linux() -> "dict[str, Any]":
+def linux() -> dict[str, Any]:
     """Return the object of features-linux.md."""
     policy = "memoryPolicy" not in UNSUPPORTED
     rdt = "intelRdt" not in UNSUPPORTED
@@ -66,8 +60,8 @@ def linux() -> "dict[str, Any]":
     }
 
 
-def seccomp() -> "dict[str, Any]":
-    """Return what filters may be made of; the kernel that runs is asked for the flags that it supports."""
+def seccomp() -> dict[str, Any]:
+    """Return what filters can contain; the running kernel says which flags it supports."""
     flags = tables.SECCOMP_FLAGS
     return {
         "enabled": True,

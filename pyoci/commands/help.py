@@ -1,13 +1,8 @@
-"""pyoci --help, and pyoci VERB --help."""
+"""pyoci help, pyoci --help and pyoci VERB --help."""
 
-from pyoci.cli import usage
+from pyoci.cli import Command, usage
 from pyoci.commands.common import show
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.cli import Command
 
-
-def run(command: "Command") -> int:
-    """Print the help of a verb, or of pyoci."""
+def run(command: Command) -> int:
     return show(usage(command.words[0] if command.words else ""))

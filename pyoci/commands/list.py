@@ -1,30 +1,26 @@
-"""pyoci list: the containers below the state root."""
+"""pyoci list."""
 
 import errno
-import posix
+import os
+from typing import Any
 
 from pyoci import codec
+from pyoci.cli import Command
 from pyoci.commands.common import names_below, show, state_root
 from pyoci.errors import Error, KernelError, UsageError, printable, wrap
 from pyoci.kernel import require_procfs
 from pyoci.lifecycle.container import Container
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from pyoci.cli import Command
-
 COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 
-def run(command: "Command") -> int:
-    """Print a table, the states as JSON, or only the ids."""
+def run(command: Command) -> int:
+    """Print a table, the states as JSON, or only the IDs."""
     form = command.options["format"]
     if form not in ("", "table", "json"):
         raise UsageError(f'list: the format is table or json, not "{form}"')
     root = state_root(command)
-    if command.globals["root"] and not is_there(root):
+    if command.globals["root"] and not exists(root):
         raise Error(f"the state root {root} does not exist [--root]")
     found = listing(root)
     if command.options["quiet"]:
@@ -34,15 +30,14 @@ def run(command: "Command") -> int:
     return show(table([COLUMNS, *[row(each) for each in found]]))
 
 
-def row(state: "dict[str, Any]") -> "tuple[str, ...]":
-    """Give one line of the table."""
+def row(state: dict[str, Any]) -> tuple[str, ...]:
     return tuple(printable(str(state[name.lower()])) for name in COLUMNS)
 
 
-def is_there(path: str) -> bool:
-    """Return whether there is something at *path*."""
+def exists(path: str) -> bool:
+    """Return whether *path* exists; os.path.exists would say no to every error."""
     try:
-        posix.stat(path)
+        os.stat(path)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -50,8 +45,8 @@ def is_there(path: str) -> bool:
     return True
 
 
-def table(rows: "list[tuple[str, ...]]") -> str:
-    """Put columns under each other, the last one as it is."""
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Align the columns."""
     widths = [max(len(line[column]) for line in rows) for column in range(len(rows[0]))]
     lines = [
         "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -60,8 +55,8 @@ def table(rows: "list[tuple[str, ...]]") -> str:
     return "\n".join(lines) + "\n"
 
 
-def listing(root: str) -> "list[dict[str, Any]]":
-    """Describe every container below a state root; what cannot be read belongs to somebody else and is left out."""
+def listing(root: str) -> list[dict[str, Any]]:
+    """Return the state of every container; what this user cannot read is left out."""
     names = names_below(root)
     if names:
         require_procfs()
@@ -70,8 +65,8 @@ def listing(root: str) -> "list[dict[str, Any]]":
         try:
             container = Container.load(root, name)
             state = container.describe()
-            # An empty directory may be anybody's.
-            if state["status"] != "stopped" or posix.listdir(container.directory.fd):
+            # An empty directory need not be a container.
+            if state["status"] != "stopped" or os.listdir(container.directory.fd):
                 found.append(state)
         except KernelError as error:
             if error.number not in (errno.EACCES, errno.EPERM):

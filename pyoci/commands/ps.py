@@ -1,22 +1,19 @@
-"""pyoci ps: the processes of a container, as the host sees them."""
+"""pyoci ps."""
 
-import posix
+import os
 
 from pyoci import codec, programs
+from pyoci.cli import Command
 from pyoci.commands.common import show, state_root
 from pyoci.errors import Error, UsageError
 from pyoci.lifecycle.container import Container
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.cli import Command
 
 PROGRAMS = ("/usr/bin/ps", "/bin/ps", "/usr/local/bin/ps")
 SECONDS = 30
 
 
-def run(command: "Command") -> int:
-    """Print the pids as JSON, or the lines that ps(1) has for them."""
+def run(command: Command) -> int:
+    """Print the pids as JSON, or what ps(1) prints about them."""
     form = command.options["format"]
     if form not in ("", "table", "json"):
         raise UsageError(f'ps: the format is table or json, not "{form}"')
@@ -26,13 +23,13 @@ def run(command: "Command") -> int:
     return show(select_lines(run_ps(command.words[1:] or ["-ef"]), pids))
 
 
-def run_ps(options: "list[str]") -> str:
-    """Run the host's ps(1) with the user's options.
+def run_ps(options: list[str]) -> str:
+    """Run the host's ps(1) and return its output.
 
     Raises:
-        Error: there is none, or it failed.
+        Error: it is not installed, or failed.
     """
-    path = next((path for path in PROGRAMS if posix.access(path, posix.X_OK)), "")
+    path = next((path for path in PROGRAMS if os.access(path, os.X_OK)), "")
     if not path:
         raise Error("ps is not installed; use --format json")
     status, output = programs.run_program(path, ["ps", *options], [], b"", SECONDS, whole=True)
@@ -41,11 +38,11 @@ def run_ps(options: "list[str]") -> str:
     return output
 
 
-def select_lines(text: str, pids: "list[int]") -> str:
-    """Keep the head line of ps(1) and the lines of these pids.
+def select_lines(text: str, pids: list[int]) -> str:
+    """Return the header and the lines of these pids.
 
     Raises:
-        Error: no column is called PID.
+        Error: there is no PID column.
     """
     lines = text.splitlines()
     columns = lines[0].split() if lines else []

@@ -1,19 +1,15 @@
-"""pyoci spec: write a config.json to begin with."""
+"""pyoci spec: write an example config.json."""
 
-import posix
+import os
+from typing import Any
 
 from pyoci import codec
 from pyoci.cgroups.layout import detect
+from pyoci.cli import Command
 from pyoci.config.tables import NAMESPACES
 from pyoci.config.versions import NEWEST
 from pyoci.errors import Error, wrap
 from pyoci.files import write_all
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from pyoci.cli import Command
 
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 MASKED = [
@@ -31,18 +27,17 @@ MASKED = [
 READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
-def run(command: "Command") -> int:
-    """Write the file; an existing one is never overwritten.
+def run(command: Command) -> int:
+    """Write the file.
 
     Raises:
-        Error: there is one already, or it cannot be written.
+        Error: it exists, or cannot be written.
     """
-    directory = str(command.options["bundle"]) or "."
-    path = str(command.options["file"]) or f"{directory}/config.json"
-    config = template(rootless=bool(command.options["rootless"]), v2=has_v2_alone())
+    path = command.options["file"] or f"{command.options['bundle'] or '.'}/config.json"
+    config = template(rootless=command.options["rootless"], v2=is_pure_v2())
     text = codec.dumps(config, indent="\t") + "\n"
     try:
-        fd = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
         raise Error(f"{path} exists already; remove it first") from None
     except OSError as error:
@@ -50,14 +45,14 @@ def run(command: "Command") -> int:
     try:
         write_all(fd, text.encode())
     finally:
-        posix.close(fd)
+        os.close(fd)
     return 0
 
 
-def template(*, rootless: bool, v2: bool) -> "dict[str, Any]":
-    """Give the default configuration: a shell with few capabilities, in namespaces of its own.
+def template(*, rootless: bool, v2: bool) -> dict[str, Any]:
+    """Return the example: a shell with few capabilities, in its own namespaces.
 
-    v2 says that the host's cgroups are of version 2 alone.  Nothing here asks the host: the build calls this, too.
+    v2 says that the host has only cgroup v2.  Nothing here depends on the host: the build calls this, too.
     """
     unwanted = ("user", "time") if v2 else ("user", "time", "cgroup")
     namespaces = [{"type": kind} for kind in NAMESPACES if kind not in unwanted]
@@ -70,8 +65,8 @@ def template(*, rootless: bool, v2: bool) -> "dict[str, Any]":
     mounts = default_mounts()
     if rootless:
         linux["namespaces"] = [*(each for each in namespaces if each["type"] != "network"), {"type": "user"}]
-        linux["uidMappings"] = [{"containerID": 0, "hostID": posix.geteuid(), "size": 1}]
-        linux["gidMappings"] = [{"containerID": 0, "hostID": posix.getegid(), "size": 1}]
+        linux["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
+        linux["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
         del linux["resources"]
         mounts = rootless_mounts(mounts)
     return {
@@ -93,18 +88,18 @@ def template(*, rootless: bool, v2: bool) -> "dict[str, Any]":
     }
 
 
-def has_v2_alone() -> bool:
-    """Return whether the host's cgroups are those of version 2: a cgroup namespace of version 1 is of little use."""
+def is_pure_v2() -> bool:
+    """Return whether the host has only cgroup v2; a cgroup namespace is of little use with v1."""
     try:
         return detect().mode == "v2"
-    except Error:  # a configuration can be written where no container could run
+    except Error:  # the example can be written where no container can run
         return False
 
 
-def default_mounts() -> "list[dict[str, Any]]":
-    """Give the file systems that programs expect: config-linux.md#default-filesystems."""
+def default_mounts() -> list[dict[str, Any]]:
+    """Return the file systems of config-linux.md#default-filesystems, and those that most programs need."""
 
-    def mount(destination: str, kind: str, *options: str, source: str = "") -> "dict[str, Any]":
+    def mount(destination: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:
         entry: dict[str, Any] = {"destination": destination, "type": kind, "source": source or kind}
         return {**entry, "options": list(options)} if options else entry
 
@@ -120,8 +115,8 @@ def default_mounts() -> "list[dict[str, Any]]":
     ]
 
 
-def rootless_mounts(mounts: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
-    """Change what a user namespace cannot have: group 5 is not mapped, sysfs needs the network namespace."""
+def rootless_mounts(mounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Change what fails in a user namespace: group 5 is not mapped, and sysfs needs an own network namespace."""
     changed = []
     for mount in mounts:
         kept = {

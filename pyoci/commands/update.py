@@ -1,9 +1,12 @@
-"""pyoci update: change the limits of a container."""
+"""pyoci update: change the resource limits of a container."""
 
-import posix
+import os
+from collections.abc import Sequence
+from typing import Any
 
 from pyoci import codec
 from pyoci.cgroups.v2 import RESOURCES
+from pyoci.cli import Command
 from pyoci.commands.common import state_root
 from pyoci.config.parse import parse_resources
 from pyoci.config.source import Option, Parts, Source
@@ -14,14 +17,7 @@ from pyoci.lifecycle.container import Container
 from pyoci.log import warning
 from pyoci.options import parse_size
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
-    from pyoci.cli import Command
-
-# Option -> where its value belongs in the resources object, and whether it is a number of bytes or a text.
+# The member of the resources object that an option sets.
 MEMBERS = {
     "blkio-weight": ("blockIO", "weight"),
     "cpu-period": ("cpu", "period"),
@@ -44,42 +40,42 @@ TEXTS = ("cpuset-cpus", "cpuset-mems")
 UNSUPPORTED = ("l3-cache-schema", "mem-bw-schema")
 
 
-def run(command: "Command") -> int:
-    """Apply a resources object, or the options."""
+def run(command: Command) -> int:
+    """Apply the resources object of a file, or that of the options."""
     container = Container.load(state_root(command), command.words[0])
-    file = str(command.options["resources"])
+    file: str = command.options["resources"]
     document, source = from_file(file) if file else from_command(command)
     with source:
         resources = parse_resources(document)
         container.update(resources)
     if not file and resources.pids and resources.pids.limit == 0:
-        warning(words_about_no_tasks(container.state.ociVersion))
+        warning(explain_no_tasks(container.state.ociVersion))
     return 0
 
 
-def words_about_no_tasks(version: str) -> str:
-    """Say what ``--pids-limit 0`` has done: it has meant two things."""
+def explain_no_tasks(version: str) -> str:
+    """Return what ``--pids-limit 0`` has done: it depends on the version of the specification."""
     if zero_tasks_is_no_limit(version):
         return f"a limit of 0 tasks is no limit to a container of version {version}: pids.max is max now"
-    return "pids.max is 0 now: the container can start no process any more; -1 is no limit"
+    return "pids.max is 0 now: the container cannot start any more processes; use -1 for no limit"
 
 
-def from_file(file: str) -> "tuple[codec.Document, Source]":
-    """Read the resources from a file; gives also what knows the places in it.
+def from_file(file: str) -> tuple[codec.Document, Source]:
+    """Return the resources object of a file, and the source that locates errors in it.
 
     Raises:
-        Error: it cannot be read.
+        Error: the file cannot be read.
         ConfigError: it is not JSON.
     """
     text, name = read(file), "standard input" if file == "-" else file
     return codec.loads(text, name), Source(name, lambda: text, RESOURCES)
 
 
-def from_command(command: "Command") -> "tuple[codec.Document, Source]":
-    """Make the resources from the options; gives also what knows which of them made what.
+def from_command(command: Command) -> tuple[codec.Document, Source]:
+    """Return the resources object that the options stand for, and the source that names the option of an error.
 
     Raises:
-        UsageError: an option's value is malformed.
+        UsageError: the value of an option is malformed.
     """
     for name in UNSUPPORTED:
         if command.options[name]:
@@ -95,25 +91,25 @@ def from_command(command: "Command") -> "tuple[codec.Document, Source]":
 
 
 class Given(codec.Document):
-    """What options stand for: it has no lines."""
+    """A document that was made from options and has no lines."""
 
-    def places(self, pointers: "Sequence[str]") -> "list[tuple[int, int]]":
-        """Return no place, so that it is looked for among the options."""
+    def places(self, pointers: Sequence[str]) -> list[tuple[int, int]]:
+        """Return no place, so that errors are located by their option."""
         return [(0, 0)] * len(pointers)
 
 
-def from_options(command: "Command") -> "dict[str, Any]":
-    """Make a resources object of the options that are there."""
+def from_options(command: Command) -> dict[str, Any]:
+    """Return a resources object with the options that were given."""
     made: dict[str, Any] = {}
     for name, (group, member) in MEMBERS.items():
-        text = str(command.options[name])
+        text: str = command.options[name]
         if text:
             made.setdefault(group, {})[member] = text if name in TEXTS else parse_number(text, name)
     return made
 
 
 def parse_number(text: str, name: str) -> int:
-    """Read a limit: bytes with a suffix for memory, else a plain number, which may be negative."""
+    """Return a limit: bytes, with a suffix, for memory; else an integer."""
     if "memory" in name:
         return parse_size(text, f"--{name}")
     digits = text.removeprefix("-")
@@ -123,9 +119,9 @@ def parse_number(text: str, name: str) -> int:
 
 
 def read(file: str) -> bytes:
-    """Read the file, or standard input for ``-``."""
+    """Return the content of the file, or of standard input for ``-``."""
     try:
-        return read_given(file) if file != "-" else read_all(posix.dup(0))
+        return read_given(file) if file != "-" else read_all(os.dup(0))
     except OSError as error:
         with Option("--resources"):
             raise wrap(f"reading {file}", error) from error

@@ -1,38 +1,34 @@
-"""pyoci validate: say all that is wrong with a configuration, and what in it has no effect.
+"""pyoci validate: report everything that is wrong in a configuration, and what in it has no effect.
 
-What create refuses is found here.  The members that no schema knows, and the opinion of jsonschema, are the tool
-circle's: the static file hands the verb over to the package that is installed beside it, and does its own part where
-it stands alone.
+This module finds what create would refuse.  The checks against the schemas belong to the tool circle: the static file
+executes the package that is installed beside it, and runs without those checks where there is none.
 
     PREFIX/bin/pyoci          the static file
-    PREFIX/libexec/pyoci      the launcher (native/launcher.c): checks and runs PREFIX/lib/pyoci
+    PREFIX/libexec/pyoci      the launcher (native/launcher.c), which checks and runs PREFIX/lib/pyoci
 
-In the tree, and where somebody copies an installation's parts together, the static file is in PREFIX itself.
+In the build directory the static file is in PREFIX itself.
 """
 
-import posix
+import os
+import stat
 import sys
+from typing import NoReturn
 
 from pyoci import codec
+from pyoci.cli import Command
 from pyoci.commands.common import show
 from pyoci.config.findings import ERROR, WARNING, Finding, in_order, lenient, refused, told
 from pyoci.errors import ConfigError, Error, UsageError, printable, wrap
 from pyoci.lifecycle import bundle
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
-    from pyoci.cli import Command
-
-S_IFMT, S_IFLNK, SHARED = 0o170000, 0o120000, 0o022
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def run(command: "Command") -> int:
-    """Print a line for each finding, or all as JSON; warnings alone are no failure.
+def run(command: Command) -> int:
+    """Print the findings; the exit status is 1 if there are errors among them, and 0 for warnings alone.
 
     Raises:
-        Error: the document cannot be read, or somebody else could have changed the package beside the static file.
+        Error: the document cannot be read, or another user could have changed the package beside the static file.
     """
     form = command.options["format"] or "text"
     if form not in ("text", "json"):
@@ -40,19 +36,19 @@ def run(command: "Command") -> int:
     if getattr(sys, "frozen", False):
         launcher = find_launcher()
         if launcher:
-            hand_over(launcher)
+            execute(launcher)
         find = examine
     else:
-        from pyoci.tools.validate import examine as find
-    directory, file = str(command.options["bundle"]), str(command.options["config"])
+        from pyoci.tools.validate import examine as find  # the static file does not have it
+    directory, file = command.options["bundle"], command.options["config"]
     name = file or (f"{directory.rstrip('/')}/config.json" if directory else "config.json")
     findings = find(bundle.read(directory, file)[1], name)
     show(as_json(findings) if form == "json" else as_text(findings, name))
     return int(any(finding.severity == ERROR for finding in findings))
 
 
-def examine(text: bytes, name: str) -> "list[Finding]":
-    """Return what the file itself says about a configuration, in the order of its lines."""
+def examine(text: bytes, name: str) -> list[Finding]:
+    """Return the findings that need no schema, in the order of their lines."""
     try:
         document = codec.loads(text, name)
     except ConfigError as error:
@@ -60,8 +56,8 @@ def examine(text: bytes, name: str) -> "list[Finding]":
     return in_order(refused(document) + lenient(document))
 
 
-def as_text(findings: "list[Finding]", name: str) -> str:
-    """Give a line for each finding, as an error shows its first."""
+def as_text(findings: list[Finding], name: str) -> str:
+    """Return a line for each finding, in the form of an error message."""
     lines = []
     for finding in findings:
         kind = "warning: " if finding.severity == WARNING else ""
@@ -69,36 +65,36 @@ def as_text(findings: "list[Finding]", name: str) -> str:
     return "".join(lines)
 
 
-def as_json(findings: "list[Finding]") -> str:
-    """Give a list of objects, with the members of Finding."""
+def as_json(findings: list[Finding]) -> str:
+    """Return a JSON array of objects with the members of Finding."""
     members = [{name: getattr(finding, name) for name in Finding._fields} for finding in findings]
     return codec.dumps(members, indent="  ") + "\n"
 
 
-def hand_over(launcher: str) -> "NoReturn":
-    """Become the installed package's command, with the words and the environment that we were given.
+def execute(launcher: str) -> NoReturn:
+    """Execute the launcher with our arguments and environment.
 
     Raises:
-        Error: it is not to be trusted.
+        Error: another user could have changed it, or it cannot be executed.
     """
     for path in (launcher.rpartition("/")[0], launcher):
         check(path)
     try:
-        posix.execve(launcher, sys.argv, posix.environ)
+        os.execve(launcher, sys.argv, os.environ)
     except OSError as error:
         raise wrap(f"running {launcher}", error) from error
 
 
 def find_launcher() -> str:
-    """Give the path of the launcher beside the static file, "" where there is none."""
+    """Return the path of the launcher beside the static file, or "" if there is none."""
     try:
-        here = posix.readlink("/proc/self/exe").rpartition("/")[0]
+        here = os.readlink("/proc/self/exe").rpartition("/")[0]
     except OSError:
         return ""
     for prefix in (here.rpartition("/")[0], here):
         path = f"{prefix}/libexec/pyoci"
         try:
-            posix.lstat(path)
+            os.lstat(path)
         except OSError:
             continue
         return path
@@ -106,17 +102,20 @@ def find_launcher() -> str:
 
 
 def check(path: str) -> None:
-    """Refuse what others could have put there; the launcher does so with what it starts.
+    """Check that no other user could have changed a file; the launcher checks what it starts.
 
-    Whoever can change the directories above can change the static file, too.
+    The directories above need no check: who can change those can change the static file, too.
+
+    Raises:
+        Error: another user could have.
     """
     try:
-        status = posix.lstat(path)
+        status = os.lstat(path)
     except OSError as error:
         raise wrap(f"checking {path}", error) from error
-    if status.st_mode & S_IFMT == S_IFLNK:
+    if stat.S_ISLNK(status.st_mode):
         raise Error(f"{path}: is a symbolic link; refusing to run it")
-    if status.st_uid not in (0, posix.geteuid()):
+    if status.st_uid not in (0, os.geteuid()):
         raise Error(f"{path}: belongs to another user; refusing to run it")
-    if status.st_mode & SHARED:
+    if status.st_mode & WRITABLE_BY_OTHERS:
         raise Error(f"{path}: others can write it; refusing to run it (chmod go-w)")

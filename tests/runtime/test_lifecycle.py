@@ -403,5 +403,13 @@ def test_failure_with_one_of_many_does_not_spare_the_others(runtime, bundles):
     assert runtime.entries() == [running.id]
 
 
-def test_malformed_expression(runtime):
-    runtime.call("delete", "--force", "--regex", "(").failed("regular expression")
+@pytest.mark.parametrize(
+    "expression", ["(", "a{99999999999}", "(" * 1000 + ")" * 1000, "(?P<n>a)(?P<n>b)", "*"], ids=lambda text: text[:16]
+)
+def test_malformed_expression(runtime, expression):
+    runtime.call("delete", "--force", "--regex", expression).failed("not a regular expression")
+
+
+def test_expression_with_syntax_that_may_change(runtime):
+    """Python warns about it, which is not for the user of a command."""
+    assert runtime.call("delete", "--regex", "[[a]--").ok().err == ""

@@ -78,7 +78,7 @@ def test_verbs_do_not_import_each_other() -> None:
 def test_only_the_hand_over_knows_the_tool_circle() -> None:
     tools = {name for name in MODULES if name.startswith(TOOL_CIRCLE)}
     assert {name for name in set(MODULES) - tools if own_imports(name, types=True) & tools} == {HAND_OVER}
-    verbs = {verb for verb in cli.VERBS if __main__.find(verb).__module__ == HAND_OVER}
+    verbs = {verb for verb in cli.VERBS if __main__.RUN[verb].__module__ == HAND_OVER}
     assert own_imports(HAND_OVER) & tools == {f"{TOOL_CIRCLE}.{verb}" for verb in verbs}
 
 

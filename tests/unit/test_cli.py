@@ -68,17 +68,70 @@ def test_globals_are_read_up_to_the_wrong_one():
     assert (general["log"], general["root"]) == ("/l", "")
 
 
-@pytest.mark.parametrize("text", [cli.GLOBALS, cli.HELP, *(verb.options for verb in cli.VERBS.values())])
-def test_every_line_of_help_is_an_option(text):
-    options = cli.table(text)
-    assert {option.key for option in options.values()} <= set(options)
-    assert len({id(option) for option in options.values()}) == text.count("\n")
-    for line in text.splitlines():
-        head, gap, words = line[2:].partition("  ")
-        assert gap and words.strip() and len(line) < 120, line
-        names = [word.strip(",") for word in head.split() if word.startswith("-")]
-        assert {len(name) > 2 for name in names} == {name.startswith("--") for name in names}, line
-        assert {name.lstrip("-") for name in names} <= set(options)
+EVERY_OPTION = [("", option) for option in cli.GLOBALS] + [
+    (name, option) for name, verb in cli.VERBS.items() for option in verb.options
+]
+WORDS = {cli.Kind.COUNT: st.integers(0, 999_999_999).map(str), cli.Kind.NONEMPTY: st.text(min_size=1)}
+
+
+@pytest.mark.parametrize(("verb", "option"), EVERY_OPTION, ids=lambda each: getattr(each, "name", each))
+def test_every_option_has_one_line_of_help(verb, option):
+    line = option.usage()
+    assert line.startswith(f"  {', '.join(option.spellings())}") and line.endswith(f" {option.help}\n")
+    assert option.help and len(line) <= 120 and cli.usage(verb).count(line) == 1
+    assert (option.metavar == "") == (option.kind is cli.Kind.FLAG)
+
+
+@pytest.mark.parametrize("verb", ["", *cli.VERBS])
+def test_no_two_options_have_the_same_name(verb):
+    options = (*(cli.VERBS[verb].options if verb else cli.GLOBALS), cli.HELP)
+    names = [name for option in options for name in (option.short, option.name) if name]
+    assert len(set(names)) == len(names)
+
+
+def parsed(verb, words):
+    """The options of a command line with these words before the verb ("") or behind it."""
+    if not verb:
+        general = {}
+        assert cli.parse_globals([*words, "list"], general) == ["list"]
+        return general
+    command = cli.parse([verb, *words, *["ID"] * cli.VERBS[verb].min_words])
+    assert command.verb == verb
+    return command.options
+
+
+@given(st.data())
+def test_every_option_of_every_verb_parses_in_all_its_spellings(data):
+    verb, option = data.draw(st.sampled_from(EVERY_OPTION))
+    if (verb, option.name) == ("", "version"):
+        return
+    name = data.draw(st.sampled_from([f"{dashes}{name}" for name in (option.short, option.name) if name for dashes in ("-", "--")]))
+    if option.kind is cli.Kind.FLAG:
+        text, expected = data.draw(st.sampled_from([("", True), *((f"={word}", True) for word in cli.TRUE), *((f"={word}", False) for word in cli.FALSE)]))
+        words = [f"{name}{text}"]
+    else:
+        text = data.draw(WORDS.get(option.kind, st.text()))
+        words = data.draw(st.sampled_from([[f"{name}={text}"], [name, text]]))
+        expected = [text] if option.kind is cli.Kind.LIST else int(text) if option.kind is cli.Kind.COUNT else text
+    before = parsed(verb, [])
+    assert parsed(verb, words) == before | {option.name: expected}
+    assert type(before[option.name]) is type(expected)
+
+
+@pytest.mark.parametrize(("verb", "option"), EVERY_OPTION, ids=lambda each: getattr(each, "name", each))
+def test_what_no_option_can_be(verb, option):
+    wrong = {cli.Kind.FLAG: ["=", "=maybe"], cli.Kind.COUNT: ["=", "=x", "=-1", "=1000000000"], cli.Kind.NONEMPTY: ["="]}
+    for text in wrong.get(option.kind, []):
+        with pytest.raises(UsageError, match=f"--{option.name}"):
+            parsed(verb, [f"--{option.name}{text}"])
+    if option.kind is not cli.Kind.FLAG:
+        with pytest.raises(UsageError, match="flag needs an argument"):
+            cli.parse([verb, f"--{option.name}"] if verb else [f"--{option.name}"])
+
+
+def test_an_option_that_can_be_repeated_collects_its_values():
+    assert cli.parse(["exec", "-e", "A=1", "--env=B=2", "ID"]).options["env"] == ["A=1", "B=2"]
+    assert cli.parse(["exec", "ID"]).options["env"] == []
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))

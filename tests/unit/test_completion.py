@@ -50,7 +50,7 @@ def test_every_verb_and_option_is_there(shell, capfd):
     text = script(shell, capfd)
     for name, verb in cli.VERBS.items():
         assert name in text
-        for option in cli.table(verb.options):
+        for option in cli.by_name(verb.options):
             dashes = r"-[ls] " if shell == "fish" else r"(?<![\w-])--?"
             assert re.search(rf"{dashes}{option}(?![\w-])", text), (name, option)
 
