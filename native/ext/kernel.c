@@ -6,7 +6,6 @@
 #include <linux/close_range.h>
 #include <linux/nsfs.h>
 #include <linux/openat2.h>
-#include <regex.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -294,18 +293,4 @@ int pyoci_winsize_set(int fd, const unsigned short *size)
     struct winsize window = {.ws_row = size[0], .ws_col = size[1]};
 
     return result_of(ioctl(fd, TIOCSWINSZ, &window));
-}
-
-int pyoci_regex(const char *expression, const char *names, uint32_t count, uint8_t *matched)
-{
-    regex_t compiled;
-
-    if (regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB) != 0)
-        return -EINVAL;
-    for (uint32_t i = 0; i < count; i++) {
-        matched[i] = regexec(&compiled, names, 0, NULL, 0) == 0;
-        names += strlen(names) + 1;
-    }
-    regfree(&compiled);
-    return 0;
 }

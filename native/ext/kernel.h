@@ -45,10 +45,6 @@ int pyoci_send_fds(int socket, const void *data, size_t size, const int *fds, ui
 /* Receive at most size bytes and one descriptor (*fd, or -1).  The number of bytes, 0 at end of file. */
 int pyoci_receive_fd(int socket, void *data, size_t size, int *fd);
 
-/* Tell which of count names, NUL-terminated one behind the other, an extended regular expression matches
- * anywhere: regex(7).  matched gets a 1 or 0 for each.  -EINVAL: the expression is malformed. */
-int pyoci_regex(const char *expression, const char *names, uint32_t count, uint8_t *matched);
-
 struct pyoci_termios {
     unsigned char bytes[128];
 };
