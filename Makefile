@@ -3,7 +3,7 @@
 # make test     the whole suite; TESTS=tests/unit for a part, PYTEST_ARGS=… for more
 # make install  PREFIX=/usr/local, DESTDIR=
 # make mutants  change one thing at a time in what security depends on; MODULES=pyoci/… for some
-# make golden   write the golden plans anew, to be reviewed as a difference
+# make golden   write the golden plans, and the plans in docs/concepts.md, anew; review the difference
 # make lint bench clean
 #
 # SNAPSHOT=0 builds the static file without the recording of its start (native/static/README.md).
