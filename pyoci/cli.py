@@ -227,7 +227,11 @@ def by_name(options: tuple[Option, ...]) -> dict[str, Option]:
     return {name: option for option in (*options, HELP) for name in (option.short, option.name) if name}
 
 
-OPTIONS = {verb: by_name(VERBS[verb].options) for verb in VERBS} | {"": by_name(GLOBALS)}
+# By the verb; "" stands for the options before it.
+OPTIONS = {"": by_name(GLOBALS)} | {verb: by_name(VERBS[verb].options) for verb in VERBS}
+DEFAULTS: dict[str, Values] = {
+    verb: {option.name: option.default() for option in options.values()} for verb, options in OPTIONS.items()
+}
 TRUE, FALSE = ("true", "1", "t", "T", "TRUE", "True"), ("false", "0", "f", "F", "FALSE", "False")
 MAX_COUNT_DIGITS = 9
 
@@ -246,7 +250,7 @@ def parse(argv: list[str]) -> Command:
 
 def parse_globals(argv: list[str], general: Values) -> list[str]:
     """Parse the options before the verb into *general*, as far as they are right, and return the rest."""
-    general.update((option.name, option.default()) for option in (*GLOBALS, HELP))
+    general.update(DEFAULTS[""])
     return parse_options(argv, "", general, interspersed=False)
 
 
@@ -260,7 +264,7 @@ def parse_verb(general: Values, rest: list[str]) -> Command:
     verb = VERBS.get(name)
     if verb is None:
         raise unknown_verb(name)
-    options = {option.name: option.default() for option in (*verb.options, HELP)}
+    options = dict(DEFAULTS[name])
     words = parse_options(rest[1:], name, options, interspersed=verb.interspersed)
     if options["help"]:
         return Command("help", general, {}, [name])
@@ -314,7 +318,7 @@ def _parse_option(word: str, rest: Iterator[str], verb: str, values: Values) -> 
                 raise UsageError(f'{spelling} needs a number, not "{printable(text)}"')
             values[option.name] = int(text)
         case Kind.LIST:
-            values[option.name].append(text)
+            values[option.name] = [*values[option.name], text]
         case _:
             values[option.name] = text
 
