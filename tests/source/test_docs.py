@@ -13,7 +13,7 @@ from tests.source.tree import TREE
 FOLDERS = ("pyoci", "native", "tests", "spec", "docs", "bundles", ".ci")
 DOCUMENTS = sorted([*TREE.glob("*.md"), *TREE.glob("docs/*.md"), TREE / "spec/README.md", TREE / "bundles/README.md"])
 PATH = re.compile(rf"(?<![\w/.}}-])(?:{'|'.join(map(re.escape, FOLDERS))})/[\w.*/-]*[\w*/](?:::\w+)?")
-MADE = re.compile(r"bundles/\w+/rootfs|pyoci/_native\.abi3\.so")  # by the build
+MADE = re.compile(r"bundles/\w+/rootfs(/.*)?|pyoci/_native\.abi3\.so")  # by the build
 PLACEHOLDER = re.compile(r"[/_][A-Z]{2,}\b")
 BARE = re.compile(r"`([\w-]+\.(?:py|c|h|toml|tsv|sh|md|ld))`")
 FUNCTIONS = re.compile(r"((?:`\w+\(\)`(?:, | and )?)+)\sin\s`([\w/.]+)`")
