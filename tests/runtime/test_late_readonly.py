@@ -100,3 +100,21 @@ def test_the_tmpfs_of_the_v1_hierarchies(runtime, bundle):
     report = runtime.report(bundle)
     assert "ro" in at(report, "/sys/fs/cgroup").options
     assert "rw" in at(report, "/sys/fs/cgroup/made").options
+
+
+def test_a_bind_mount_is_read_only_at_once(runtime, bundle, source):
+    """Nothing is made in what the host lends for reading only, not even the target of a later mount."""
+    bundle.mount("/data", type="bind", source=str(source), options=["bind", "ro"])
+    bundle.mount("/data/made", type="tmpfs", source="x")
+    runtime.refuses(bundle, "/data/made", "EROFS")
+    assert not (source / "made").exists()
+
+
+def test_a_remount_of_what_is_no_mount_of_the_configuration(runtime, bundle):
+    """It is the root's own, and not that of the last entry."""
+    (bundle.rootfs / "data").mkdir()
+    bundle.mount("/", type="bind", options=["remount", "bind", "ro"])
+    bundle.mount("/data", type="tmpfs", source="x")
+    report = runtime.report(bundle)
+    assert "ro" in at(report, "/").options
+    assert "rw" in at(report, "/data").options

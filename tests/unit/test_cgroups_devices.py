@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyoci.cgroups.devices import DEFAULTS, rules, unrestricted, v1_lines, v2_program
+from pyoci.cgroups.devices import DEFAULTS, INSTRUCTION_SIZE, rule_words, rules, unrestricted, v1_lines, v2_program
 from pyoci.config.model import DeviceCgroup as Given
 from pyoci.errors import ConfigError
 
@@ -119,3 +119,14 @@ def test_v1_lets_other_devices_alone_when_it_takes_back() -> None:
         ("devices.allow", "b 8:* rw"),
         ("devices.allow", "c 1:5 r"),
     ]
+
+
+def test_a_rule_in_words() -> None:
+    given = [NULL, Given(allow=False, type="b", major=8, access="m"), ALLOW_ALL]
+    assert [rule_words(rule) for rule in rules(given)[:3]] == ["allow c 1:3 rw", "deny b 8:* m", "allow a *:* rwm"]
+
+
+def test_size_of_a_program() -> None:
+    """The prologue has seven instructions, a denial two: struct bpf_insn of linux/bpf.h has 8 bytes."""
+    assert INSTRUCTION_SIZE == 8
+    assert len(v2_program([])) == INSTRUCTION_SIZE * 9

@@ -402,6 +402,7 @@ SOUND = {
     "no RDT class": linux(intelRdt={}),
     "RDT class": linux(intelRdt={"closID": "a.b"}),
     "root RDT class": linux(intelRdt={"closID": "/"}),
+    "local without nodes": linux(memoryPolicy={"mode": "MPOL_LOCAL"}),
     "preferred without nodes": linux(memoryPolicy={"mode": "MPOL_PREFERRED"}),
     "nodes": linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": "0-3,7"}),
     "console size without terminal": process(consoleSize={"height": 2**40, "width": 1}),
