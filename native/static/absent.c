@@ -1,52 +1,17 @@
 /* What the static file does not have, told to those who ask for it.
  *
  * The linker takes a member of an archive only for a name that nobody has defined yet: each definition here
- * keeps the real one, and all that hangs on it, out of the file.  tests/source/test_static.py looks for what
+ * keeps the real one, and all that hangs on it, out of the file.  Those of libpython are in cpython311.c and so on.
+ * tests/source/test_static.py looks for what
  * must not come back.
  */
 #define _GNU_SOURCE
-#include <Python.h>
-
 #include <errno.h>
 #include <grp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <time.h>
-
-/* libpython's dynload_shlib.o: extension modules from files. */
-typedef void (*function)(void);
-function _PyImport_FindSharedFuncptr(const char *prefix, const char *name, const char *path, FILE *file);
-const char *_PyImport_DynLoadFiletab[] = {NULL};
-
-function _PyImport_FindSharedFuncptr(const char *prefix, const char *name, const char *path, FILE *file)
-{
-    (void)prefix, (void)name, (void)path, (void)file;
-    return NULL;
-}
-
-/* libpython's getpath.o: the search for a standard library, by $PATH, pyvenv.cfg and landmarks. */
-PyStatus _PyConfig_InitPathConfig(PyConfig *config, int compute);
-
-PyStatus _PyConfig_InitPathConfig(PyConfig *config, int compute)
-{
-    (void)config, (void)compute;
-    return PyStatus_Ok();
-}
-
-/* libpython's deepfreeze.o: the frozen part of the standard library.  It is asked first of all, which is the moment to
- * turn the collection of garbage off: the process ends before cycles matter, and looking for them would begin while
- * CPython makes its types. */
-int _Py_Deepfreeze_Init(void);
-void _Py_Deepfreeze_Fini(void);
-
-int _Py_Deepfreeze_Init(void)
-{
-    PyGC_Disable();
-    return 0;
-}
-
-void _Py_Deepfreeze_Fini(void)
-{
-}
+#include <unistd.h>
 
 /* cffi opens libraries; it is compiled with -Ddlopen=absent_dlopen and so on. */
 void *absent_dlopen(const char *name, int flags);
@@ -113,6 +78,28 @@ int initgroups(const char *user, gid_t group)
 char *getlogin(void)
 {
     errno = ENOSYS;
+    return NULL;
+}
+
+int getlogin_r(char *name, size_t size)
+{
+    (void)name, (void)size;
+    return ENOSYS;
+}
+
+/* libgcc's registry of unwinding tables, which since version 13 reads them all at the start of a static program: by the
+ * linker's --wrap, because other parts of it are linked.  Nobody unwinds. */
+void __wrap___register_frame_info(const void *begin, void *object);
+void *__wrap___deregister_frame_info(const void *begin);
+
+void __wrap___register_frame_info(const void *begin, void *object)
+{
+    (void)begin, (void)object;
+}
+
+void *__wrap___deregister_frame_info(const void *begin)
+{
+    (void)begin;
     return NULL;
 }
 

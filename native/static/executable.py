@@ -48,21 +48,23 @@ from build import (  # noqa: E402
 
 TARGET = TREE / "build" / "pyoci"
 PLACE = WORK / "static"
-VERSIONS = ((3, 11),)
+VERSIONS = ((3, 11), (3, 13))
 # $SNAPSHOT=0: without the recording, each start is CPython's whole one.
 SNAPSHOT = os.environ.get("SNAPSHOT", "1") != "0"
 # Fixed addresses: relocating the tables of CPython's types would touch each page of them at every start.
 EXECUTABLE = ["-O2", "-fno-pie", "-D_FORTIFY_SOURCE=2"]
 ABSENT = [f"-D{name}=absent_{name}" for name in ("dlopen", "dlsym", "dlclose", "dlerror")]
-# Functions that main.c and snapshot.c have their own for.
+# Functions that main.c, snapshot.c and absent.c have their own for.
 WRAPPED = (
+    "__register_frame_info",
+    "__deregister_frame_info",
     "PyErr_CheckSignals",
     "_Py_FatalErrorFormat",
     "_Py_FatalErrorFunc",
     *("malloc", "calloc", "realloc", "free"),
 )
 MEMORY = "0x10000000"  # snapshot.c
-# Modules that main.c lists and that not every build of CPython has in its library.
+# Modules that modules.h lists and that not every build of CPython has in its library.
 BUILT_IN = {"_struct", "fcntl", "select"}
 MACHINES = ("aarch64", "x86_64")  # crash.c
 BACKEND = ["-DUSE__THREAD", "-DHAVE_SYNC_SYNCHRONIZE", *ABSENT, "-w"]
@@ -112,7 +114,7 @@ def backend() -> Path:
         if subprocess.run(pip, check=False).returncode:
             raise NotFetched(f"the source of cffi {cffi.__version__} could not be fetched")
         with tarfile.open(PLACE / f"{name}.tar.gz") as sdist:
-            sdist.extractall(PLACE)
+            sdist.extractall(PLACE, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         source.touch()
     return source
 
@@ -134,8 +136,10 @@ def objects(command: list[str], source: Path) -> list[Path]:
     """Compile all parts; our own with warnings."""
     ours = [*command, *WARNINGS]
     steps = [path for path in sorted((NATIVE / "stage").glob("*.c")) if path.name != "main.c"]
+    cpython = HERE / f"cpython{sys.version_info.major}{sys.version_info.minor}.c"
+    others = set(HERE.glob("cpython*.c")) - {cpython}
     parts = (
-        ("main", ours, sorted(HERE.glob("*.c"))),
+        ("main", ours, [path for path in sorted(HERE.glob("*.c")) if path not in others]),
         ("ext", ours, [*sorted((NATIVE / "ext").glob("*.c")), embed(build_stage())]),
         ("steps", ours, steps),
         ("generated", command, [bindings(), frozen()]),
@@ -143,6 +147,21 @@ def objects(command: list[str], source: Path) -> list[Path]:
     )
     here = Path(__file__)
     return [path for name, how, what in parts for path in compile_objects(how, what, PLACE / name, here)]
+
+
+def without_mimalloc(library: str) -> list[str]:
+    """Return the member of libpython that has its allocators, without the start of mimalloc, which nobody uses.
+
+    Since 3.13 that runs before main(): it would ask the host, and find in a recording that it had run already.
+    """
+    if sys.version_info < (3, 13):
+        return []
+    target = PLACE / "libpython" / "obmalloc.o"
+    if newer(target, [Path(library)]):
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(subprocess.run(["ar", "p", library, target.name], stdout=subprocess.PIPE, check=True).stdout)
+        run(["objcopy", "--remove-section=.init_array", str(target)])
+    return [str(target)]
 
 
 def needs() -> tuple[list[str], Path]:
@@ -164,7 +183,8 @@ def build(target: Path) -> None:
     PLACE.mkdir(parents=True, exist_ok=True)
     include = sysconfig.get_path("include")
     command = [compiler(), *COMMON, *HARDENING, *EXECUTABLE, f"-I{NATIVE}", "-isystem", include]
-    parts = [str(path) for path in objects(command, source)]
+    command += ["-isystem", f"{include}/internal"]
+    parts = [*map(str, objects(command, source)), *without_mimalloc(libraries[0])]
     whole, link_map = PLACE / "pyoci", PLACE / "map"
     if newer(whole, [*with_directories(list(map(Path, parts))), *map(Path, libraries)]):
         link = [option for option in LINK if option != "-s"]

@@ -61,7 +61,8 @@ SUPPORT = (
     "re._constants",
     "re._parser",
 )
-ALIASES = {"os.path"}  # os makes it
+# Other modules make these: os, and collections since 3.13.
+ALIASES = {"os.path", "collections.abc"} if sys.version_info >= (3, 13) else {"os.path"}
 
 Modules = dict[str, tuple[CodeType, bool]]  # by their names; the code, and whether it is a package
 
@@ -120,21 +121,17 @@ def table(name: str, modules: Modules) -> str:
         label = f"{name}_{number}"
         words, size = array(label, code)
         text += words
-        entries += f'    {{"{module}", {label}, {size}, {str(is_package).lower()}, NULL}},\n'
-    return text + f"static const struct _frozen {name}[] = {{\n{entries}    {{NULL, NULL, 0, false, NULL}}\n}};\n"
+        entries += f'    {{"{module}", {label}, {size}, .is_package = {int(is_package)}}},\n'
+    return text + f"const struct _frozen frozen_{name}[] = {{\n{entries}    {{.name = NULL}}\n}};\n"
 
 
 def main(target: Path) -> None:
-    """Write the tables that stand for those of libpython's frozen.o."""
+    """Write the tables that cpython.h declares."""
     bootstrap = compiled(HERE / "inside" / "bootstrap.py", "<frozen importlib._bootstrap>")
     target.write_text(
-        "#include <Python.h>\n#include <stdbool.h>\n"
+        '#include "static/cpython.h"\n'
         + table("bootstrap", {"_frozen_importlib": (bootstrap, False)})
         + table("modules", library() | package() | rehearsal())
-        + table("none", {})
-        + "const struct _frozen *_PyImport_FrozenBootstrap = bootstrap, *PyImport_FrozenModules = modules;\n"
-        "const struct _frozen *_PyImport_FrozenStdlib = none, *_PyImport_FrozenTest = none;\n"
-        "static const char *const aliases[2];\nconst void *_PyImport_FrozenAliases = aliases;\n"
     )
 
 

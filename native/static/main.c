@@ -1,7 +1,7 @@
 /* pyoci as one static file: CPython, cffi's backend, the extension and the frozen modules.
  *
  * There is no search path, no site, no environment but the variables of startup.h, no locale, no shared
- * library and no thread; no file of Python's is looked for.  What can be imported is what the table below
+ * library and no thread; no file of Python's is looked for.  What can be imported is what modules.h
  * and frozen.c (freeze.py) name.  All of it happens when the file is built: a start goes on from there, see
  * snapshot.c.
  *
@@ -20,43 +20,6 @@
 #include "startup.h"
 
 enum { FAILURE = 1, HEADROOM = 3 << 20, HASH_SEED = 1 };
-
-typedef PyObject *initialise(void);
-initialise PyInit__abc, PyInit__cffi_backend, PyInit__codecs, PyInit__collections, PyInit__functools, PyInit__imp,
-    PyInit__io, PyInit__operator, PyInit__signal, PyInit__sre, PyInit__stat, PyInit__struct, PyInit__thread,
-    _PyWarnings_Init, PyInit__weakref, PyInit_errno, PyInit_fcntl, PyInit_gc, PyInit_itertools, PyMarshal_Init,
-    PyInit_posix, PyInit__native, PyInit_select, PyInit_time;
-
-/* Stands for the table of libpython's config.o, so that neither that nor the modules it names are linked in. */
-struct _inittab _PyImport_Inittab[] = {
-    {"_abc", PyInit__abc},
-    {"_cffi_backend", PyInit__cffi_backend},
-    {"_codecs", PyInit__codecs},
-    {"_collections", PyInit__collections},
-    {"_functools", PyInit__functools},
-    {"_imp", PyInit__imp},
-    {"_io", PyInit__io},
-    {"_operator", PyInit__operator},
-    {"_signal", PyInit__signal},
-    {"_sre", PyInit__sre},
-    {"_stat", PyInit__stat},
-    {"_struct", PyInit__struct},
-    {"_thread", PyInit__thread},
-    {"_warnings", _PyWarnings_Init},
-    {"_weakref", PyInit__weakref},
-    {"builtins", NULL},
-    {"errno", PyInit_errno},
-    {"fcntl", PyInit_fcntl},
-    {"gc", PyInit_gc},
-    {"itertools", PyInit_itertools},
-    {"marshal", PyMarshal_Init},
-    {"posix", PyInit_posix},
-    {"pyoci._native", PyInit__native},
-    {"select", PyInit_select},
-    {"sys", NULL},
-    {"time", PyInit_time},
-    {NULL, NULL}
-};
 
 static int complain(const char *what)
 {
@@ -169,6 +132,8 @@ static PyStatus start(void)
     config.site_import = 0;
     config.write_bytecode = 0;
     status = Py_InitializeFromConfig(&config);
+    if (!PyStatus_Exception(status))
+        PyGC_Disable(); /* the process ends before cycles matter */
     for (size_t i = 0; !PyStatus_Exception(status) && i < sizeof streams / sizeof streams[0]; i++)
         PySys_SetObject(streams[i], Py_None);
     return status;

@@ -16,9 +16,7 @@
  * tests/source/test_collisions.py tries such names.
  */
 #define _GNU_SOURCE
-#define Py_BUILD_CORE
 #include <Python.h>
-#include <internal/pycore_runtime.h>
 
 #include <limits.h>
 #include <pthread.h>
@@ -27,6 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpython.h"
 #include "snapshot.h"
 
 /* The memory is a section of its own, so that it is a segment of its own: the linker is told where
@@ -227,17 +226,6 @@ static bool write_piece(const char *from, const char *end)
     return write_all(place, sizeof place) && write_all(from, (size_t)(end - from));
 }
 
-/* Take all objects out of the lists in which the collector links new ones: those would be written to. */
-static bool freeze_objects(void)
-{
-    PyObject *module = PyImport_ImportModule("gc");
-    PyObject *done = module ? PyObject_CallMethod(module, "freeze", NULL) : NULL;
-
-    Py_XDECREF(module);
-    Py_XDECREF(done);
-    return done != NULL;
-}
-
 bool snapshot_write(void)
 {
     for (const struct _frozen *each = PyImport_FrozenModules; each->name; each++) {
@@ -246,7 +234,7 @@ bool snapshot_write(void)
             return false;
         Py_DECREF(module);
     }
-    if (!freeze_objects())
+    if (!cpython_record())
         return false;
     if (pthread_key_create(&keys, NULL) != 0)
         return false;
@@ -278,16 +266,13 @@ static bool read_environment(void)
 
 bool snapshot_resume(void)
 {
-    PyThreadState *thread = PyThreadState_Get();
     pthread_key_t key;
 
     (void)*(const volatile char *)(next - 1); /* of a file that was cut off the end is missing: a crash, told in one line */
     for (pthread_key_t made = 0; made < keys; made++)
         if (pthread_key_create(&key, NULL) != 0)
             return false;
-    if (PyThread_tss_set(&_PyRuntime.gilstate.autoTSSkey, thread) != 0)
+    if (!cpython_resume())
         return false;
-    thread->thread_id = _PyRuntime.main_thread = PyThread_get_thread_ident();
-    thread->native_thread_id = PyThread_get_thread_native_id();
     return read_environment();
 }

@@ -16,9 +16,10 @@ PT_LOAD, PF_W = 1, 2
 PLACE = struct.Struct("<QQ")  # address and size of what follows
 PAGE, WORD = 4096, 8
 # What two runs do not agree on: three ids of the thread, and addresses in memory that nobody uses.
-DIFFERENT_WORDS = 8
+DIFFERENT_WORDS = 12
 
 Pieces = dict[int, bytearray]  # by their addresses
+Ranges = list[tuple[int, int]]  # addresses and sizes
 
 
 def record(program: Path) -> Pieces:
@@ -33,14 +34,14 @@ def record(program: Path) -> Pieces:
     return pieces
 
 
-def ranges(link_map: Path, owners: set[str]) -> list[tuple[int, int]]:
-    """Give the addresses and sizes of what the linker took from *owners*, objects and archives."""
+def ranges(link_map: Path, owners: set[str]) -> Ranges:
+    """Return what the linker took from *owners*, objects and archives."""
     placed = link_map.read_text().partition("\nLinker script and memory map\n")[2]
     lines = re.finditer(r"^ \S+\s+0x([0-9a-f]+) +0x([0-9a-f]+) (.+?)(?:\(\S+\))?$", placed, re.MULTILINE)
     return [(int(line[1], 16), int(line[2], 16)) for line in lines if line[3] in owners]
 
 
-def agreed(program: Path, wanted: list[tuple[int, int]]) -> Pieces:
+def agreed(program: Path, wanted: Ranges) -> Pieces:
     """Give the memory in the ranges, without what is of one process.
 
     Raises:

@@ -74,9 +74,8 @@ def test_what_is_left_out() -> None:
 
 
 def test_what_is_built_in() -> None:
-    table = (TREE / "native" / "static" / "main.c").read_text()
-    listed = set(re.findall(r'^    \{"([\w.]+)", ', table, re.MULTILINE))
-    assert listed == MODULES
+    table = (TREE / "native" / "static" / "modules.h").read_text()
+    assert set(re.findall(r'^MODULE\("([\w.]+)", ', table, re.MULTILINE)) == MODULES - {"builtins", "sys"}
 
 
 def test_the_version_names_what_it_is_made_of() -> None:
@@ -133,7 +132,7 @@ def test_environment_and_planted_files_have_no_effect(hostile: Path, tmp_path: P
     shown = run(*strace, hostile / "bin" / "pyoci", "--version", cwd=hostile)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, wanted, "")
     calls = [line for line in trace.read_text().splitlines() if not line.startswith(("execve", "+++"))]
-    assert [call for call in calls if 'readlink("/proc/self/exe"' not in call] == []  # which glibc asks for
+    assert [call for call in calls if '"/proc/self/exe"' not in call] == []  # which glibc asks for
 
 
 CALLS = {
@@ -269,9 +268,12 @@ def test_lack_of_memory_is_one_line(tmp_path: Path) -> None:
 
 
 def test_peak_of_memory(tmp_path: Path) -> None:
-    """``plan`` does in Python all that ``create`` does before it makes processes."""
+    """``plan`` does in Python all that ``create`` does before it makes processes.
+
+    Most of it are pages of the file that the kernel maps around those that are touched (64 KiB at once); they are shared.
+    """
     peak = peak_kib([str(PYOCI), "plan", "--bundle", str(HELLO)], Output(tmp_path / "errors"), tmp_path)
-    assert peak <= 12 * 1024
+    assert peak <= 14 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +290,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(tree: Path, **variables: str) -> Path:
     """Build the static file of a copy, with some signals ignored; return its path."""
     commit = re.findall("(?m)^commit: (.*)$", run(PYOCI, "--version").stdout)[0]
+    commit = "" if commit == "unknown" else commit
     environment = os.environ | {"PYOCI_COMMIT": commit, "PYTHONHASHSEED": "random"} | variables
     command = ["sh", "-c", 'trap "" HUP USR1; exec "$@"', "sh", sys.executable, tree / "native" / "static" / "executable.py"]
     subprocess.run(command, check=True, timeout=300, cwd="/", env=environment)
@@ -334,16 +337,18 @@ def test_memory_of_the_file_goes_with_memory_of_the_heap(trial: Path) -> None:
 def test_what_is_recorded_does_not_ask_the_host(tmp_path: Path) -> None:
     """What a module found out at import would be true for the machine that builds only.
 
-    CPython asks whether descriptors 0 to 2 are open; they are not (newfstatat, fcntl).  _signal looks at the handlers of
-    all signals, which have been reset (rt_sigaction).  qsort(3) asks for the size of the memory (sysinfo).
+    CPython asks whether descriptors 0 to 2 are open; they are not (fstat, fcntl).  _signal looks at the handlers of all
+    signals, which have been reset (rt_sigaction; glibc blocks signals meanwhile).  glibc's qsort(3) asked for the size of
+    the memory (sysinfo) until 2.36.
     """
     trace = tmp_path / "trace"
     run("strace", "-o", trace, WORK / "pyoci", "--snapshot", errors="replace")
     calls = trace.read_text(errors="replace").splitlines()
     began = next(at for at, call in enumerate(calls) if call.startswith("close(0)")) + 1
     names = {call.partition("(")[0] for call in calls[began:] if not call.startswith("+++")}
-    assert names == {"dup2", "fcntl", "gettid", "newfstatat", "rt_sigaction", "sysinfo", "write", "exit_group"}
-    asked = [call for call in calls[began:] if call.startswith(("fcntl", "newfstatat"))]
+    by_version = {"fstat", "newfstatat", "rt_sigprocmask", "sysinfo"}
+    assert names - by_version == {"dup2", "fcntl", "gettid", "rt_sigaction", "write", "exit_group"}
+    asked = [call for call in calls[began:] if call.startswith(("fcntl", "fstat", "newfstatat"))]
     assert [call for call in asked if not call.endswith("= -1 EBADF (Bad file descriptor)")] == []
     handlers = [call for call in calls[began:] if call.startswith("rt_sigaction")]
     assert [call for call in handlers if "NULL, {sa_handler=SIG_DFL" not in call and "SIGINT" not in call] == []
