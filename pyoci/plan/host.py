@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pyoci.cgroups import planned
 from pyoci.cgroups.layout import Layout, ownership_wanted
 from pyoci.config.check import is_new
-from pyoci.config.model import Config, Hook, IDMapping, Resources
+from pyoci.config.model import Config, Hook, Resources
 from pyoci.config.tables import NAMESPACES
 from pyoci.config.versions import as_meant
 from pyoci.linux import BARRIER_HOOKS, BARRIER_MAPS, BARRIER_READY
@@ -19,6 +19,7 @@ from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
 from pyoci.plan.namespaces import host_offsets
 from pyoci.plan.steps import Plan, Step, Write
+from pyoci.stage.idmap import map_text
 
 # Moments other than the stage's barriers.
 BEFORE, WITH_PLAN, STARTED, DELETED = "before the stage", "while the stage works", "after start", "at deletion"
@@ -66,7 +67,8 @@ def timeline(plan: Plan, actions: Sequence[tuple[Moment, Action]]) -> Iterator[E
     for write in plan.writes:
         yield proc_write(write)
     for given in plan.inputs:
-        yield Action(what=f"{given.describe()}, for the slot {given.slot}", origin=given.origin)
+        what = f"{given.describe()}, for the slot {given.slot}"
+        yield Action(what=what, origin=given.origin, value=given.content())
     yield from at.get(WITH_PLAN, ())
     for number, step in enumerate(plan.steps):
         yield number, step
@@ -150,11 +152,6 @@ def _at_barriers(config: Config) -> Iterator[tuple[Moment, Action]]:
     for name in ("prestart", "createRuntime"):
         for action in _hooks(name, getattr(config.hooks, name)):
             yield BARRIER_HOOKS, action
-
-
-def map_text(maps: Sequence[IDMapping]) -> str:
-    """Return id mappings as the kernel reads them; user_namespaces(7)."""
-    return "".join(f"{each.containerID} {each.hostID} {each.size}\n" for each in maps)
 
 
 def _hooks(name: str, hooks: Sequence[Hook]) -> Iterator[Action]:

@@ -37,6 +37,10 @@ class Input:
         """Return what is opened, in words."""
         raise NotImplementedError
 
+    def content(self) -> str:
+        """Return what else decides about the descriptor, for the printed plan."""
+        return ""
+
 
 class Opener:
     """What inputs need to know of the host side to open themselves."""

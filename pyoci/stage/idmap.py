@@ -40,10 +40,14 @@ def _is_own(maps: Sequence[IDMapping], own: int) -> bool:
 
 
 def _write(pid: int, file: str, maps: Sequence[IDMapping]) -> None:
-    text = "".join(f"{m.containerID} {m.hostID} {m.size}\n" for m in maps)
     hints = {errno.EINVAL: "the ranges must not overlap and be owned by pyoci's user"}
     origin = f"/linux/{file[:3]}Mappings"
-    write_file(pid, Write(file=file, text=text, what=f"writing {file}", origin=origin, hints=hints))
+    write_file(pid, Write(file=file, text=map_text(maps), what=f"writing {file}", origin=origin, hints=hints))
+
+
+def map_text(maps: Sequence[IDMapping]) -> str:
+    """Return id mappings as the kernel reads them; user_namespaces(7)."""
+    return "".join(f"{each.containerID} {each.hostID} {each.size}\n" for each in maps)
 
 
 def _run_helper(name: str, pid: int, maps: Sequence[IDMapping], origin: str) -> None:

@@ -14,6 +14,7 @@ from pyoci.linux import BARRIER_MAPS, CLONE_NEWUSER, MOUNT_ATTR_NODEV, MS_PRIVAT
 from pyoci.plan.steps import Input, Opener, Plan, Step
 from pyoci.stage import idmap
 from pyoci.stage.encode import encode, encode_with_slots
+from pyoci.stage.idmap import map_text
 from pyoci.stage.protocol import Stage
 
 CLOEXEC = os.O_CLOEXEC
@@ -109,6 +110,11 @@ class NamespaceFile(Input):
     def describe(self) -> str:
         return f"opening {self.path}"
 
+    def content(self) -> str:
+        """Return the type, and whether the host's would be refused."""
+        limit = f"; not the host's, because of {self.changes}" if self.changes else ""
+        return f"a namespace of type {self.kind}{limit}"
+
     def open(self, opener: Opener) -> int:
         fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | CLOEXEC)
         found = native.lib.pyoci_ns_type(fd)
@@ -151,6 +157,10 @@ class Tree(Input):
     def describe(self) -> str:
         return f"opening {self.path}"
 
+    def content(self) -> str:
+        """Return the flags of the clone."""
+        return " ".join(name for name in ("recursive", "nofollow") if getattr(self, name))
+
     def open(self, opener: Opener) -> int:
         clone = ops.OpenTree(tree=self.slot, path=self.path, recursive=self.recursive, nofollow=self.nofollow)
         return run_here([Step(operation=clone, what=self.describe(), origin=self.origin)])
@@ -174,6 +184,12 @@ class DeviceNode(Input):
 
     def describe(self) -> str:
         return f"making the device {self.path}"
+
+    def content(self) -> str:
+        """Return type, number, mode and owner."""
+        kind = "block" if self.type == stat.S_IFBLK else "character"
+        number = f"{os.major(self.number)}:{os.minor(self.number)}"
+        return f"{kind} device {number}, mode {self.mode:04o}, owner {self.uid}:{self.gid}"
 
     def open(self, opener: Opener) -> int:
         """Make the node in the container's directory, and return a mount of it.
@@ -217,6 +233,11 @@ class UserNamespace(Input):
 
     def describe(self) -> str:
         return "making the user namespace of a mount's id mappings"
+
+    def content(self) -> str:
+        """Return both mappings."""
+        uids, gids = (map_text(maps).strip().replace("\n", ", ") for maps in (self.uids, self.gids))
+        return f"uids {uids}; gids {gids}"
 
     def open(self, opener: Opener) -> int:
         what, origin = self.describe(), self.origin
