@@ -151,18 +151,18 @@ enum seccomp_flag {
     SECCOMP_HANDLE_SIGNALS = 2
 };
 
-/* Report a point at which the parent must act, and wait for its answer. End of file ends the stage. */
+/* Report to the parent that it has to act now, and wait for its answer. The stage exits on end of file. */
 struct op_barrier {
     uint32_t point;
 };
 
-/* Wait until `start` writes one byte. TERM, INT and HUP end the stage while it waits. */
+/* Wait until `start` writes one byte. The stage exits on SIGTERM, SIGINT and SIGHUP while it waits. */
 struct op_gate {
     int32_t opener;
     int32_t reports;
 };
 
-/* Close all descriptors that the program is not meant to have. */
+/* Close all descriptors that the program must not inherit. */
 struct op_close {
     struct array keep;
     uint32_t preserved;
@@ -173,13 +173,13 @@ struct op_resolve_exec {
     struct list candidates;
 };
 
-/* Run the file that was found. */
+/* Execute the file that resolve_exec has found. */
 struct op_exec {
     struct list args;
     struct list environment;
 };
 
-/* Run a hook and wait for its end; what it prints last is told with its failure. */
+/* Run a hook and wait until it exits. The report of a failure carries the end of its output. */
 struct op_hook {
     struct list args;
     struct list environment;
@@ -188,18 +188,18 @@ struct op_hook {
     int32_t state;
 };
 
-/* Join namespaces in the order that the rights ask for: others, then the user namespace, then what was refused. */
+/* Join namespaces: first those other than user, then the user namespace, then those that were refused with EPERM. */
 struct op_join {
     struct array namespaces;
 };
 
-/* Join namespaces of a running process at once. */
+/* Join several namespaces of a running process in one call. */
 struct op_join_process {
     int32_t process;
     uint32_t namespaces;
 };
 
-/* Go on in a new child of the same parent. The old process reports it, and ends. */
+/* Continue in a new child that has the same parent. The old process reports it and exits. */
 struct op_fork {
     uint32_t namespaces;
 };
@@ -209,7 +209,7 @@ struct op_unshare {
     uint32_t namespaces;
 };
 
-/* Enter the time namespace that the children of this process would be born in. */
+/* Enter the time namespace that was made for the children of this process. */
 struct op_time_namespace {
     struct text offsets;
 };
@@ -224,13 +224,13 @@ struct op_domainname {
     struct text name;
 };
 
-/* Join a session keyring of this name, a new one if there is none. */
+/* Join the session keyring of this name; make it if it does not exist. */
 struct op_keyring {
     struct text name;
     struct text label;
 };
 
-/* Write a kernel parameter, and read it back where it can be read. */
+/* Write a kernel parameter, and read it back if it can be read. */
 struct op_sysctl {
     struct text name;
     struct text value;
@@ -241,13 +241,13 @@ struct op_host_propagation {
     uint32_t propagation;
 };
 
-/* Mount the current directory, the root file system, over itself, and move into it. */
+/* Bind-mount the root file system, which is the current directory, over itself, and change into it. */
 struct op_root {
     int32_t mount;
     uint32_t propagation;
 };
 
-/* Clone the mounts at a path as a detached tree, in which the kernel keeps what is locked in this mount namespace. */
+/* Clone the mounts at a path as a detached tree. It keeps the locks that the kernel has set in this namespace. */
 struct op_open_tree {
     int32_t tree;
     struct text path;
@@ -271,13 +271,13 @@ struct op_set_attributes {
     int32_t idmap;
 };
 
-/* Fill a detached tmpfs from the directory that it is going to hide. */
+/* Fill a detached tmpfs from the directory that it will cover. */
 struct op_copy_up {
     int32_t mount;
     struct text target;
 };
 
-/* Attach a detached mount at a path. A missing target is made: a directory or a file, as the root of the mount is. */
+/* Attach a detached mount at a path. A missing target is created, as a directory or file like the mount's root. */
 struct op_attach {
     uint64_t node_number;
     int32_t mount;
@@ -299,19 +299,19 @@ struct op_propagate {
     uint32_t propagation;
 };
 
-/* Make a symbolic link. What is there already is left alone. */
+/* Make a symbolic link. An existing file is left alone. */
 struct op_symlink {
     struct text text;
     struct text path;
 };
 
-/* Fail with EXDEV unless a path leads to a mount that was attached. */
+/* Fail with EXDEV unless a path leads to a certain mount. */
 struct op_verify_mount {
     int32_t mount;
     struct text path;
 };
 
-/* Make a device node or a FIFO. The same one may be there already; anything else is EEXIST. */
+/* Make a device node or a FIFO. The same node may exist already; any other file is EEXIST. */
 struct op_device {
     uint64_t number;
     struct text path;
@@ -326,14 +326,14 @@ struct op_null_device {
     int32_t mount;
 };
 
-/* Make a path read-only: bound over itself, with what is mounted below. A path that is not there is fine. */
+/* Make a path read-only: bound over itself, with what is mounted below. A missing path is no error. */
 struct op_readonly_path {
     struct text path;
     int32_t mount;
     uint32_t prefix;
 };
 
-/* Hide a path: a file under the null device, a directory under an empty tmpfs. A path that is not there is fine. */
+/* Hide a path: a file under the null device, a directory under an empty tmpfs. A missing path is no error. */
 struct op_mask_path {
     struct text path;
     int32_t mount;
@@ -350,7 +350,7 @@ struct op_console {
     uint32_t owner;
 };
 
-/* Take a terminal as the controlling one, and as standard input, output and error. */
+/* Make a terminal the controlling terminal, and standard input, output and error. */
 struct op_controlling_tty {
     int32_t peer;
 };
@@ -383,7 +383,7 @@ struct op_personality {
     uint32_t persona;
 };
 
-/* Hand over standard input, output and error: /dev/null is reopened inside, pipes and files change owner. */
+/* Prepare standard input, output and error: reopen /dev/null inside, change the owner of pipes and files. */
 struct op_stdio {
     uint32_t owner;
 };
@@ -393,7 +393,7 @@ struct op_umask {
     uint32_t mask;
 };
 
-/* Change the working directory, and fail unless it lies inside the root. */
+/* Change the working directory, and fail unless it is inside the root. */
 struct op_chdir {
     struct text path;
 };
@@ -403,18 +403,18 @@ struct op_bounding {
     uint64_t keep;
 };
 
-/* Set the additional groups. Without any it is no error that nobody in the user namespace may. */
+/* Set the additional groups. If there are none, a user namespace that denies setgroups(2) is no error. */
 struct op_groups {
     struct array groups;
 };
 
-/* Change user and group for good; capabilities are kept. */
+/* Set the real, effective and saved user and group; capabilities are kept. */
 struct op_ids {
     uint32_t uid;
     uint32_t gid;
 };
 
-/* Set the capability sets. What cannot be granted is reported as a warning. */
+/* Set the capability sets. Capabilities that cannot be granted are reported as a warning. */
 struct op_capabilities {
     uint64_t permitted;
     uint64_t effective;
@@ -422,17 +422,17 @@ struct op_capabilities {
     uint64_t ambient;
 };
 
-/* Have the program run under an AppArmor profile, and read back that it will. */
+/* Set the AppArmor profile of the program, and read it back. */
 struct op_apparmor {
     struct text profile;
 };
 
-/* Have the program run with an SELinux label, and read back that it will. */
+/* Set the SELinux label of the program, and read it back. */
 struct op_selinux {
     struct text label;
 };
 
-/* Load a seccomp filter. From here on the death of the parent is not the end of the stage. */
+/* Load a seccomp filter, after clearing the parent-death signal, which the filter might forbid later. */
 struct op_seccomp {
     struct array filter;
     uint32_t flags;

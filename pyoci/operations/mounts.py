@@ -28,7 +28,7 @@ class HostPropagation(Operation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root(Operation):
-    """Mount the current directory, the root file system, over itself, and move into it.
+    """Bind-mount the root file system, which is the current directory, over itself, and change into it.
 
     mount_setattr(2).
     """
@@ -46,7 +46,7 @@ class Root(Operation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenTree(Operation):
-    """Clone the mounts at a path as a detached tree, in which the kernel keeps what is locked in this mount namespace.
+    """Clone the mounts at a path as a detached tree. It keeps the locks that the kernel has set in this namespace.
 
     openat2(2).
     """
@@ -120,7 +120,7 @@ class SetAttributes(Operation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyUp(Operation):
-    """Fill a detached tmpfs from the directory that it is going to hide.
+    """Fill a detached tmpfs from the directory that it will cover.
 
     mount(8).
     """
@@ -141,7 +141,7 @@ class CopyUp(Operation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attach(Operation):
-    """Attach a detached mount at a path. A missing target is made: a directory or a file, as the root of the mount is.
+    """Attach a detached mount at a path. A missing target is created, as a directory or file like the mount's root.
 
     openat2(2).
     """
