@@ -73,6 +73,9 @@ bool cpython_record(void)
 
     /* gc.freeze() takes all objects out of the lists in which new ones are linked: those would be written to. */
     main_thread = PyThreadState_Get();
+    /* What functions that have returned left on Python's stack: among it are addresses of C's. */
+    memset(main_thread->datastack_top, 0,
+           (size_t)((char *)main_thread->datastack_limit - (char *)main_thread->datastack_top));
     Py_XDECREF(module);
     Py_XDECREF(done);
     return done != NULL;

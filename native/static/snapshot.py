@@ -16,7 +16,7 @@ PT_LOAD, PF_W = 1, 2
 PLACE = struct.Struct("<QQ")  # address and size of what follows
 PAGE, WORD = 4096, 8
 # What two runs do not agree on: three ids of the thread, and addresses in memory that nobody uses.
-DIFFERENT_WORDS = 12
+DIFFERENT_WORDS = 8
 
 Pieces = dict[int, bytearray]  # by their addresses
 Ranges = list[tuple[int, int]]  # addresses and sizes
