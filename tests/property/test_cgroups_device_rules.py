@@ -63,6 +63,7 @@ def interpret(program: bytes, request: Request) -> int:
         at += 1
         match code:
             case 0x61:
+                assert src == 1, "the kernel passes the context in the first register"
                 registers[dst] = context[jump]
             case 0xB7:
                 registers[dst] = value

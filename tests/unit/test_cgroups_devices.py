@@ -1,7 +1,10 @@
 """Device rules: order, defaults, and their form in v1."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from pyoci.cgroups import devices
 from pyoci.cgroups.devices import DEFAULTS, INSTRUCTION_SIZE, rule_words, rules, unrestricted, v1_lines, v2_program
 from pyoci.config.model import DeviceCgroup as Given
 from pyoci.errors import ConfigError
@@ -69,6 +72,13 @@ def test_v1_numbers_of_any_type_do_not_mean_everything() -> None:
     ]
 
 
+def test_one_kind_of_access_to_every_device_is_not_everything() -> None:
+    reading = Given(allow=True, access="r")
+    assert lines(reading) == [("devices.deny", "a"), ("devices.allow", "b *:* r"), ("devices.allow", "c *:* r")]
+    assert not unrestricted(rules([reading]))
+    assert not unrestricted(rules([ALLOW_ALL, Given(allow=False, access="r")]))
+
+
 def test_v1_refuses_a_hole_in_a_wider_rule() -> None:
     """The v1 kernel would keep the wider rule, and the denial would be void."""
     hole = Given(allow=False, type="c", major=1, minor=3, access="w")
@@ -124,6 +134,14 @@ def test_v1_lets_other_devices_alone_when_it_takes_back() -> None:
 def test_a_rule_in_words() -> None:
     given = [NULL, Given(allow=False, type="b", major=8, access="m"), ALLOW_ALL]
     assert [rule_words(rule) for rule in rules(given)[:3]] == ["allow c 1:3 rw", "deny b 8:* m", "allow a *:* rwm"]
+
+
+@pytest.mark.parametrize(("order", "registers"), [("little", 0x12), ("big", 0x21)])
+def test_registers_share_a_byte_in_the_order_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, order: str, registers: int
+) -> None:
+    monkeypatch.setattr(devices, "sys", SimpleNamespace(byteorder=order))
+    assert devices._insn(0x61, 2, src=1, jump=4)[1] == registers
 
 
 def test_size_of_a_program() -> None:

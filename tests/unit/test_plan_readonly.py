@@ -8,8 +8,6 @@ from pyoci import operations as ops
 from pyoci.linux import MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 from tests.helpers_plan import entry, steps
 
-BIND = ("/data", "bind")
-
 
 def at_once(*mounts: dict[str, Any]) -> list[str]:
     """Return the entries that are read-only by the time they are attached, and the remounts to ``ro``."""
@@ -93,8 +91,9 @@ def test_a_remount_of_the_file_system_itself() -> None:
     assert remount.options == ["size=1m"]
 
 
-def test_a_remount_of_a_mount_that_is_read_only_at_once() -> None:
-    mounts = (entry("/data", "bind", type="none"), entry("/data", "remount", "bind", "ro"))
+@pytest.mark.parametrize(("place", "kind"), [("/data", "none"), ("/data", "tmpfs"), ("/dev", "none")])
+def test_a_remount_of_a_bind_mount(place: str, kind: str) -> None:
+    mounts = (entry(place, "bind", type=kind), entry(place, "remount", "bind", "ro"))
     assert (at_once(*mounts), at_the_end(*mounts)) == (["/mounts/1"], [])
 
 

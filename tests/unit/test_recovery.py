@@ -1,0 +1,227 @@
+"""Taking the lock from a verb that hangs: what is killed, when, and what never is."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyoci.errors import StateError
+from pyoci.lifecycle import recovery
+from pyoci.lifecycle.directory import Directory
+from pyoci.process import stat_fields
+
+FORKING = "import os, time; child = os.fork(); print(os.getpid(), flush=True) if child else None; time.sleep(60)"
+Start = Callable[[], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start processes that lead a group, in which they have a child."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def one() -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen([sys.executable, "-c", FORKING], stdout=subprocess.PIPE, start_new_session=True))
+        assert started[-1].stdout is not None
+        started[-1].stdout.readline()
+        return started[-1]
+
+    yield one
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def since(pid: int) -> int:
+    """Return when a process was started."""
+    found = stat_fields(pid)
+    assert found is not None
+    return found[1]
+
+
+def child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+
+
+def is_dead(pid: int) -> bool:
+    found = stat_fields(pid)
+    return found is None or found[0] in "ZX"
+
+
+def test_the_process_that_was_recorded_is_killed_alone(start: Start) -> None:
+    process = start()
+    child = child_of(process.pid)
+    assert recovery.kill_exactly(process.pid, since(process.pid)) is True
+    assert process.wait(20) == -signal.SIGKILL
+    assert not is_dead(child)
+
+
+def test_or_the_group_that_it_leads(start: Start) -> None:
+    process = start()
+    child = child_of(process.pid)
+    assert recovery.kill_exactly(process.pid, since(process.pid), group=True) is True
+    assert process.wait(20) == -signal.SIGKILL
+    assert process.stdout is not None and process.stdout.read() == b"", "nobody has the other end any more"
+    assert is_dead(child)
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_another_process_with_its_pid_is_not(start: Start, group: bool) -> None:
+    process = start()
+    assert recovery.kill_exactly(process.pid, since(process.pid) - 1, group=group) is False
+    assert recovery.kill_exactly(process.pid, 0, group=group) is False
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize("pid", [0, -1])
+def test_no_process_was_recorded(pid: int) -> None:
+    """0 and -1 stand for groups and for everybody in kill(2)."""
+    assert recovery.kill_exactly(pid, 0) is False
+
+
+def test_the_process_has_gone(start: Start) -> None:
+    process = start()
+    born = since(process.pid)
+    process.kill()
+    process.wait()
+    assert recovery.kill_exactly(process.pid, born) is False
+
+
+def test_no_descriptor_is_left(start: Start) -> None:
+    process = start()
+    before = os.listdir("/proc/self/fd")
+    recovery.kill_exactly(process.pid, 0)
+    recovery.kill_exactly(process.pid, since(process.pid))
+    assert os.listdir("/proc/self/fd") == before
+
+
+# ---- the lock
+
+
+class Clock:
+    """A clock on which every look takes half of the patience."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        """Return the time, and let it pass."""
+        self.now += recovery.PATIENCE / 2
+        return self.now - recovery.PATIENCE / 2
+
+    def passed(self) -> float:
+        """Return the time of the last look, in units of the patience."""
+        return self.now / recovery.PATIENCE - 0.5
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(recovery, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[Directory, Directory]]:
+    """A directory as who makes the container has it, locked, and as who deletes it has it."""
+    holder = Directory.claim(str(tmp_path), "id")
+    other = Directory.open(str(tmp_path), "id")
+    yield holder, other
+    holder.close()
+    other.close()
+
+
+def test_a_lock_that_nobody_holds(held: tuple[Directory, Directory], start: Start) -> None:
+    holder, other = held
+    process = start()
+    holder.note_process("hook", process.pid)
+    holder.unlock()
+    recovery.break_lock(other)
+    assert process.poll() is None
+
+
+def test_who_does_not_let_go_is_told(held: tuple[Directory, Directory], clock: Clock) -> None:
+    _, other = held
+    with pytest.raises(StateError) as caught:
+        recovery.break_lock(other)
+    assert str(caught.value) == f"{other.path} is in use by another program, which does not let go"
+    assert clock.passed() == 10.5
+
+
+@pytest.mark.parametrize(("what", "when"), [("hook", 1.5), ("pid", 1.5), ("owner", 2.5)])
+def test_what_the_journal_names_is_killed_in_its_turn(
+    held: tuple[Directory, Directory], start: Start, clock: Clock, what: str, when: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hook with its group; of the last entry of a kind, as hooks come one after the other."""
+    holder, other = held
+    earlier, process = start(), start()
+    child = child_of(process.pid)
+    for each in (earlier, process):
+        holder.note_process(what, each.pid)
+    killed: list[float] = []
+    plain = recovery.kill_exactly
+
+    def kill(pid: int, start_time: int, *, group: bool = False) -> bool:
+        found = plain(pid, start_time, group=group)
+        if found and not killed:
+            killed.append(clock.passed())
+            holder.unlock()
+        return found
+
+    monkeypatch.setattr(recovery, "kill_exactly", kill)
+    recovery.break_lock(other)
+    assert process.wait(20) == -signal.SIGKILL
+    assert killed == [when]
+    assert earlier.poll() is None
+    if what == "hook":
+        assert process.stdout is not None and process.stdout.read() == b""
+    assert is_dead(child) == (what == "hook")
+
+
+def test_a_command_that_still_ends_is_waited_for(
+    held: tuple[Directory, Directory], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it is there, as a process in the kernel may be for long, nobody says that it does not let go."""
+    holder, other = held
+    holder.note_process("owner", os.getpid())
+
+    def kill(pid: int, start_time: int, *, group: bool = False) -> bool:
+        if clock.passed() >= 15:
+            holder.unlock()
+        return pid == os.getpid()
+
+    monkeypatch.setattr(recovery, "kill_exactly", kill)
+    recovery.break_lock(other)
+    assert clock.passed() >= 15
+
+
+# ---- what is known of it
+
+
+def test_what_a_create_that_was_cut_off_has_written(held: tuple[Directory, Directory]) -> None:
+    holder, other = held
+    holder.note(bundle="/bundle")
+    holder.note_process("pid", os.getpid())
+    holder.note(cgroup="/sys/fs/cgroup/id", version=7, id="another")
+    state = recovery.half_made(other, "id")
+    assert (state.id, state.bundle, state.pid, state.startTime) == ("id", "/bundle", os.getpid(), since(os.getpid()))
+    assert (state.version, state.ociVersion, state.created) == (0, "1.0.0", "1970-01-01T00:00:00Z")
+    assert (state.rootfs, state.owner) == ("", "")
+
+
+def test_a_directory_in_which_nothing_is_yet(held: tuple[Directory, Directory]) -> None:
+    state = recovery.half_made(held[1], "id")
+    assert (state.bundle, state.pid, state.startTime, state.version) == ("", 0, 0, 0)
+
+
+def test_a_directory_of_another_runtime(held: tuple[Directory, Directory], tmp_path: Path) -> None:
+    (tmp_path / "id" / "state.json").touch()
+    with pytest.raises(StateError) as caught:
+        recovery.half_made(held[1], "id")
+    assert str(caught.value) == f"{held[1].path} was not made by pyoci"
