@@ -4,7 +4,7 @@
 # make install  PREFIX=/usr/local, DESTDIR=
 # make mutants  change one thing at a time in what security depends on; MODULES=pyoci/… for some
 # make golden   write the golden plans, and the plans in docs/concepts.md, anew; review the difference
-# make lint bench clean
+# make debian13 lint bench clean
 #
 # SNAPSHOT=0 builds the static file without the recording of its start (native/static/README.md).
 #
@@ -61,6 +61,10 @@ build/pyoci: pyoci/_native.abi3.so $(SOURCES) build/form-$(SNAPSHOT)
 build/form-$(SNAPSHOT):
 	@mkdir -p build && rm -f build/form-*
 	@touch $@
+
+# The static file with Debian 13's Python, 3.13; as root, with debootstrap.
+debian13: build/pyoci
+	$(BIN)/python -m tests.vm.debian13 build/pyoci-debian13
 
 install: pyoci/_native.abi3.so build/pyoci
 	$(BIN)/python native/install.py $(PREFIX) --destdir "$(DESTDIR)"
