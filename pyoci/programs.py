@@ -62,7 +62,8 @@ def _start(path: str, argv: list[str], env: list[str], text: bytes, bound: bool)
     """Start the program; gives its pid, its pidfd, and the reading end of what it prints."""
     debug(f"running {' '.join([path, *argv[1:]])}")
     memfd = check(lib.pyoci_memfd(b"pyoci-stdin", text, len(text), 0), "making a memfd")
-    output, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    output, write_end = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(output, False)  # this end only: the program's writes block when the pipe is full
     pidfd = ffi.new("int *")
     pid = -EINTR
     try:
