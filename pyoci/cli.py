@@ -302,7 +302,7 @@ def _parse_option(word: str, rest: Iterator[str], verb: str, values: Values) -> 
         raise unknown_option(spelling, verb)
     if option.kind is Kind.FLAG:
         if equals and text not in TRUE + FALSE:
-            raise UsageError(f'{spelling} is true or false, not "{printable(text)}"')
+            raise UsageError(f'{spelling} must be true or false, not "{printable(text)}"')
         values[option.name] = not equals or text in TRUE
         return
     if not equals:
@@ -312,10 +312,10 @@ def _parse_option(word: str, rest: Iterator[str], verb: str, values: Values) -> 
         text = following
     match option.kind:
         case Kind.NONEMPTY if not text:
-            raise UsageError(f"{spelling} needs a value")
+            raise UsageError(f"{spelling} must not be empty")
         case Kind.COUNT:
             if not text.isascii() or not text.isdigit() or len(text) > MAX_COUNT_DIGITS:
-                raise UsageError(f'{spelling} needs a number, not "{printable(text)}"')
+                raise UsageError(f'{spelling} must be a number, not "{printable(text)}"')
             values[option.name] = int(text)
         case Kind.LIST:
             values[option.name] = [*values[option.name], text]

@@ -131,9 +131,9 @@ def parse_size(text: str, what: str) -> int:
         return -1
     match = SIZE.fullmatch(text)
     if match is None:
-        raise UsageError(f"{what} needs a number of bytes such as 64m or 1.5GiB, not {ascii(text)}")
+        raise UsageError(f"{what} must be a number of bytes, such as 64m or 1.5GiB, not {ascii(text)}")
     whole, fraction, suffix = match[1], match[2] or "", match[3] or ""
     size = (int(whole + fraction) << 10 * EXPONENTS.get(suffix.lower(), 0)) // int("1" + "0" * len(fraction))
     if size >= SIZE_LIMIT:
-        raise UsageError(f"{what}: {ascii(text)} is more than the kernel can count")
+        raise UsageError(f"{what}: {ascii(text)} is too large")
     return size

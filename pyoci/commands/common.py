@@ -35,7 +35,7 @@ def state_root(command: Command) -> str:
 def cgroup_manager(command: Command) -> str:
     name: str = command.globals["cgroup-manager"]
     if name not in MANAGERS:
-        raise UsageError(f'the cgroup manager is cgroupfs or disabled, not "{printable(name)}"')
+        raise UsageError(f'--cgroup-manager must be cgroupfs or disabled, not "{printable(name)}"')
     return "systemd" if command.globals["systemd-cgroup"] else name or "cgroupfs"
 
 
@@ -59,7 +59,7 @@ def create_options(command: Command) -> CreateOptions:
 
 
 def selected_ids(command: Command) -> list[str]:
-    """Return the IDs that the verb is for: its first word, or all that match it with --regex.
+    """Return the IDs that the verb applies to: its first word or, with --regex, all that the word matches.
 
     Raises:
         UsageError: the regular expression is malformed.

@@ -65,7 +65,7 @@ def run(command: Command) -> int:
     if shell == "fish":
         return show("\n".join(fish()) + "\n")
     if shell not in ("bash", "zsh"):
-        raise UsageError(f'completion: the shell is bash, zsh or fish, not "{printable(shell)}"')
+        raise UsageError(f'completion: the shell must be bash, zsh or fish, not "{printable(shell)}"')
     return show((ZSH if shell == "zsh" else "") + BASH.replace("@CASES@", "\n".join(cases())))
 
 

@@ -18,7 +18,7 @@ def run(command: Command) -> int:
     """Print a table, the states as JSON, or only the IDs."""
     form = command.options["format"]
     if form not in ("", "table", "json"):
-        raise UsageError(f'list: the format is table or json, not "{form}"')
+        raise UsageError(f'list: --format must be table or json, not "{printable(form)}"')
     root = state_root(command)
     if command.globals["root"] and not exists(root):
         raise Error(f"the state root {root} does not exist [--root]")

@@ -72,7 +72,7 @@ def layout_of(view: str) -> Layout:
         UsageError: there is no such mode.
     """
     if view and view not in VIEWS:
-        raise UsageError(f'--view is {", ".join(VIEWS)}, not "{printable(view)}"')
+        raise UsageError(f'--view must be one of {", ".join(VIEWS)}, not "{printable(view)}"')
     return usual(view) if view else detect()
 
 

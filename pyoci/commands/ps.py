@@ -5,7 +5,7 @@ import os
 from pyoci import codec, programs
 from pyoci.cli import Command
 from pyoci.commands.common import show, state_root
-from pyoci.errors import Error, UsageError
+from pyoci.errors import Error, UsageError, printable
 from pyoci.lifecycle.container import Container
 
 PROGRAMS = ("/usr/bin/ps", "/bin/ps", "/usr/local/bin/ps")
@@ -16,7 +16,7 @@ def run(command: Command) -> int:
     """Print the pids as JSON, or what ps(1) prints about them."""
     form = command.options["format"]
     if form not in ("", "table", "json"):
-        raise UsageError(f'ps: the format is table or json, not "{form}"')
+        raise UsageError(f'ps: --format must be table or json, not "{printable(form)}"')
     pids = Container.load(state_root(command), command.words[0]).pids()
     if form == "json":
         return show(codec.dumps(pids) + "\n")

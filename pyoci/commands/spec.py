@@ -39,7 +39,7 @@ def run(command: Command) -> int:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
-        raise Error(f"{path} exists already; remove it first") from None
+        raise Error(f"{path} already exists; remove it first") from None
     except OSError as error:
         raise wrap(f"writing {path}", error) from error
     try:

@@ -1,7 +1,7 @@
 """pyoci update: change the resource limits of a container."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyoci import codec
@@ -17,27 +17,44 @@ from pyoci.lifecycle.container import Container
 from pyoci.log import warning
 from pyoci.options import parse_size
 
-# The member of the resources object that an option sets.
-MEMBERS = {
-    "blkio-weight": ("blockIO", "weight"),
-    "cpu-period": ("cpu", "period"),
-    "cpu-quota": ("cpu", "quota"),
-    "cpu-burst": ("cpu", "burst"),
-    "cpu-share": ("cpu", "shares"),
-    "cpu-idle": ("cpu", "idle"),
-    "cpu-rt-period": ("cpu", "realtimePeriod"),
-    "cpu-rt-runtime": ("cpu", "realtimeRuntime"),
-    "cpuset-cpus": ("cpu", "cpus"),
-    "cpuset-mems": ("cpu", "mems"),
-    "kernel-memory": ("memory", "kernel"),
-    "kernel-memory-tcp": ("memory", "kernelTCP"),
-    "memory": ("memory", "limit"),
-    "memory-reservation": ("memory", "reservation"),
-    "memory-swap": ("memory", "swap"),
-    "pids-limit": ("pids", "limit"),
-}
-TEXTS = ("cpuset-cpus", "cpuset-mems")
 UNSUPPORTED = ("l3-cache-schema", "mem-bw-schema")
+
+
+def as_text(text: str, what: str) -> str:  # noqa: ARG001
+    return text
+
+
+def parse_integer(text: str, what: str) -> int:
+    """Return a number that is signed or unsigned with 64 bits.
+
+    Raises:
+        UsageError: anything else.
+    """
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 20 or not -(2**63) <= int(text) < 2**64:
+        raise UsageError(f"{what} must be a number, not {ascii(text)}")
+    return int(text)
+
+
+# For each option the member of the resources object that it sets, and the parser of its value.
+MEMBERS: dict[str, tuple[str, str, Callable[[str, str], int | str]]] = {
+    "blkio-weight": ("blockIO", "weight", parse_integer),
+    "cpu-period": ("cpu", "period", parse_integer),
+    "cpu-quota": ("cpu", "quota", parse_integer),
+    "cpu-burst": ("cpu", "burst", parse_integer),
+    "cpu-share": ("cpu", "shares", parse_integer),
+    "cpu-idle": ("cpu", "idle", parse_integer),
+    "cpu-rt-period": ("cpu", "realtimePeriod", parse_integer),
+    "cpu-rt-runtime": ("cpu", "realtimeRuntime", parse_integer),
+    "cpuset-cpus": ("cpu", "cpus", as_text),
+    "cpuset-mems": ("cpu", "mems", as_text),
+    "kernel-memory": ("memory", "kernel", parse_size),
+    "kernel-memory-tcp": ("memory", "kernelTCP", parse_size),
+    "memory": ("memory", "limit", parse_size),
+    "memory-reservation": ("memory", "reservation", parse_size),
+    "memory-swap": ("memory", "swap", parse_size),
+    "pids-limit": ("pids", "limit", parse_integer),
+}
 
 
 def run(command: Command) -> int:
@@ -83,7 +100,7 @@ def from_command(command: Command) -> tuple[codec.Document, Source]:
     given: list[tuple[str, Source]] = [
         (f"{top}/{group}/{member}", Option(f"--{name}"))
         for top in ("", RESOURCES)
-        for name, (group, member) in MEMBERS.items()
+        for name, (group, member, _) in MEMBERS.items()
         if command.options[name]
     ]
     document = Given(codec.dumps(from_options(command)).encode(), "the options")
@@ -101,21 +118,11 @@ class Given(codec.Document):
 def from_options(command: Command) -> dict[str, Any]:
     """Return a resources object with the options that were given."""
     made: dict[str, Any] = {}
-    for name, (group, member) in MEMBERS.items():
+    for name, (group, member, parse) in MEMBERS.items():
         text: str = command.options[name]
         if text:
-            made.setdefault(group, {})[member] = text if name in TEXTS else parse_number(text, name)
+            made.setdefault(group, {})[member] = parse(text, f"--{name}")
     return made
-
-
-def parse_number(text: str, name: str) -> int:
-    """Return a limit: bytes, with a suffix, for memory; else an integer."""
-    if "memory" in name:
-        return parse_size(text, f"--{name}")
-    digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 20 or not -(2**63) <= int(text) < 2**64:
-        raise UsageError(f"--{name} needs a number, not {ascii(text)}")
-    return int(text)
 
 
 def read(file: str) -> bytes:

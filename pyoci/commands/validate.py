@@ -32,7 +32,7 @@ def run(command: Command) -> int:
     """
     form = command.options["format"] or "text"
     if form not in ("text", "json"):
-        raise UsageError(f'validate: the format is text or json, not "{printable(str(form))}"')
+        raise UsageError(f'validate: --format must be text or json, not "{printable(form)}"')
     if getattr(sys, "frozen", False):
         launcher = find_launcher()
         if launcher:
