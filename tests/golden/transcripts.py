@@ -15,6 +15,7 @@ from tests.helpers_runtime import REPOSITORY, default_command
 
 CONCEPTS = REPOSITORY / "docs" / "concepts.md"
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.M | re.S)
+STRICT = ("-e", "-o", "pipefail")
 SECONDS = 60
 
 
@@ -31,25 +32,37 @@ def script(command: str) -> str:
     return re.sub(r"^[$#>] ", "", command, flags=re.M)
 
 
-def run(command: str) -> str:
+def run(command: str, *options: str) -> str:
     """Return what a command prints; pyoci is the one under test, and the working directory that of the project."""
     with tempfile.TemporaryDirectory() as directory:
-        pyoci = Path(directory, "pyoci")
+        pyoci, output = Path(directory, "pyoci"), Path(directory, "output")
         pyoci.write_text(f'#!/bin/sh\nexec {" ".join(default_command())} "$@"\n')
         pyoci.chmod(0o755)
-        done = subprocess.run(
-            ["bash", "-e", "-o", "pipefail", "-c", command],
-            cwd=REPOSITORY,
-            env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-    assert done.returncode == 0, f"{command}\n{done.stdout}"
-    return done.stdout
+        with output.open("w") as file:  # a container that goes on may hold it open, as it could not a pipe
+            done = subprocess.run(
+                ["bash", *options, "-c", command],
+                cwd=REPOSITORY,
+                env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=SECONDS,
+                check=False,
+            )
+        text = output.read_text()
+    assert done.returncode == 0, f"{command}\n{text}"
+    return text
+
+
+def session(text: str) -> list[tuple[str, str, str]]:
+    """Run all commands of a document one behind the other, as root.
+
+    Returns each command with the output that is shown and the real one.
+    """
+    shown = [each for block in BLOCK.findall(text) for each in commands(block)]
+    separate = "printf '\\001'\n"
+    printed = run("".join(script(command) + separate for command, _ in shown)).split("\1")[:-1]
+    return [(command, output, real) for (command, output), real in zip(shown, printed, strict=True)]
 
 
 def refreshed(text: str) -> str:
@@ -57,7 +70,7 @@ def refreshed(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         return "".join(
-            command + (run(script(command)) if command.startswith("$") else output)
+            command + (run(script(command), *STRICT) if command.startswith("$") else output)
             for command, output in commands(match[0])
         )
 
