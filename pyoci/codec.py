@@ -9,7 +9,7 @@ Sources: RFC 8259 (JSON), RFC 7493 (unique names), RFC 6901 (pointers).
 
 from pyoci._native import ffi, lib
 from pyoci.errors import ConfigError, Problem
-from pyoci.record import Members
+from pyoci.members import Members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

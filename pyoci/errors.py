@@ -1,42 +1,36 @@
-"""Everything that pyoci raises on purpose.
+"""The exceptions that pyoci raises.
 
     Error                 one line for the user; exit status 1
     ├── UsageError        the command line is wrong
     ├── ConfigError       config.json (or another document) is wrong; holds every Problem
     ├── StateError        the container is missing, or in the wrong status
-    │   └── NoContainerError
+    │   └── NoContainerError  the container does not exist
     ├── KernelError       a system call failed; holds errno
     ├── HookError         a hook failed or ran out of time; holds its output
-    └── Interrupted       a signal that ends programs has arrived; holds its number
+    └── Interrupted       a signal has interrupted the operation; holds its number
 
-Only ``__main__`` prints them; nobody logs and re-raises.
+Only ``__main__`` prints them; no other code logs an exception and raises it again.
 """
 
-import errno as _errno
-import posix
-
-from pyoci.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Source(Protocol):
-        """What is needed of pyoci.config.source.Source."""
-
-        def find(self, pointers: "list[str]") -> "list[Spot]":
-            """Return where the values at JSON pointers stand."""
+import os
+from dataclasses import dataclass
+from errno import errorcode
+from typing import Protocol
 
 
 def printable(text: str) -> str:
-    """Escape what is no printable character: names hold newlines, and a message is one line."""
+    """Return *text* with unprintable characters escaped: a name may hold a newline, and a message is one line."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-class Spot(Record):
-    """Where a setting stands: a document or an option, and line and column (from 1) in it, 0 where it has none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """The place of a setting: a document or a command-line option, and line and column in it.
+
+    line and column start at 1, and are 0 if they are not known.
+    """
 
     source: str = "config.json"
     line: int = 0
@@ -49,30 +43,36 @@ class Spot(Record):
         return f"{place}: {self.pointer}" if self.pointer else place
 
 
-class Error(Exception):
-    """A failure that pyoci explains in one line; exit_status is what the process returns.
+class Source(Protocol):
+    """What locating an error needs of a pyoci.config.source.Source."""
 
-    origin is the JSON pointer of the setting that asked for what failed ("" when none did), more what follows its
-    place.  An error is located once it is clear which document this is; its text is read only then.
+    def find(self, pointers: list[str]) -> list[Spot]:
+        """Return the places of the values at JSON pointers."""
+
+
+class Error(Exception):
+    """A failure, which the user gets to see as one line; exit_status is the exit status of the process.
+
+    origin is the JSON pointer of the setting that caused the failure ("" for none), more an explanation that follows
+    the place of that setting.  The place itself is found by locate().
     """
 
     exit_status = 1
 
     def __init__(self, message: str, origin: str = "", more: str = "") -> None:
-        """Keep the parts; the sentence is made when it is asked for."""
         self.message = message
         self.origin = origin
         self.more = more
         self.spot: Spot | None = None
         super().__init__(message, origin, more)
 
-    def locate(self, source: "Source") -> None:
-        """Find the setting in the source, unless it has been found already."""
+    def locate(self, source: Source) -> None:
+        """Set the place of the setting, unless it is known already."""
         if self.origin and self.spot is None:
             (self.spot,) = source.find([self.origin])
 
     def words(self) -> str:
-        """Return the sentence without the place."""
+        """Return the message without the place."""
         return self.message
 
     def __str__(self) -> str:
@@ -86,36 +86,35 @@ class UsageError(Error):
 
 
 class StateError(Error):
-    """The operation is not allowed for this container now, or there is no such container."""
+    """The operation is not allowed in the container's status, or there is no such container."""
 
 
 class NoContainerError(StateError):
-    """There is no such container; the words are those that callers look for."""
+    """The container does not exist; callers match the words of the message."""
 
     def __init__(self, container_id: str, root: str) -> None:
-        """Take what was asked for."""
         super().__init__(f"container does not exist: {container_id} in {root}")
 
 
 class HookError(Error):
-    """A hook failed; the message names it and ends with what it printed."""
+    """A hook failed; the message names the hook and ends with its output."""
 
 
 class Interrupted(Error):
-    """A signal has ended what was being done, and that has been taken back; the exit status is 128 + its number."""
+    """A signal has interrupted an operation, which was undone; the exit status is 128 plus the signal's number."""
 
     def __init__(self, what: str, number: int, name: str) -> None:
-        """Take what was being done, and the signal."""
         self.number = number
         self.exit_status = 128 + number
         super().__init__(f"{what}: interrupted by {name}")
 
 
-class Problem(Record):
-    """One thing wrong in a document.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A mistake in a document.
 
-    pointer is a JSON pointer (RFC 6901, "" for the document itself), line and column count from 1
-    and are 0 where the place is not known.
+    pointer is a JSON pointer (RFC 6901, "" for the document itself); line and column start at 1, and are 0 if they are
+    not known.
     """
 
     pointer: str
@@ -124,21 +123,20 @@ class Problem(Record):
     column: int = 0
 
     def __str__(self) -> str:
-        """Give ``/mounts/3/type: message`` as the user reads it."""
+        """Return ``/mounts/3/type: message``."""
         return printable(f"{self.pointer}: {self.message}" if self.pointer else self.message)
 
 
 class ConfigError(Error):
-    """A document is wrong; problems lists all that was found, document is its file name."""
+    """A document is not valid; document is its name, problems lists at least one problem."""
 
-    def __init__(self, document: str, problems: "list[Problem]") -> None:
-        """Take the document's name and at least one problem."""
+    def __init__(self, document: str, problems: list[Problem]) -> None:
         super().__init__(problems[0].message)
         self.document = document
         self.problems = problems
 
-    def locate(self, source: "Source") -> None:
-        """Find the problems in the source, unless the reader of the document has found them already."""
+    def locate(self, source: Source) -> None:
+        """Set the places of the problems, unless they are known already."""
         if self.problems[0].line == 0:
             spots = source.find([problem.pointer for problem in self.problems])
             self.document = spots[0].source
@@ -148,7 +146,7 @@ class ConfigError(Error):
             ]
 
     def __str__(self) -> str:
-        """Give one line: the first problem in full, and how many more there are."""
+        """Return the first problem, and the number of the others."""
         first = self.problems[0]
         spot = Spot(source=self.document, line=first.line, column=first.column, pointer=first.pointer)
         more = len(self.problems) - 1
@@ -157,10 +155,10 @@ class ConfigError(Error):
 
 
 class KernelError(Error):
-    """A system call failed while doing *what*.
+    """A system call failed with the errno *number* while pyoci was doing *what*.
 
-    number is errno, origin the JSON pointer of the setting that asked for it ("" when none did),
-    hint a short explanation where errno misleads.
+    origin is the JSON pointer of the setting that caused the call ("" for none), hint an explanation if the errno alone
+    would mislead.
     """
 
     def __init__(self, what: str, number: int, origin: str = "", hint: str = "") -> None:
@@ -173,10 +171,10 @@ class KernelError(Error):
 
 
 def errno_text(number: int) -> str:
-    """Give ``No such file or directory (ENOENT)``; strerror(3) and the constant's name."""
-    return f"{posix.strerror(number)} ({_errno.errorcode.get(number, number)})"
+    """Return ``No such file or directory (ENOENT)``."""
+    return f"{os.strerror(number)} ({errorcode.get(number, number)})"
 
 
 def wrap(what: str, error: OSError, origin: str = "", hint: str = "") -> KernelError:
-    """Turn an OSError into a KernelError that says what was being done."""
+    """Return a KernelError for *error*, which was raised while doing *what*."""
     return KernelError(what, error.errno or 0, origin, hint)

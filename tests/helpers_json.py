@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pyoci.record import Members
+from pyoci.members import Members
 
 
 def members(value: Any) -> Any:

@@ -11,7 +11,7 @@
  *
  * The hashes of strings are those of one seed, which everybody can know.  So whoever writes a configuration can choose
  * names that collide, and a dict of those takes a time that grows with the square of their number.  Therefore nothing
- * in pyoci keys a dict or a set by names that a configuration chooses: they stay in lists (pyoci.record.Members), and
+ * in pyoci keys a dict or a set by names that a configuration chooses: they stay in lists (pyoci.members.Members), and
  * what must be known to be there once is sorted.  tests/unit/test_chosen_names.py looks for such a dict, and
  * tests/source/test_collisions.py tries such names.
  */

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from pyoci.config.model import Resources
+    from pyoci.config.resources import Resources
 
 SIGKILL = 9
 FREEZE_SECONDS = 10.0

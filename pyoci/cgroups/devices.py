@@ -10,9 +10,9 @@ BPF program (admin-guide/cgroup-v2.rst, "Device controller").
 
 import sys
 from _struct import pack
+from dataclasses import dataclass
 
 from pyoci.errors import ConfigError, Problem
-from pyoci.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ TYPE_NUMBERS = {"b": 1, "c": 2}
 MAX_NUMBER = 0xFFFFFFFF
 
 
-class Rule(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
     """One rule with everything spelled out: type is a, b or c, None is any number, access is a mask."""
 
     allow: bool

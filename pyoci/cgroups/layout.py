@@ -7,13 +7,13 @@ hybrid   both: controllers of v1, and a cgroup2 for the rest, on /sys/fs/cgroup/
 
 import errno
 import posix
+from dataclasses import dataclass, field
 
 from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.files import read
 from pyoci.config.check import is_new
 from pyoci.config.forms import normal_path
 from pyoci.errors import ConfigError, Error, KernelError, Problem, UsageError, wrap
-from pyoci.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,15 +43,16 @@ NO_SYSTEMD = (
 ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\"))
 
 
-class Layout(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
     """The hierarchies of the host as this process sees them.
 
     mounts maps a v1 controller (``cpu``, ``name=systemd``) to its mount point, and "" to that of v2; own maps
     the same keys to this process's own cgroup, as a path below the mount point ("" for the mount point).
     """
 
-    mounts: "Mapping[str, str]" = {}
-    own: "Mapping[str, str]" = {}
+    mounts: "Mapping[str, str]" = field(default_factory=dict)
+    own: "Mapping[str, str]" = field(default_factory=dict)
 
     @property
     def mode(self) -> str:
@@ -62,7 +63,8 @@ class Layout(Record):
         return "v1" if self.mounts else "none"
 
 
-class CgroupMount(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CgroupMount:
     """A line of /proc/self/mountinfo: keys are the controllers, "" for v2; root is the cgroup it shows."""
 
     keys: "tuple[str, ...]"

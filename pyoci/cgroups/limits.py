@@ -6,11 +6,12 @@ and ``unified`` reaches the controllers that v2 has kept.
 
 import errno
 import posix
+from dataclasses import fields
 
 from pyoci.cgroups import devices, v2
 from pyoci.cgroups.files import read, read_or
 from pyoci.cgroups.writes import Write, perform
-from pyoci.config.model import Resources
+from pyoci.config.resources import Resources
 from pyoci.errors import KernelError, wrap
 from pyoci.kernel import is_host_root
 from pyoci.log import debug
@@ -34,7 +35,7 @@ def asked(resources: "Resources | None") -> bool:
     if resources.pids is not None and resources.pids.limit not in (None, -1):
         return True
     parts = (resources.memory, resources.cpu, resources.blockIO, resources.network)
-    values = [getattr(part, name) for part in parts if part is not None for name in part._fields]
+    values = [getattr(part, each.name) for part in parts if part is not None for each in fields(part)]
     return any(
         (
             *(value not in (None, -1) and value for value in values),

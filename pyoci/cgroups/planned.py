@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pyoci.cgroups import devices, v1, v2
 from pyoci.cgroups.layout import Layout
 from pyoci.cgroups.writes import Write
-from pyoci.config.model import Resources
+from pyoci.config.resources import Resources
 
 # What is done, the file, the value, and the JSON pointer of the setting.
 Planned = tuple[str, str, str, str]

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from pyoci.config.model import CPU, BlockIO, Resources
+    from pyoci.config.resources import CPU, BlockIO, Resources
 
 ABSENT = (errno.ENOENT,)
 LIMIT = "memory.limit_in_bytes"

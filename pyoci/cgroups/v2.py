@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from pyoci.config.model import CPU, BlockIO, Memory, Resources
+    from pyoci.config.resources import CPU, BlockIO, Memory, Resources
 
 RESOURCES = "/linux/resources"
 DEFAULT_PERIOD = "100000"

@@ -1,10 +1,10 @@
 """Values for the files of a cgroup, and what is said when the kernel refuses one."""
 
 import errno
+from dataclasses import dataclass
 
 from pyoci.cgroups.files import read_or, shown, write
 from pyoci.errors import KernelError, wrap
-from pyoci.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ AVAILABLE = {
 }
 
 
-class Write(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
     """One value for one file of a cgroup.
 
     controller is the one that owns the file, pointer the JSON pointer of the setting.  tolerated lists

@@ -8,8 +8,8 @@ from pyoci.config.annotations import STOP_SIGNAL
 from pyoci.errors import UsageError
 from pyoci.lifecycle.container import Container
 from pyoci.log import warning
+from pyoci.members import Members
 from pyoci.options import parse_signal
-from pyoci.record import Members
 
 
 def run(command: Command) -> int:

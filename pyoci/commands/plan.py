@@ -1,8 +1,8 @@
 """pyoci plan: show what create or exec would do, in order, without touching the host."""
 
-import dataclasses
 import difflib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pyoci import codec
@@ -18,7 +18,6 @@ from pyoci.lifecycle.request import make_request
 from pyoci.plan import build, host
 from pyoci.plan.describe import as_json, as_lines
 from pyoci.plan.host import Entry
-from pyoci.record import replace
 from pyoci.stage.seccomp import filter_of
 
 VIEWS = ("v1", "v2", "hybrid")
@@ -45,7 +44,7 @@ def entries_of(command: Command, directory: str) -> Iterator[Entry]:
     Raises:
         Error: the configuration is wrong, or asks for something that cannot be planned.
     """
-    options = dataclasses.replace(create_options(command), bundle=directory)
+    options = replace(create_options(command), bundle=directory)
     bundle = bundles.load(options.bundle, options.config)
     container_id = command.words[0] if command.words else "ID"
     layout = layout_of(command.options["view"])
@@ -58,7 +57,7 @@ def entries_of(command: Command, directory: str) -> Iterator[Entry]:
             process = parse_process(read_process(command.options["exec"]))
             kinds = frozenset(namespace.type for namespace in config.linux.namespaces)
             config = replace(config, process=process)
-            request = dataclasses.replace(request, filter=filter_of(config))
+            request = replace(request, filter=filter_of(config))
             plan = build.execute(config, request, facts, kinds)
             yield from host.timeline(plan, [])
             return

@@ -12,12 +12,13 @@ In the build directory the static file is in PREFIX itself.
 import os
 import stat
 import sys
+from dataclasses import fields
 from typing import NoReturn
 
 from pyoci import codec
 from pyoci.cli import Command
 from pyoci.commands.common import show
-from pyoci.config.findings import ERROR, WARNING, Finding, in_order, lenient, refused, told
+from pyoci.config.findings import ERROR, WARNING, Finding, deviations, errors, errors_of, in_order
 from pyoci.errors import ConfigError, Error, UsageError, printable, wrap
 from pyoci.lifecycle import bundle
 
@@ -52,8 +53,8 @@ def examine(text: bytes, name: str) -> list[Finding]:
     try:
         document = codec.loads(text, name)
     except ConfigError as error:
-        return told(error)
-    return in_order(refused(document) + lenient(document))
+        return errors_of(error)
+    return in_order(errors(document) + deviations(document))
 
 
 def as_text(findings: list[Finding], name: str) -> str:
@@ -67,7 +68,8 @@ def as_text(findings: list[Finding], name: str) -> str:
 
 def as_json(findings: list[Finding]) -> str:
     """Return a JSON array of objects with the members of Finding."""
-    members = [{name: getattr(finding, name) for name in Finding._fields} for finding in findings]
+    names = [field.name for field in fields(Finding)]
+    members = [{name: getattr(finding, name) for name in names} for finding in findings]
     return codec.dumps(members, indent="  ") + "\n"
 
 

@@ -1,50 +1,51 @@
-"""The rules across fields: what each value cannot tell alone.
+"""The rules across the fields of config.json.
 
-Every rule is a small function that gives (JSON pointer, message) for what breaks it; CHECKS lists them.  They
-look at the document only: what depends on the host (does a namespace file exist, does a joined user namespace
-map the ids) is found out when the plan is made or executed.
+Every rule is a function that yields JSON pointer and message of each violation; CHECKS lists the rules.  They depend on
+the document only.  What depends on the host (whether a namespace file exists, whether a joined user namespace maps the
+ids) is checked while the plan is made or executed.
 """
 
+import re
+from collections.abc import Callable, Iterable, Sequence
+
 from pyoci.config.annotations import SECCOMP_RECEIVER
-from pyoci.config.check_parts import check_process, check_resources, is_file_name, number_list
+from pyoci.config.check_parts import Found, check_process, check_resources, is_file_name, number_list
+from pyoci.config.model import Config, IDMapping, Linux, Mount, Namespace
 from pyoci.config.readers import HINTS_MAX, did_you_mean, escaped, quote
 from pyoci.config.tables import MEMORY_POLICY_NODES, MOUNT_OPTIONS, SECCOMP_ERRNO_ACTIONS
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from pyoci.config.model import Config, IDMapping, Linux, Mount, Namespace
-
-    Found = Iterator[tuple[str, str]]
-
 HOST_NAME_MAX = 64  # bytes, sethostname(2)
-INTERFACE_NAME_MAX = 15  # IFNAMSIZ without its NUL
+ID_MAX = 2**32 - 2  # 2**32 - 1 is not an id, user_namespaces(7)
+# dev_valid_name() of the kernel, net/core/dev.c; IFNAMSIZ is 16 bytes with the NUL.
+INTERFACE_NAME = re.compile(r"[^/:\s]+")
+INTERFACE_NAME_MAX = 15
+# The names of parameters, and of the network devices in them.
+SYSCTL = re.compile(r"[A-Za-z0-9/_.\-:+@]+")
 
 
-def namespace_of(linux: "Linux", kind: str) -> "Namespace | None":
-    """Give the entry of one type, None when the container stays in the runtime's namespace."""
+def namespace_of(linux: Linux, kind: str) -> Namespace | None:
+    """Return the entry of one type, or None if the container stays in the runtime's namespace."""
     for namespace in linux.namespaces:
         if namespace.type == kind:
             return namespace
     return None
 
 
-def is_new(namespaces: "Iterable[Namespace]", kind: str) -> bool:
-    """Tell whether the container gets a namespace of that type of its own, and does not join one by a path."""
+def is_new(namespaces: Iterable[Namespace], kind: str) -> bool:
+    """Return whether the container gets a new namespace of that type, rather than to join an existing one."""
     return any(namespace.type == kind and not namespace.path for namespace in namespaces)
 
 
-def is_bind(mount: "Mount") -> bool:
-    """Tell whether a mount is a bind mount: by its options, or by its type, as some callers write it."""
+def is_bind(mount: Mount) -> bool:
+    """Return whether a mount is a bind mount: by its options, or by the type ``bind``, which some callers write."""
     return mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
 
 
 # ---- namespaces and mappings ----
 
 
-def namespace_types_differ(config: "Config") -> "Found":
-    """Refuse a namespace type that is listed twice (config-linux.md#namespaces)."""
+def namespace_types_differ(config: Config) -> Found:
+    """Each namespace type is listed once (config-linux.md#namespaces)."""
     seen: set[str] = set()
     for index, namespace in enumerate(config.linux.namespaces):
         if namespace.type in seen:
@@ -52,8 +53,8 @@ def namespace_types_differ(config: "Config") -> "Found":
         seen.add(namespace.type)
 
 
-def names_need_uts(config: "Config") -> "Found":
-    """Require a UTS namespace in the list: the names would be set on the host (config.md#hostname)."""
+def names_need_uts(config: Config) -> Found:
+    """A UTS namespace is needed for hostname and domainname, or they would be set on the host (config.md#hostname)."""
     for field, value in (("hostname", config.hostname), ("domainname", config.domainname)):
         if value is None:
             continue
@@ -63,10 +64,10 @@ def names_need_uts(config: "Config") -> "Found":
             yield f"/{field}", f"{field} is longer than {HOST_NAME_MAX} bytes"
 
 
-def mappings_fit_user_namespace(config: "Config") -> "Found":
-    """Require both mappings of a new user namespace, and none where there is no user namespace.
+def mappings_fit_user_namespace(config: Config) -> Found:
+    """A new user namespace needs both mappings; without a user namespace there are none.
 
-    A user namespace that is joined has its mappings already; whether they agree is for the host side to see.
+    A user namespace that is joined has mappings already, which only the host knows.
     """
     linux = config.linux
     user = namespace_of(linux, "user")
@@ -78,14 +79,14 @@ def mappings_fit_user_namespace(config: "Config") -> "Found":
         yield from mappings_are_sound(mappings, f"/linux/{field}")
 
 
-def mappings_are_sound(mappings: "Sequence[IDMapping]", at: str) -> "Found":
-    """Require ranges that are not empty, stay below 2**32 - 1 and do not overlap (user_namespaces(7))."""
+def mappings_are_sound(mappings: Sequence[IDMapping], at: str) -> Found:
+    """The ranges of id mappings are not empty, are in range and do not overlap (user_namespaces(7))."""
     for index, mapping in enumerate(mappings):
         if mapping.size == 0:
             yield f"{at}/{index}/size", "size must be above 0"
         for field, first in (("containerID", mapping.containerID), ("hostID", mapping.hostID)):
-            if first + mapping.size > 2**32 - 1:
-                yield f"{at}/{index}/{field}", f"{field} + size is above {2**32 - 1}"
+            if first + mapping.size > ID_MAX + 1:
+                yield f"{at}/{index}/{field}", f"{field} + size is above {ID_MAX + 1}"
     for field in ("containerID", "hostID"):
         ranges = sorted((getattr(m, field), m.size, index) for index, m in enumerate(mappings))
         for (first, size, _), (second, _, index) in zip(ranges, ranges[1:], strict=False):
@@ -93,8 +94,8 @@ def mappings_are_sound(mappings: "Sequence[IDMapping]", at: str) -> "Found":
                 yield f"{at}/{index}/{field}", f"overlaps the mapping of {first} to {first + size - 1}"
 
 
-def user_is_mapped(config: "Config") -> "Found":
-    """Require that the ids of the process exist in the new user namespace (config.md#posix-platform-user)."""
+def user_is_mapped(config: Config) -> Found:
+    """The ids of the process are mapped in a new user namespace (config.md#posix-platform-user)."""
     process, linux = config.process, config.linux
     if process is None or not linux.uidMappings or not linux.gidMappings:
         return
@@ -108,13 +109,12 @@ def user_is_mapped(config: "Config") -> "Found":
             yield f"/process/user/additionalGids/{index}", f"gid {gid} is in none of /linux/gidMappings"
 
 
-def is_mapped(number: int, mappings: "Sequence[IDMapping]") -> bool:
-    """Tell whether an id of the container is in one of the mappings."""
+def is_mapped(number: int, mappings: Sequence[IDMapping]) -> bool:
     return any(m.containerID <= number < m.containerID + m.size for m in mappings)
 
 
-def time_offsets_need_namespace(config: "Config") -> "Found":
-    """Require a time namespace that the container makes, where offsets are given (time_namespaces(7))."""
+def time_offsets_need_namespace(config: Config) -> Found:
+    """The member timeOffsets needs a new time namespace (time_namespaces(7))."""
     if not config.linux.timeOffsets:
         return
     time = namespace_of(config.linux, "time")
@@ -125,25 +125,30 @@ def time_offsets_need_namespace(config: "Config") -> "Found":
 # ---- mounts and paths ----
 
 
-def mounts_need_namespace(config: "Config") -> "Found":
-    """Require a mount namespace: mounts and hidden paths would be those of the host."""
-    if namespace_of(config.linux, "mount") is not None:
-        return
+def mounts_need_namespace(config: Config) -> Found:
+    """Settings about mounts need a mount namespace: pyoci never changes the host's mounts."""
     linux = config.linux
-    fields = (
+    if namespace_of(linux, "mount") is not None:
+        return
+    settings = (
         ("/mounts", config.mounts),
+        ("/process/terminal", config.process and config.process.terminal),  # is bound on /dev/console
+        ("/linux/devices", linux.devices),
+        ("/linux/rootfsPropagation", linux.rootfsPropagation),
+        ("/linux/mountLabel", linux.mountLabel),
         ("/linux/maskedPaths", linux.maskedPaths),
         ("/linux/readonlyPaths", linux.readonlyPaths),
+        ("/root/readonly", config.root.readonly),
     )
-    for pointer, value in fields:
+    for pointer, value in settings:
         if value:
             yield pointer, 'needs a namespace of type "mount" in /linux/namespaces'
 
 
-def mounts_are_whole(config: "Config") -> "Found":
-    """Require a filesystem or a source, as the kind of mount needs (config.md#mounts).
+def mounts_are_whole(config: Config) -> Found:
+    """A bind mount needs a source, another mount a file system type (config.md#mounts).
 
-    A bind mount has only options that exist, because there is no filesystem to take others.
+    The options of a bind mount are known ones, because there is no file system that could take others.
     """
     hints = 0
     for index, mount in enumerate(config.mounts):
@@ -161,11 +166,11 @@ def mounts_are_whole(config: "Config") -> "Found":
                 yield f"{at}/options/{number}", f"unknown mount option {quote(option)} of a bind mount{hint}"
 
 
-def mount_mappings_are_whole(config: "Config") -> "Found":
-    """Require both mappings of a mount or none (config.md#posix-platform-mounts).
+def mount_mappings_are_whole(config: Config) -> Found:
+    """A mount has both mappings or none (config.md#posix-platform-mounts).
 
-    The options idmap and ridmap without them mean the mappings of the container's user namespace, so there
-    must be one (config.md#linux-mount-options).
+    Without them the options idmap and ridmap use the mappings of the container's user namespace, so there must be one
+    (config.md#linux-mount-options).
     """
     for index, mount in enumerate(config.mounts):
         at = f"/mounts/{index}"
@@ -184,16 +189,16 @@ def mount_mappings_are_whole(config: "Config") -> "Found":
 # ---- devices ----
 
 
-def devices_have_numbers(config: "Config") -> "Found":
-    """Require major and minor unless the device is a FIFO (config-linux.md#devices)."""
+def devices_have_numbers(config: Config) -> Found:
+    """A device has major and minor unless it is a FIFO (config-linux.md#devices)."""
     for index, device in enumerate(config.linux.devices):
         for field, value in (("major", device.major), ("minor", device.minor)):
             if value is None and device.type != "p":
                 yield f"/linux/devices/{index}/{field}", f'"{field}" is missing'
 
 
-def net_devices_have_place(config: "Config") -> "Found":
-    """Require a network namespace and free, valid names (config-linux.md#network-devices)."""
+def net_devices_have_place(config: Config) -> Found:
+    """The member netDevices needs a network namespace and valid, unique names (config-linux.md#network-devices)."""
     devices = config.linux.netDevices
     if devices and namespace_of(config.linux, "network") is None:
         yield "/linux/netDevices", 'netDevices needs a namespace of type "network" in /linux/namespaces'
@@ -211,26 +216,25 @@ def net_devices_have_place(config: "Config") -> "Found":
             yield f"/linux/netDevices/{escaped(hosts[index])}", f"{quote(names[index])} is the name of two devices"
 
 
-def repeated(names: "list[str]") -> "list[int]":
-    """Return the index of each name that was there before; by sorting, as the configuration chooses the names."""
+def repeated(names: list[str]) -> list[int]:
+    """Return the index of each repeated name; found by sorting, because the configuration chooses the names."""
     order = sorted(zip(names, range(len(names)), strict=True))
     return [later for (name, _), (other, later) in zip(order, order[1:], strict=False) if name == other]
 
 
 def is_interface_name(name: str) -> bool:
-    """Tell whether the kernel would take *name* (dev_valid_name)."""
     return (
-        0 < len(name.encode()) <= INTERFACE_NAME_MAX
+        INTERFACE_NAME.fullmatch(name) is not None
         and name not in (".", "..")
-        and not any(c in "/:" or c.isspace() for c in name)
+        and len(name.encode()) <= INTERFACE_NAME_MAX
     )
 
 
 # ---- sysctl ----
 
 
-def sysctls_are_namespaced(config: "Config") -> "Found":
-    """Refuse parameters of the host: each must belong to a namespace of the container (#sysctl)."""
+def sysctls_are_namespaced(config: Config) -> Found:
+    """Each sysctl belongs to a namespace of the container (config-linux.md#sysctl)."""
     for name, value in config.linux.sysctl.items():
         at = f"/linux/sysctl/{escaped(name)}"
         problem = sysctl_problem(config, sysctl_path(name), value)
@@ -241,17 +245,17 @@ def sysctls_are_namespaced(config: "Config") -> "Found":
 
 
 def sysctl_path(name: str) -> str:
-    """Give the path below /proc/sys; the first separator, ``.`` or ``/``, is the separator (sysctl(8))."""
+    """Return the path below /proc/sys; whichever of ``.`` and ``/`` comes first is the separator (sysctl(8))."""
     dot, slash = name.find("."), name.find("/")
     if dot >= 0 and (slash < 0 or dot < slash):
         return name.translate({ord("."): "/", ord("/"): "."})
     return name
 
 
-def sysctl_problem(config: "Config", path: str, value: str) -> str:
-    """Say why the parameter at *path* cannot be set, "" when it can."""
+def sysctl_problem(config: Config, path: str, value: str) -> str:
+    """Return why the parameter at *path* cannot be set, "" if it can."""
     parts = path.split("/")
-    if len(parts) < 2 or "" in parts or "." in parts or ".." in parts or not is_sysctl_text(path):
+    if len(parts) < 2 or "" in parts or "." in parts or ".." in parts or not SYSCTL.fullmatch(path):
         return "is not the name of a parameter"
     if path == "kernel/hostname":
         return "conflicts with the field hostname: set that one"
@@ -265,13 +269,8 @@ def sysctl_problem(config: "Config", path: str, value: str) -> str:
     return ""
 
 
-def is_sysctl_text(path: str) -> bool:
-    """Tell whether *path* has only characters of parameters and network device names."""
-    return all(c.isascii() and (c.isalnum() or c in "/_.-:+@") for c in path)
-
-
 def sysctl_namespace(path: str) -> str:
-    """Give the type of namespace that a parameter belongs to, "" for none (namespaces(7), proc(5))."""
+    """Return the type of namespace that a parameter belongs to, "" for none (namespaces(7), proc_sys(5))."""
     if path.startswith("net/"):
         return "network"
     if path.startswith(("kernel/shm", "kernel/msg", "fs/mqueue/")):
@@ -286,8 +285,8 @@ def sysctl_namespace(path: str) -> str:
 # ---- seccomp ----
 
 
-def seccomp_errnos_fit(config: "Config") -> "Found":
-    """Refuse an errno beside an action that takes none (config-linux.md#seccomp)."""
+def seccomp_errnos_fit(config: Config) -> Found:
+    """An errno is only given for an action that takes one (config-linux.md#seccomp)."""
     seccomp = config.linux.seccomp
     if seccomp is None:
         return
@@ -297,16 +296,16 @@ def seccomp_errnos_fit(config: "Config") -> "Found":
             rules.append((f"/linux/seccomp/syscalls/{index}", "errnoRet", rule.action, rule.errnoRet))
     for at, field, action, number in rules:
         if number is not None and action not in SECCOMP_ERRNO_ACTIONS:
-            yield f"{at}/{field}", f"{field} is given, but {action} takes none"
+            yield f"{at}/{field}", f"{action} takes no errno"
 
 
-def seccomp_listener_is_whole(config: "Config") -> "Found":
-    """Refuse listenerMetadata without listenerPath, and a notification that nobody listens to (#seccomp)."""
+def seccomp_listener_is_whole(config: Config) -> Found:
+    """A listener is needed for listenerMetadata and SCMP_ACT_NOTIFY (config-linux.md#seccomp)."""
     seccomp = config.linux.seccomp
     if seccomp is None or seccomp.listenerPath:
         return
     if seccomp.listenerMetadata is not None:
-        yield "/linux/seccomp/listenerMetadata", "listenerMetadata is given without listenerPath"
+        yield "/linux/seccomp/listenerMetadata", "listenerMetadata needs listenerPath"
     actions = [seccomp.defaultAction, *[rule.action for rule in seccomp.syscalls]]
     if "SCMP_ACT_NOTIFY" in actions and SECCOMP_RECEIVER not in config.annotations:
         yield "/linux/seccomp/listenerPath", "SCMP_ACT_NOTIFY needs listenerPath"
@@ -315,22 +314,22 @@ def seccomp_listener_is_whole(config: "Config") -> "Found":
 # ---- the rest of linux ----
 
 
-def cgroup_path_stays_below(config: "Config") -> "Found":
-    """Refuse a cgroupsPath that leads anywhere but below the cgroup mount (config-linux.md#cgroups-path)."""
+def cgroup_path_stays_below(config: Config) -> Found:
+    """The path cgroupsPath stays below the cgroup mount point (config-linux.md#cgroups-path)."""
     path = config.linux.cgroupsPath
     if path is not None and ".." in path.split("/"):
         yield "/linux/cgroupsPath", f'{quote(path)} must not contain ".."'
 
 
-def rdt_class_is_a_name(config: "Config") -> "Found":
-    """Require a closID that names one directory, or ``/`` for the root class (config-linux.md#intelrdt)."""
+def rdt_class_is_a_name(config: Config) -> Found:
+    """The closID is the name of a directory, or ``/`` for the root class (config-linux.md#intelrdt)."""
     rdt = config.linux.intelRdt
     if rdt is not None and rdt.closID is not None and rdt.closID != "/" and not is_file_name(rdt.closID):
         yield "/linux/intelRdt/closID", f"{quote(rdt.closID)} is not the name of a directory"
 
 
-def memory_policy_nodes_fit(config: "Config") -> "Found":
-    """Require nodes for the modes that want some, refuse them for those that want none (set_mempolicy(2))."""
+def memory_policy_nodes_fit(config: Config) -> Found:
+    """Memory nodes are given for the modes that need some, and only for those that take some (set_mempolicy(2))."""
     policy = config.linux.memoryPolicy
     if policy is None:
         return
@@ -345,7 +344,7 @@ def memory_policy_nodes_fit(config: "Config") -> "Found":
 
 # ---- all of them ----
 
-CHECKS: "tuple[Callable[[Config], Found], ...]" = (
+CHECKS: tuple[Callable[[Config], Found], ...] = (
     namespace_types_differ,
     names_need_uts,
     mappings_fit_user_namespace,
@@ -365,8 +364,8 @@ CHECKS: "tuple[Callable[[Config], Found], ...]" = (
 )
 
 
-def check_config(config: "Config") -> list[tuple[str, str]]:
-    """Give (JSON pointer, message) for every rule that config.json breaks."""
+def check_config(config: Config) -> list[tuple[str, str]]:
+    """Return JSON pointer and message for every violation of a rule."""
     found = [problem for check in CHECKS for problem in check(config)]
     if config.process is not None:
         found += check_process(config.process, "/process")

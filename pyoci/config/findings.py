@@ -1,48 +1,50 @@
-"""What is to be said about a configuration, from its file alone: what create refuses, and what it reads leniently.
+"""What ``validate`` can say about a configuration by itself: errors of create, and deviations that are accepted.
 
-No finding is looked up by its place: whoever writes a document chooses its names, see pyoci.record.Members.
+Findings are never looked up by their place: the author of a document chooses its names, see pyoci.members.Members.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyoci.codec import Document
 from pyoci.config.lenient import leniences
 from pyoci.config.parse import parse_config
 from pyoci.errors import ConfigError, Problem
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pyoci.codec import Document
-
 ERROR, WARNING = "error", "warning"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding(Problem):
-    """A problem, or what only deserves a warning."""
+    """An error or a warning."""
 
     severity: str = ERROR
 
 
-def told(error: ConfigError) -> "list[Finding]":
-    """Return the problems of an error."""
-    return [Finding(**problem.__dict__) for problem in error.problems]
+def errors_of(error: ConfigError) -> list[Finding]:
+    """Return the problems of an error as findings."""
+    return [
+        Finding(pointer=each.pointer, message=each.message, line=each.line, column=each.column)
+        for each in error.problems
+    ]
 
 
-def refused(document: "Document") -> "list[Finding]":
-    """Return what create would refuse."""
+def errors(document: Document) -> list[Finding]:
+    """Return the errors for which create would refuse the configuration."""
     try:
         parse_config(document)
     except ConfigError as error:
-        return told(error)
+        return errors_of(error)
     return []
 
 
-def lenient(document: "Document") -> "list[Finding]":
-    """Return what is read as its writer means it."""
-    return placed(document, leniences(document.value), WARNING)
+def deviations(document: Document) -> list[Finding]:
+    """Return warnings about what is accepted although the specification does not allow it."""
+    return located(document, leniences(document.value), WARNING)
 
 
-def placed(document: "Document", found: "Iterable[tuple[str, str]]", severity: str) -> "list[Finding]":
-    """Make findings, which know where in the document they are."""
+def located(document: Document, found: Iterable[tuple[str, str]], severity: str) -> list[Finding]:
+    """Return findings with line and column for pairs of JSON pointer and message."""
     listed = list(found)
     places = document.places([pointer for pointer, _ in listed])
     return [
@@ -51,6 +53,6 @@ def placed(document: "Document", found: "Iterable[tuple[str, str]]", severity: s
     ]
 
 
-def in_order(findings: "list[Finding]") -> "list[Finding]":
-    """Sort findings by the lines of the document."""
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Return the findings in document order."""
     return sorted(findings, key=lambda finding: (finding.line, finding.column))

@@ -1,19 +1,17 @@
-"""What is not as the specification wants it, and is read as its writer means it; ``validate`` names all of it.
+"""Deviations from the specification that are accepted because callers make them; ``validate`` warns of each.
 
-Programs in Go write null for what they have not set, and some leave out a gid of 0; images set HOME to nothing.
+Programs written in Go write null for what they have not set, some omit a gid of 0, and images set HOME to nothing.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from pyoci.config.readers import escaped
-from pyoci.record import Members
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+from pyoci.members import Members
 
 
-def leniences(document: "Any") -> "Iterator[tuple[str, str]]":
-    """Return pointer and message of each such place in the value of config.json."""
+def leniences(document: Any) -> Iterator[tuple[str, str]]:
+    """Yield JSON pointer and message of each such place in the value of config.json."""
     yield from nulls(document, "")
     process = document.get("process") if isinstance(document, Members) else None
     if not isinstance(process, Members):
@@ -26,8 +24,8 @@ def leniences(document: "Any") -> "Iterator[tuple[str, str]]":
             yield f"/process/env/{index}", "HOME is empty, and set from the container's /etc/passwd"
 
 
-def nulls(value: "Any", at: str) -> "Iterator[tuple[str, str]]":
-    """Return every member below *at* that is null."""
+def nulls(value: Any, at: str) -> Iterator[tuple[str, str]]:
+    """Yield every member below *at* that is null."""
     if isinstance(value, Members):
         for name, item in value.items():
             if item is None:
@@ -39,8 +37,8 @@ def nulls(value: "Any", at: str) -> "Iterator[tuple[str, str]]":
             yield from nulls(item, f"{at}/{index}")
 
 
-def as_read(document: "Any") -> "Any":
-    """Return the value of config.json in the words of the specification, with dicts in place of Members."""
+def as_read(document: Any) -> Any:
+    """Return the value of config.json without these deviations, and with dicts in place of Members."""
     value = without_nulls(document)
     process = value.get("process") if isinstance(value, dict) else None
     user = process.get("user") if isinstance(process, dict) else None
@@ -49,8 +47,7 @@ def as_read(document: "Any") -> "Any":
     return value
 
 
-def without_nulls(value: "Any") -> "Any":
-    """Return a copy without the members that are null."""
+def without_nulls(value: Any) -> Any:
     if isinstance(value, (dict, Members)):
         return {name: without_nulls(item) for name, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value

@@ -1,23 +1,29 @@
-"""The configuration as records, named as in the OCI runtime specification 1.3 (config.md, config-linux.md).
+"""The configuration as dataclasses, named as in the OCI runtime specification 1.3 (config.md, config-linux.md).
 
-Fields keep the JSON names of the specification.  A field without a default is required.  ``None`` means that
-the member is absent; an absent list or map is the empty one, except where the specification or the callers
-tell absent from empty (``Seccomp.flags``, ``Hook.env``).  Members of other platforms (windows, solaris, vm,
-zos, freebsd) are ignored.
+Fields have the names of the JSON members.  A field without a default is required.  None means that the member is
+absent; an absent array or map is an empty one, except where the specification or the callers distinguish absent from
+empty (Seccomp.flags, Hook.env).  Members for other platforms (windows, solaris, vm, zos, freebsd) are ignored.
 
-What a record promises is what parse has looked at: types, ranges, words and patterns, and the rules across
-fields.  Nothing behind it checks again.
+Values are validated by pyoci.config.parse: types, ranges, enumerations, patterns, and the rules across fields.  Code
+that gets one of these objects does not check it again.
+
+The classes have no slots: a default is then an attribute of the class, and the reader stores only the members that a
+document has (pyoci.config.readers.record), which is several times as fast as calling __init__.
 """
 
-from pyoci.record import Members, Record
+from dataclasses import dataclass
+
+from pyoci.config.resources import Resources
+from pyoci.members import Members
 
 # ---- process (config.md#process) ----
 
 
-class User(Record):
-    """Who the process is; ids are those of the container's user namespace, umask None keeps the caller's.
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """User and groups of the process, in the container's user namespace; umask None keeps the caller's umask.
 
-    gid is required by the specification, but some callers leave a gid of 0 out.
+    The specification requires gid, but some callers omit a gid of 0.
     """
 
     uid: int
@@ -26,15 +32,17 @@ class User(Record):
     additionalGids: tuple[int, ...] = ()
 
 
-class ConsoleSize(Record):
-    """Size of the terminal in characters; means nothing without Process.terminal."""
+@dataclass(frozen=True, kw_only=True)
+class ConsoleSize:
+    """Size of the terminal in characters; ignored without Process.terminal."""
 
     height: int
     width: int
 
 
-class Capabilities(Record):
-    """The five sets as written: a name that the kernel does not know deserves a warning, not an error."""
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """The five capability sets; a name that the kernel does not know is a warning, not an error."""
 
     bounding: tuple[str, ...] = ()
     effective: tuple[str, ...] = ()
@@ -43,7 +51,8 @@ class Capabilities(Record):
     ambient: tuple[str, ...] = ()
 
 
-class Rlimit(Record):
+@dataclass(frozen=True, kw_only=True)
+class Rlimit:
     """One resource limit; type is a key of tables.RLIMITS, 2**64 - 1 means unlimited."""
 
     type: str
@@ -51,8 +60,9 @@ class Rlimit(Record):
     hard: int
 
 
-class Scheduler(Record):
-    """Scheduling attributes as sched_setattr(2) takes them; runtime, deadline and period in nanoseconds."""
+@dataclass(frozen=True, kw_only=True)
+class Scheduler:
+    """Scheduling attributes, sched_setattr(2); runtime, deadline and period are in nanoseconds."""
 
     policy: str
     nice: int = 0
@@ -63,25 +73,28 @@ class Scheduler(Record):
     period: int = 0
 
 
-class IOPriority(Record):
-    """I/O priority of the process group, ioprio_set(2): 0 (highest) to 7.  class_ is the member ``class``.
+@dataclass(frozen=True, kw_only=True)
+class IOPriority:
+    """I/O priority, ioprio_set(2): 0 (highest) to 7.  class_ is the member ``class``.
 
-    Only IOPRIO_CLASS_IDLE may be without a priority: it has no levels.
+    Only IOPRIO_CLASS_IDLE may lack a priority: it has no levels.
     """
 
     class_: str
     priority: int | None = None
 
 
-class ExecCPUAffinity(Record):
-    """CPUs of processes made by exec, as lists such as ``0-3,7``; never of the container's first process."""
+@dataclass(frozen=True, kw_only=True)
+class ExecCPUAffinity:
+    """CPU lists such as ``0-3,7`` for processes started by exec; the container's init process ignores them."""
 
     initial: str = ""
     final: str = ""
 
 
-class Process(Record):
-    """The container's program and what it runs as; also the document that exec --process reads."""
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """The process that runs in the container; also the document that exec --process reads."""
 
     args: tuple[str, ...]
     cwd: str
@@ -103,25 +116,28 @@ class Process(Record):
 # ---- root, mounts, hooks (config.md) ----
 
 
-class Root(Record):
-    """The root filesystem; a relative path starts at the bundle."""
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """The root file system; a relative path is relative to the bundle."""
 
     path: str
     readonly: bool = False
 
 
-class IDMapping(Record):
-    """size ids, containerID upwards inside, are hostID upwards outside."""
+@dataclass(frozen=True, kw_only=True)
+class IDMapping:
+    """*size* ids from containerID on map to those from hostID on; user_namespaces(7)."""
 
     containerID: int
     hostID: int
     size: int
 
 
-class Mount(Record):
-    """One mount; options are those of tables.MOUNT_OPTIONS, any other belongs to the filesystem.
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """One mount; options that are not in tables.MOUNT_OPTIONS are passed to the file system.
 
-    A relative destination starts at the container's root, a relative source at the bundle.
+    A relative destination is relative to the container's root, a relative source to the bundle.
     """
 
     destination: str
@@ -132,8 +148,9 @@ class Mount(Record):
     gidMappings: tuple[IDMapping, ...] = ()
 
 
-class Hook(Record):
-    """A program to run; timeout in seconds, None waits for ever.  args begins with argv[0]."""
+@dataclass(frozen=True, kw_only=True)
+class Hook:
+    """A program to run; timeout is in seconds, None waits for ever.  args includes argv[0]."""
 
     path: str
     args: tuple[str, ...] = ()
@@ -141,8 +158,9 @@ class Hook(Record):
     timeout: int | None = None
 
 
-class Hooks(Record):
-    """Hooks by the moment at which they run."""
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """Hooks by the point in the lifecycle at which they run (config.md#posix-platform-hooks)."""
 
     prestart: tuple[Hook, ...] = ()
     createRuntime: tuple[Hook, ...] = ()
@@ -155,22 +173,25 @@ class Hooks(Record):
 # ---- linux: namespaces, devices (config-linux.md) ----
 
 
-class Namespace(Record):
-    """A namespace of tables.NAMESPACES: a new one, or the one that path names."""
+@dataclass(frozen=True, kw_only=True)
+class Namespace:
+    """A namespace of a type in tables.NAMESPACES: a new one, or the existing one that path names."""
 
     type: str
     path: str | None = None
 
 
-class TimeOffset(Record):
-    """Offset of a clock in the time namespace."""
+@dataclass(frozen=True, kw_only=True)
+class TimeOffset:
+    """Offset of a clock in the time namespace, time_namespaces(7)."""
 
     secs: int = 0
     nanosecs: int = 0
 
 
-class Device(Record):
-    """A device node; type c, b, u or p (p lacks major and minor); fileMode is permission bits only."""
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A device node; type is c, b, u or p (a FIFO, without major and minor), fileMode holds permission bits only."""
 
     type: str
     path: str
@@ -181,135 +202,19 @@ class Device(Record):
     gid: int | None = None
 
 
-class NetDevice(Record):
-    """What becomes of a network device of the host: its name in the container, by default its own."""
+@dataclass(frozen=True, kw_only=True)
+class NetDevice:
+    """A network device to move into the container; name is its new name there, None keeps the name."""
 
     name: str | None = None
-
-
-# ---- linux.resources (config-linux.md#control-groups) ----
-
-
-class DeviceCgroup(Record):
-    """A device rule; type None means a, major and minor None or -1 mean any, access None or "" means rwm."""
-
-    allow: bool
-    type: str | None = None
-    major: int | None = None
-    minor: int | None = None
-    access: str | None = None
-
-
-class Memory(Record):
-    """Limits in bytes, -1 is unlimited; swap is memory and swap together."""
-
-    limit: int | None = None
-    reservation: int | None = None
-    swap: int | None = None
-    kernel: int | None = None
-    kernelTCP: int | None = None
-    swappiness: int | None = None
-    disableOOMKiller: bool | None = None
-    useHierarchy: bool | None = None
-    checkBeforeUpdate: bool | None = None
-
-
-class CPU(Record):
-    """CPU time; quota, burst, period and the realtime members in microseconds."""
-
-    shares: int | None = None
-    quota: int | None = None
-    burst: int | None = None
-    period: int | None = None
-    realtimeRuntime: int | None = None
-    realtimePeriod: int | None = None
-    cpus: str | None = None
-    mems: str | None = None
-    idle: int | None = None
-
-
-class Pids(Record):
-    """The greatest number of tasks; -1 is unlimited, 0 is a limit."""
-
-    limit: int | None = None
-
-
-class WeightDevice(Record):
-    """Weight of one block device."""
-
-    major: int
-    minor: int
-    weight: int | None = None
-    leafWeight: int | None = None
-
-
-class ThrottleDevice(Record):
-    """Bytes or operations a second of one block device."""
-
-    major: int
-    minor: int
-    rate: int
-
-
-class BlockIO(Record):
-    """Weights and throttles of block devices; some callers write a weight of 0 for unset."""
-
-    weight: int | None = None
-    leafWeight: int | None = None
-    weightDevice: tuple[WeightDevice, ...] = ()
-    throttleReadBpsDevice: tuple[ThrottleDevice, ...] = ()
-    throttleWriteBpsDevice: tuple[ThrottleDevice, ...] = ()
-    throttleReadIOPSDevice: tuple[ThrottleDevice, ...] = ()
-    throttleWriteIOPSDevice: tuple[ThrottleDevice, ...] = ()
-
-
-class HugepageLimit(Record):
-    """Limit in bytes of one page size, such as ``2MB``."""
-
-    pageSize: str
-    limit: int
-
-
-class InterfacePriority(Record):
-    """Priority of what is sent through one interface."""
-
-    name: str
-    priority: int
-
-
-class Network(Record):
-    """The v1 controllers net_cls and net_prio."""
-
-    classID: int | None = None
-    priorities: tuple[InterfacePriority, ...] = ()
-
-
-class Rdma(Record):
-    """Limits of one RDMA device."""
-
-    hcaHandles: int | None = None
-    hcaObjects: int | None = None
-
-
-class Resources(Record):
-    """What the cgroup grants; also the document that update reads."""
-
-    devices: tuple[DeviceCgroup, ...] = ()
-    memory: Memory | None = None
-    cpu: CPU | None = None
-    pids: Pids | None = None
-    blockIO: BlockIO | None = None
-    hugepageLimits: tuple[HugepageLimit, ...] = ()
-    network: Network | None = None
-    rdma: Members = Members()
-    unified: Members = Members()
 
 
 # ---- linux: the rest ----
 
 
-class IntelRdt(Record):
-    """Resource director technology: the class, its schemata lines, and whether it is monitored."""
+@dataclass(frozen=True, kw_only=True)
+class IntelRdt:
+    """Intel resource director technology: the class, its schemata lines, and whether it is monitored."""
 
     closID: str | None = None
     schemata: tuple[str, ...] = ()
@@ -318,7 +223,8 @@ class IntelRdt(Record):
     enableMonitoring: bool = False
 
 
-class MemoryPolicy(Record):
+@dataclass(frozen=True, kw_only=True)
+class MemoryPolicy:
     """NUMA policy, set_mempolicy(2); nodes is a list such as ``0-3,7``."""
 
     mode: str
@@ -326,14 +232,16 @@ class MemoryPolicy(Record):
     flags: tuple[str, ...] = ()
 
 
-class Personality(Record):
-    """Execution domain; the specification knows no flags yet."""
+@dataclass(frozen=True, kw_only=True)
+class Personality:
+    """Execution domain, personality(2); the specification defines no flags yet."""
 
     domain: str
     flags: tuple[str, ...] = ()
 
 
-class SyscallArg(Record):
+@dataclass(frozen=True, kw_only=True)
+class SyscallArg:
     """A condition on one argument; for SCMP_CMP_MASKED_EQ value is the mask and valueTwo the value."""
 
     index: int
@@ -342,8 +250,9 @@ class SyscallArg(Record):
     valueTwo: int = 0
 
 
-class Syscall(Record):
-    """A rule of the filter; errnoRet None means EPERM where the action takes an errno."""
+@dataclass(frozen=True, kw_only=True)
+class Syscall:
+    """A rule of the filter; errnoRet None means EPERM if the action takes an errno."""
 
     names: tuple[str, ...]
     action: str
@@ -351,8 +260,9 @@ class Syscall(Record):
     args: tuple[SyscallArg, ...] = ()
 
 
-class Seccomp(Record):
-    """The system call filter; flags None (absent) lets the runtime choose."""
+@dataclass(frozen=True, kw_only=True)
+class Seccomp:
+    """The system call filter; with flags None (absent) the runtime chooses the flags."""
 
     defaultAction: str
     defaultErrnoRet: int | None = None
@@ -363,8 +273,9 @@ class Seccomp(Record):
     syscalls: tuple[Syscall, ...] = ()
 
 
-class Linux(Record):
-    """Everything that only Linux has; an absent ``linux`` equals an empty one."""
+@dataclass(frozen=True, kw_only=True)
+class Linux:
+    """Settings that only Linux has; an absent ``linux`` equals an empty one."""
 
     namespaces: tuple[Namespace, ...] = ()
     uidMappings: tuple[IDMapping, ...] = ()
@@ -385,8 +296,9 @@ class Linux(Record):
     personality: Personality | None = None
 
 
-class Config(Record):
-    """config.json; process is None when there is nothing to start."""
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """config.json; without a process the container cannot be started."""
 
     ociVersion: str
     root: Root

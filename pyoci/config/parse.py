@@ -1,15 +1,23 @@
-"""From a JSON document to records: types, ranges, words and patterns, told by the tables below.
+"""Parse a JSON document into the dataclasses of pyoci.config.model.
 
-Each table names the members of one object and the reader of each (pyoci.config.readers).  All findings of a
-document are collected; the rules across fields (pyoci.config.check) are looked at when each value is right in
-itself.
+The tables below name the members of each object and their readers (pyoci.config.readers), which check types, ranges,
+words and patterns.  All findings of a document are collected.  The rules across fields (pyoci.config.check) are
+applied once every value is right by itself.
 """
 
-from pyoci.config import model, tables
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import Any, Protocol
+
+from pyoci.config import model, resources, tables
 from pyoci.config.check import check_config
 from pyoci.config.check_parts import check_process, check_resources
-from pyoci.config.forms import file_mode, is_bandwidth, is_page_size, no_entries, version
+from pyoci.config.forms import BANDWIDTH, PAGE_SIZE, file_mode, no_entries, version
 from pyoci.config.readers import (
+    Findings,
+    Place,
+    Reader,
     Strict,
     boolean,
     integer,
@@ -23,28 +31,19 @@ from pyoci.config.readers import (
 )
 from pyoci.errors import ConfigError, Problem
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, Protocol
 
-    from pyoci.config.readers import Findings, Place, Reader
+class Document(Protocol):
+    """What parsing needs of a pyoci.codec.Document."""
 
-    class Document(Protocol):
-        """What is needed of pyoci.codec.Document."""
+    name: str
+    value: Any
 
-        name: str
-        value: Any
-
-        def places(self, pointers: Sequence[str]) -> list[tuple[int, int]]:
-            """Return line and column of the values at *pointers*, from 1."""
+    def places(self, pointers: Sequence[str]) -> list[tuple[int, int]]:
+        """Return line and column of the values at *pointers*, from 1."""
 
 
-# ---- readers of one member each ----
-
-
-def io_priority(value: "Any", at: "Place", findings: "Findings") -> "Any":
-    """Read ioPriority; its member ``class``, a word of Python's, has another name in the record."""
+def io_priority(value: Any, at: Place, findings: Findings) -> Any:
+    """Read ioPriority; the field for its member ``class`` is class_, because class is a keyword of Python."""
     built = IO_PRIORITY(value, at, findings)
     if built is not None:
         built.__dict__["class_"] = built.__dict__.pop("class", None)
@@ -66,7 +65,7 @@ LIMIT = integer(-1, 2**63 - 1)
 some_text = text(bool, "must not be empty")
 absolute = text(lambda value: value[:1] == "/", "is not an absolute path")
 one_line = text(lambda value: "\n" not in value, "holds a newline")
-cpu_list = text(lambda value: not value.strip("0123456789,- "), 'is not a list such as "0-3,7"')
+cpu_list = text(re.compile(r"[0-9,\- ]*").fullmatch, 'is not a list such as "0-3,7"')
 STRINGS = list_of(string)
 ENVIRONMENT = list_of(text(lambda value: value.find("=") > 0, "is not of the form NAME=value"))
 STRING_MAP = map_of(string, some_text)
@@ -109,7 +108,7 @@ PROCESS = record(
             model.User,
             {"uid": ID, "gid": ID, "umask": integer(0, 0o777), "additionalGids": list_of(ID, most=GROUPS_MAX)},
         ),
-        "capabilities": record(model.Capabilities, dict.fromkeys(model.Capabilities._fields, STRINGS)),
+        "capabilities": record(model.Capabilities, {each.name: STRINGS for each in fields(model.Capabilities)}),
         "rlimits": list_of(RLIMIT),
         "noNewPrivileges": boolean,
         "apparmorProfile": string,
@@ -151,18 +150,18 @@ DEVICE = record(
 )
 
 DEVICE_CGROUP = record(
-    model.DeviceCgroup,
+    resources.DeviceCgroup,
     {
         "allow": boolean,
         "type": word("device type", ("a", "c", "b")),
         "major": DEVICE_MATCH,
         "minor": DEVICE_MATCH,
-        "access": text(lambda value: not value.strip("rwm"), "is not made of r, w and m"),
+        "access": text(re.compile(r"[rwm]*").fullmatch, "is not made of r, w and m"),
     },
 )
 
 MEMORY = record(
-    model.Memory,
+    resources.Memory,
     {
         **dict.fromkeys(("limit", "reservation", "swap", "kernel", "kernelTCP"), LIMIT),
         "swappiness": integer(0, 100),
@@ -171,7 +170,7 @@ MEMORY = record(
 )
 
 CPU = record(
-    model.CPU,
+    resources.CPU,
     {
         "shares": UINT64,
         "quota": INT64,
@@ -186,14 +185,14 @@ CPU = record(
 )
 
 BLOCK_DEVICE = {"major": DEVICE_NUMBER, "minor": DEVICE_NUMBER}
-THROTTLE = list_of(record(model.ThrottleDevice, {**BLOCK_DEVICE, "rate": UINT64}))
+THROTTLE = list_of(record(resources.ThrottleDevice, {**BLOCK_DEVICE, "rate": UINT64}))
 BLOCK_IO = record(
-    model.BlockIO,
+    resources.BlockIO,
     {
         "weight": UINT16,
         "leafWeight": UINT16,
         "weightDevice": list_of(
-            record(model.WeightDevice, {**BLOCK_DEVICE, "weight": UINT16, "leafWeight": UINT16})
+            record(resources.WeightDevice, {**BLOCK_DEVICE, "weight": UINT16, "leafWeight": UINT16})
         ),
         "throttleReadBpsDevice": THROTTLE,
         "throttleWriteBpsDevice": THROTTLE,
@@ -202,19 +201,19 @@ BLOCK_IO = record(
     },
 )
 
-PAGE_SIZE = text(is_page_size, 'is not a page size such as "2MB"')
-PRIORITY = record(model.InterfacePriority, {"name": some_text, "priority": UINT32})
+page_size = text(PAGE_SIZE.fullmatch, 'is not a page size such as "2MB"')
+PRIORITY = record(resources.InterfacePriority, {"name": some_text, "priority": UINT32})
 RESOURCES = record(
-    model.Resources,
+    resources.Resources,
     {
         "devices": list_of(DEVICE_CGROUP),
         "memory": MEMORY,
         "cpu": CPU,
-        "pids": record(model.Pids, {"limit": LIMIT}),
+        "pids": record(resources.Pids, {"limit": LIMIT}),
         "blockIO": BLOCK_IO,
-        "hugepageLimits": list_of(record(model.HugepageLimit, {"pageSize": PAGE_SIZE, "limit": UINT64})),
-        "network": record(model.Network, {"classID": UINT32, "priorities": list_of(PRIORITY)}),
-        "rdma": map_of(record(model.Rdma, {"hcaHandles": UINT32, "hcaObjects": UINT32}), some_text),
+        "hugepageLimits": list_of(record(resources.HugepageLimit, {"pageSize": page_size, "limit": UINT64})),
+        "network": record(resources.Network, {"classID": UINT32, "priorities": list_of(PRIORITY)}),
+        "rdma": map_of(record(resources.Rdma, {"hcaHandles": UINT32, "hcaObjects": UINT32}), some_text),
         "unified": STRING_MAP,
     },
 )
@@ -225,7 +224,7 @@ INTEL_RDT = record(
         "closID": some_text,
         "schemata": list_of(one_line),
         "l3CacheSchema": one_line,
-        "memBwSchema": text(is_bandwidth, 'is not one line that begins with "MB:"'),
+        "memBwSchema": text(BANDWIDTH.fullmatch, 'is not one line that begins with "MB:"'),
         "enableMonitoring": boolean,
     },
 )
@@ -317,42 +316,41 @@ CONFIG = record(
 # ---- documents ----
 
 
-def parse_config(document: "Document") -> model.Config:
-    """Read config.json.
+def parse_config(document: Document) -> model.Config:
+    """Parse config.json.
 
     Raises:
-        ConfigError: with every problem that was found, in the order of the document.
-
+        ConfigError: the configuration is not valid; it has every problem that was found, in document order.
     """
     config: model.Config = parse(document, CONFIG, check_config)
     return config
 
 
-def parse_process(document: "Document") -> model.Process:
-    """Read the process of ``exec --process``; raises ConfigError as parse_config does."""
+def parse_process(document: Document) -> model.Process:
+    """Parse the document of ``exec --process``; raises ConfigError as parse_config() does."""
     process: model.Process = parse(document, PROCESS, check_process)
     return process
 
 
-def parse_resources(document: "Document") -> model.Resources:
-    """Read the resources of ``update --resources``; raises ConfigError as parse_config does.
+def parse_resources(document: Document) -> resources.Resources:
+    """Parse the document of ``update --resources``; raises ConfigError as parse_config() does.
 
-    A member that is not known is an error: it is a limit that would not be changed.
+    An unknown member is an error, because the caller would take a limit for changed that is not.
     """
-    resources: model.Resources = parse(document, RESOURCES, check_resources, Strict())
-    return resources
+    parsed: resources.Resources = parse(document, RESOURCES, check_resources, Strict())
+    return parsed
 
 
 def parse(
-    document: "Document",
-    reader: "Reader",
-    check: "Callable[[Any], Iterable[tuple[str, str]]]",
-    findings: "Findings | None" = None,
-) -> "Any":
-    """Read *document*, then look at the rules across its fields."""
+    document: Document,
+    reader: Reader,
+    check: Callable[[Any], Iterable[tuple[str, str]]],
+    findings: Findings | None = None,
+) -> Any:
+    """Return what *reader* makes of *document*, after *check* has applied the rules across its fields."""
     findings = [] if findings is None else findings
     value = reader(document.value, None, findings)
-    # The rules across fields may rely on the types.
+    # The rules across fields rely on the types.
     found = [(pointer_of(at), message) for at, message in findings] if findings else list(check(value))
     if not found:
         return value

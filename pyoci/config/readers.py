@@ -1,37 +1,35 @@
-"""Readers: from a JSON value to what a record holds, or a finding.
+"""Readers turn a JSON value into the value of a field, or append a finding.
 
-A reader takes a value, its place and the list of findings; it gives what the record holds, or notes a finding
-and gives None.  The place is a chain (outer place, name or index); only a finding makes a pointer of it.
+A reader takes a value, its place in the document and the list of findings.  If the value is wrong it appends a
+finding; what it returns is then not used.  A place is a chain (outer place, name or index), from which only a finding
+makes a JSON pointer.
 """
 
+import os.path
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
 from pyoci.errors import printable
-from pyoci.record import Members
+from pyoci.members import Members
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-    from typing import Any
+Place = tuple[Any, str | int] | None
+Findings = list[tuple[Place, str]]
+Reader = Callable[[Any, Place, Findings], Any]
 
-    from pyoci.record import Record
-
-    Place = tuple[Any, str | int] | None
-    Findings = list[tuple[Place, str]]
-    Reader = Callable[[Any, Place, Findings], Any]
-
-# Documents are made by others, and may be wrong without an end.
+# A document may have any number of mistakes, and searching for similar names is slow.
 NAMES_SHOWN = 3
 HINTS_MAX = 20
 
 
-class Strict(list["tuple[Place, str]"]):
-    """Findings of a document in which a member that nobody knows is one, too."""
+class Strict(Findings):
+    """Findings of a document in which unknown members are errors."""
 
 
 # ---- readers of single values ----
 
 
 def type_name(value: object) -> str:
-    """Give the JSON word for the type of *value*."""
+    """Return the JSON name for the type of *value*, as it reads behind "not"."""
     if value is None:
         return "null"
     names = {bool: "a boolean", int: "an integer", str: "a string", list: "an array", Members: "an object"}
@@ -39,21 +37,19 @@ def type_name(value: object) -> str:
 
 
 def expected(what: str, value: object) -> str:
-    """Give the words for a value of the wrong type."""
     return f"expected {what}, not {type_name(value)}"
 
 
-def boolean(value: "Any", at: "Place", findings: "Findings") -> "Any":
-    """Read true or false."""
+def boolean(value: Any, at: Place, findings: Findings) -> Any:
     if type(value) is not bool:
         findings.append((at, expected("a boolean", value)))
     return value
 
 
-def integer(low: int, high: int) -> "Reader":
-    """Make a reader of integers in [low, high]; neither true nor 1.0 is an integer."""
+def integer(low: int, high: int) -> Reader:
+    """Return a reader of integers in [low, high]; true and 1.0 are not integers."""
 
-    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    def read(value: Any, at: Place, findings: Findings) -> Any:
         if type(value) is int and low <= value <= high:
             return value
         out_of_range = f"{value} is out of range: {low} to {high}"
@@ -63,8 +59,8 @@ def integer(low: int, high: int) -> "Reader":
     return read
 
 
-def string(value: "Any", at: "Place", findings: "Findings") -> "Any":
-    """Read a string without NUL, which no system call could take."""
+def string(value: Any, at: Place, findings: Findings) -> Any:
+    """Read a string; NUL is refused, because no system call can take it."""
     if type(value) is str:
         if "\0" not in value:
             return value
@@ -74,10 +70,10 @@ def string(value: "Any", at: "Place", findings: "Findings") -> "Any":
     return None
 
 
-def text(rule: "Callable[[str], bool]", wrong: str) -> "Reader":
-    """Make a reader of strings that follow *rule*; *wrong* completes ``"value" …``."""
+def text(rule: Callable[[str], object], wrong: str) -> Reader:
+    """Return a reader of strings for which *rule* is true; *wrong* completes the message ``"value" …``."""
 
-    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    def read(value: Any, at: Place, findings: Findings) -> Any:
         if type(value) is str and "\0" not in value and rule(value):
             return value
         if string(value, at, findings) is not None:
@@ -87,10 +83,10 @@ def text(rule: "Callable[[str], bool]", wrong: str) -> "Reader":
     return read
 
 
-def word(kind: str, words: "Collection[str]") -> "Reader":
-    """Make a reader of the words of a table."""
+def word(kind: str, words: Collection[str]) -> Reader:
+    """Return a reader of strings that are one of *words*; messages call them *kind*."""
 
-    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    def read(value: Any, at: Place, findings: Findings) -> Any:
         if type(value) is str and value in words:
             return value
         if string(value, at, findings) is not None:
@@ -104,10 +100,10 @@ def word(kind: str, words: "Collection[str]") -> "Reader":
 # ---- readers of arrays, maps and objects ----
 
 
-def list_of(reader: "Reader", least: int = 0, most: int = 2**32) -> "Reader":
-    """Make a reader of arrays of so many entries; gives a tuple."""
+def list_of(reader: Reader, least: int = 0, most: int = 2**32) -> Reader:
+    """Return a reader of arrays with *least* to *most* entries; it returns a tuple."""
 
-    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    def read(value: Any, at: Place, findings: Findings) -> Any:
         if type(value) is not list:
             findings.append((at, expected("an array", value)))
             return None
@@ -120,10 +116,10 @@ def list_of(reader: "Reader", least: int = 0, most: int = 2**32) -> "Reader":
     return read
 
 
-def map_of(reader: "Reader", key: "Reader") -> "Reader":
-    """Make a reader of objects that are maps, but for members that are null; gives Members."""
+def map_of(reader: Reader, key: Reader) -> Reader:
+    """Return a reader of objects with arbitrary member names; null members are dropped, and it returns Members."""
 
-    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    def read(value: Any, at: Place, findings: Findings) -> Any:
         if type(value) is not Members:
             findings.append((at, expected("an object", value)))
             return None
@@ -137,21 +133,23 @@ def map_of(reader: "Reader", key: "Reader") -> "Reader":
     return read
 
 
-def record(kind: "type[Record]", readers: "dict[str, Reader]") -> "Reader":
-    """Make a reader of objects that become a record; members that *readers* lacks are ignored, but for Strict findings.
+def record(kind: type, readers: dict[str, Reader]) -> Reader:
+    """Return a reader of objects that become a *kind*, a dataclass of pyoci.config.model.
 
-    A member that is null is absent: programs in Go write so what they have not set.
+    Members without a reader are ignored unless the findings are Strict.  A null member counts as absent: programs
+    written in Go write null for what they have not set.
     """
     required = [name for name in readers if not hasattr(kind, name)]
     new, parts = object.__new__, tuple.__iter__
 
-    def read(value: "Any", at: "Place", findings: "Findings") -> "Any":
+    def read(value: Any, at: Place, findings: Findings) -> Any:
         if type(value) is not Members:
             findings.append((at, expected("an object", value)))
             return None
-        built = new(kind)
+        # The __init__ of a frozen dataclass would call object.__setattr__ for every field.
+        built: Any = new(kind)
         fields = built.__dict__
-        flat = parts(value)  # as items() does, for every object of every document
+        flat = parts(value)  # value.items() without the call
         for name, item in zip(flat, flat, strict=True):
             reader = readers.get(name)
             if reader is not None and item is not None:
@@ -171,26 +169,26 @@ def record(kind: "type[Record]", readers: "dict[str, Reader]") -> "Reader":
 
 
 def escaped(name: str) -> str:
-    """Give a member's name as a part of a JSON pointer (RFC 6901)."""
+    """Return a member's name as a reference token of a JSON pointer (RFC 6901, section 3)."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
 def quote(text: str) -> str:
-    """Give *text* in quotes, on one line and not endless."""
+    """Return *text* in double quotes for a message: printable, and not longer than 80 characters."""
     return f'"{printable(text if len(text) <= 80 else text[:77] + "...")}"'
 
 
-def some_of(names: "Sequence[str]") -> str:
-    """Return names for a message: the first few, and how many more there are."""
+def some_of(names: Sequence[str]) -> str:
+    """Return the first few of *names* for a message, and how many more there are."""
     shown = ", ".join(printable(name[:80]) for name in names[:NAMES_SHOWN])
     return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
 
 
-def did_you_mean(word: str, words: "Iterable[str]") -> str:
-    """Return ``; did you mean "rslave"?`` when one of *words* is near, else "".
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return ``; did you mean "rslave"?`` if one of *words* is similar to *word*, else "".
 
-    Near is what takes few changes, is only written in other letters (``cap_chown``), lacks what all of *words* begin
-    with (``SYS_ADMIN``), or is an abbreviation (``net``).
+    A word is similar if it takes few edits, differs only in case (``cap_chown``), lacks the common prefix of *words*
+    (``SYS_ADMIN``) or is an abbreviation (``net``).
     """
     word = word if len(word) <= 64 else ""
     words = [*words]
@@ -206,25 +204,20 @@ def did_you_mean(word: str, words: "Iterable[str]") -> str:
     return f'; did you mean "{best}"?' if best else ""
 
 
-def common_head(words: "list[str]") -> str:
-    """Return what all words begin with, up to a low line: ``CAP_``."""
-    if len(words) < 2:
-        return ""
-    first, last = min(words), max(words)
-    same = 0
-    while same < min(len(first), len(last)) and first[same] == last[same]:
-        same += 1
-    return first[: first.rfind("_", 0, same) + 1]
+def common_head(words: Sequence[str]) -> str:
+    """Return the common prefix of all words up to its last underscore, such as ``CAP_``."""
+    prefix = os.path.commonprefix(words) if len(words) > 1 else ""
+    return prefix[: prefix.rfind("_") + 1]
 
 
 def abbreviates(short: str, word: str) -> bool:
-    """Return whether *word* begins with the first letter of *short*, and has its others in their order."""
+    """Return whether *short* has the first letter of *word* and some of the others, in order."""
     rest = iter(word)
     return len(short) > 2 and short[0] == word[:1] and all(letter in rest for letter in short)
 
 
 def edits(a: str, b: str) -> int:
-    """Give the least number of insertions, deletions, changes and swaps of neighbours from *a* to *b*."""
+    """Return the number of insertions, deletions, substitutions and swaps of neighbours from *a* to *b*."""
     before: list[int] = []
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
@@ -237,8 +230,8 @@ def edits(a: str, b: str) -> int:
     return row[-1]
 
 
-def pointer_of(at: "Place") -> str:
-    """Give the JSON pointer (RFC 6901) of a place."""
+def pointer_of(at: Place) -> str:
+    """Return the JSON pointer (RFC 6901) of a place."""
     parts: list[str] = []
     while at is not None:
         at, name = at

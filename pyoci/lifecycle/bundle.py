@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import dataclass
 
 from pyoci import codec
 from pyoci.config.model import Config
@@ -9,10 +10,10 @@ from pyoci.config.parse import parse_config
 from pyoci.config.source import Source
 from pyoci.errors import Error, wrap
 from pyoci.files import absolute, read_given
-from pyoci.record import Record
 
 
-class Bundle(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
     """A bundle that has been read: absolute paths, the text of config.json as it was, and what it says.
 
     document is the name of the configuration in messages.

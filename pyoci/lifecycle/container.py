@@ -15,7 +15,8 @@ from typing import Any, Self
 from pyoci import codec, native
 from pyoci.cgroups import oom
 from pyoci.cgroups.cgroup import Cgroup, from_state
-from pyoci.config.model import Config, Resources
+from pyoci.config.model import Config
+from pyoci.config.resources import Resources
 from pyoci.config.source import Source
 from pyoci.errors import Error, HookError, NoContainerError, StateError, wrap
 from pyoci.kernel import require_procfs, require_version

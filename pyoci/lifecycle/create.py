@@ -5,6 +5,7 @@ for a create that was killed.
 """
 
 import os
+from dataclasses import fields, replace
 from signal import SIGKILL
 from typing import Any
 
@@ -14,8 +15,9 @@ from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.files import undo as undo_cgroups
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
 from pyoci.config.check import is_new, namespace_of
-from pyoci.config.model import Process, Resources
+from pyoci.config.model import Process
 from pyoci.config.readers import did_you_mean, some_of
+from pyoci.config.resources import Resources
 from pyoci.config.source import Source, warn
 from pyoci.config.tables import CAPABILITIES
 from pyoci.config.versions import as_meant
@@ -38,7 +40,6 @@ from pyoci.plan.host import limits_come_first
 from pyoci.plan.namespaces import birth, host_offsets
 from pyoci.plan.steps import Plan
 from pyoci.process import inner_pid, stat_fields
-from pyoci.record import replace
 from pyoci.signals import Signals
 from pyoci.stage import idmap
 from pyoci.stage.conversation import Conversation, step_words
@@ -386,7 +387,7 @@ def identified(state: State, talk: Conversation) -> State:
 def warn_of_unknown_capabilities(process: Process | None, source: Source) -> None:
     """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process)."""
     sets = process.capabilities if process else None
-    for name in sets._fields if sets else ():
+    for name in (field.name for field in fields(sets)) if sets else ():
         unknown = [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]
         if unknown:
             kind = "capability" if len(unknown) == 1 else "capabilities"

@@ -15,14 +15,15 @@ there could have any hook run by us.
 
 import fcntl
 import os
+from dataclasses import fields
 from typing import Any, Self
 
 from pyoci import codec
 from pyoci.errors import Error, NoContainerError, StateError, wrap
 from pyoci.files import O_FILE, read_all, write_all, write_file
 from pyoci.lifecycle.state import State
+from pyoci.members import plain
 from pyoci.process import stat_fields
-from pyoci.record import plain
 from pyoci.undo import Undo
 
 O_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -30,6 +31,7 @@ S_IFMT, S_IFREG, S_ISVTX = 0o170000, 0o100000, 0o1000
 OTHERS_WRITE = 0o022
 # By these a directory that is half removed is still known as ours, and what is left of it can be taken back.
 LAST = ("config.json", "state.json", "journal")
+MEMBERS = [field.name for field in fields(State)]
 
 
 class Directory:
@@ -219,7 +221,7 @@ class Directory:
 
     def save(self, state: State) -> None:
         """Write state.json."""
-        self._write("state.json", {name: getattr(state, name) for name in State._fields}, sync=True)
+        self._write("state.json", {name: getattr(state, name) for name in MEMBERS}, sync=True)
 
     def save_steps(self, steps: list[Any]) -> None:
         """Write steps.json: [index, op, words, JSON pointer, hints] of each step."""
@@ -251,7 +253,7 @@ class Directory:
             values = codec.loads(text, "state.json").value
             known = dict(values.items())
             known["cgroup"] = plain(known["cgroup"])
-            return State(**{name: known[name] for name in State._fields})
+            return State(**{name: known[name] for name in MEMBERS})
         except (Error, AttributeError, KeyError, TypeError):
             return None
 

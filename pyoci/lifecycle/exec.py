@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from pyoci import codec
 from pyoci.cgroups import entry, oom
@@ -27,7 +28,6 @@ from pyoci.options import ExecOptions, parse_user
 from pyoci.plan import build
 from pyoci.plan.builder import Request
 from pyoci.plan.steps import Plan
-from pyoci.record import replace
 from pyoci.signals import Signals
 from pyoci.stage.conversation import Conversation
 from pyoci.stage.inputs import Inputs, differing_namespaces

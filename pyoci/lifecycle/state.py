@@ -5,11 +5,12 @@ gate open for reading.
 """
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyoci.errors import StateError
 from pyoci.log import utc
-from pyoci.record import Members, Record
+from pyoci.members import Members
 
 STATE_VERSION = 1
 # The status rules of runtime.md#operations, as Docker, Podman and containerd know them from runc: verb -> statuses.
@@ -49,7 +50,8 @@ def require(verb: str, status: str) -> None:
         raise StateError(refusal)
 
 
-class State(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
     """The record of one container.
 
     pid and startTime (clock ticks since boot, /proc/PID/stat) identify the init process; cgroup is what
@@ -65,8 +67,8 @@ class State(Record):
     annotations: Members = Members()
     pid: int = 0
     startTime: int = 0
-    cgroup: dict[str, Any] = {}
-    hooks: list[str] = []
+    cgroup: dict[str, Any] = field(default_factory=dict)
+    hooks: list[str] = field(default_factory=list)
     document: str = "config.json"
     hasProcess: bool = True
     privatePid: bool = True

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pyoci.cgroups import planned
 from pyoci.cgroups.layout import Layout, ownership_wanted
 from pyoci.config.check import is_new
-from pyoci.config.model import Config, Hook, Resources
+from pyoci.config.model import Config, Hook
+from pyoci.config.resources import Resources
 from pyoci.config.tables import NAMESPACES
 from pyoci.config.versions import as_meant
 from pyoci.linux import BARRIER_HOOKS, BARRIER_MAPS, BARRIER_READY

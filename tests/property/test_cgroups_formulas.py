@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pyoci.cgroups import v1, v2
 from pyoci.cgroups.layout import Layout, make_layout, parse_membership, parse_mounts, plan_cgroup
-from pyoci.config.model import Memory, Resources
+from pyoci.config.resources import Memory, Resources
 from pyoci.errors import ConfigError
 
 

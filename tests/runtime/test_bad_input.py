@@ -339,7 +339,7 @@ def test_linux_may_be_absent(runtime, bundle):
     if result.status == 0:
         assert sorted(result.lines[0]["names"]) == sorted(name.name for name in bundle.rootfs.iterdir())
     else:
-        result.failed("mount namespace")
+        result.failed('of type "mount"')
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_what_only_a_mount_namespace_can_give(runtime, bundle, pointer, value):
     bundle.without_namespace("mount").config["mounts"] = []
     options = ("--console-socket", "/nowhere") if pointer == "/process/terminal" else ()
     set_at(bundle.config, pointer, value)
-    runtime.refuses(bundle, pointer, "mount namespace", options=options)
+    runtime.refuses(bundle, pointer, 'of type "mount"', options=options)
 
 
 def test_all_problems_are_counted(runtime, bundle):

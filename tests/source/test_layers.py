@@ -31,7 +31,7 @@ LAYERS = (
     ("pyoci.files", "pyoci.log", "pyoci.undo"),
     ("pyoci.codec",),
     ("pyoci.errors",),
-    ("pyoci.record",),
+    ("pyoci.members",),
     ("pyoci",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -12,7 +12,7 @@ import pytest
 
 from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.layout import Layout, detect, plan_cgroup
-from pyoci.config.model import Resources
+from pyoci.config.resources import Resources
 from tests.helpers_runtime import wait_until
 
 DEADLINE = 20

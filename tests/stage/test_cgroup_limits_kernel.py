@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pyoci.cgroups import cgroup as cgroup_module
 from pyoci.cgroups.cgroup import Cgroup, from_state
 from pyoci.cgroups.layout import Layout, detect, plan_cgroup
-from pyoci.config.model import CPU, DeviceCgroup, Memory, Pids, Resources
+from pyoci.config.resources import CPU, DeviceCgroup, Memory, Pids, Resources
 from pyoci.errors import ConfigError, KernelError
 
 from .cgroup_place import Place, go_until_started
@@ -169,7 +168,7 @@ def test_without_a_list_of_the_kernel_and_with_files_that_are_not_there(
     v2_place: Place, monkeypatch: pytest.MonkeyPatch, listed: str
 ) -> None:
     """config-linux.md#cgroup-ownership."""
-    monkeypatch.setattr(cgroup_module, "read_or", lambda _path, default: listed or default)
+    monkeypatch.setattr("pyoci.cgroups.cgroup.read_or", lambda _path, default: listed or default)
     cgroup = v2_place.create()
     cgroup.hand_over(12345)
     directory = Path(cgroup.paths()[""])

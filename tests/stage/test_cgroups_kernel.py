@@ -11,7 +11,7 @@ import pytest
 
 from pyoci.cgroups.cgroup import Cgroup, from_state
 from pyoci.cgroups.files import undo
-from pyoci.config.model import DeviceCgroup, Pids, Resources
+from pyoci.config.resources import DeviceCgroup, Pids, Resources
 from pyoci.errors import KernelError, StateError
 from pyoci.native import lib
 

@@ -6,7 +6,7 @@ import pytest
 
 from pyoci.cgroups import devices
 from pyoci.cgroups.devices import DEFAULTS, INSTRUCTION_SIZE, rule_words, rules, unrestricted, v1_lines, v2_program
-from pyoci.config.model import DeviceCgroup as Given
+from pyoci.config.resources import DeviceCgroup as Given
 from pyoci.errors import ConfigError
 
 DENY_ALL = Given(allow=False, access="rwm")

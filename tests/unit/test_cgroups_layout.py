@@ -4,7 +4,8 @@ import pytest
 
 from pyoci.cgroups.cgroup import Cgroup, from_state
 from pyoci.cgroups.layout import Layout, make_layout, ownership_wanted, parse_mounts, plan_cgroup
-from pyoci.config.model import Memory, Mount, Namespace, Pids, Resources
+from pyoci.config.model import Mount, Namespace
+from pyoci.config.resources import Memory, Pids, Resources
 from pyoci.errors import ConfigError, Error, KernelError, UsageError
 
 PURE_V2 = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"

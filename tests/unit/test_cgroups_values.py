@@ -7,7 +7,7 @@ import pytest
 
 from pyoci.cgroups import limits, v1, v2
 from pyoci.cgroups.writes import Write
-from pyoci.config.model import (
+from pyoci.config.resources import (
     CPU,
     BlockIO,
     HugepageLimit,

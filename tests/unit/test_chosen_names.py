@@ -99,7 +99,8 @@ def attributes(value: Any) -> Iterator[Any]:
     """Give what an object of pyoci holds."""
     if type(value).__module__.startswith("pyoci"):
         yield from getattr(value, "__dict__", {}).values()
-        yield from (getattr(value, name, None) for name in getattr(type(value), "__slots__", ()))
+        for kind in type(value).__mro__:
+            yield from (getattr(value, name, None) for name in getattr(kind, "__slots__", ()))
 
 
 def is_keyed(value: Any) -> bool:

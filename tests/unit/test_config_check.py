@@ -117,7 +117,20 @@ BROKEN = {
     ),
     "mounts on the host": (minimal(mounts=[BIND]), "/mounts", 'of type "mount"'),
     "masks on the host": (linux(maskedPaths=["/a"]), "/linux/maskedPaths", 'of type "mount"'),
-    "read-only paths on the host": (linux(readonlyPaths=["/a"]), "/linux/readonlyPaths", 'of type "mount"'),
+    "read-only paths of the host": (linux(readonlyPaths=["/a"]), "/linux/readonlyPaths", 'of type "mount"'),
+    "terminal in the host's /dev": (process(terminal=True), "/process/terminal", 'of type "mount"'),
+    "devices on the host": (
+        linux(devices=[{"type": "p", "path": "/run/f"}]),
+        "/linux/devices",
+        'of type "mount"',
+    ),
+    "propagation of the host": (linux(rootfsPropagation="shared"), "/linux/rootfsPropagation", 'of type "mount"'),
+    "label of no mount": (linux(mountLabel="x"), "/linux/mountLabel", 'of type "mount"'),
+    "read-only root of the host": (
+        minimal(root={"path": "r", "readonly": True}),
+        "/root/readonly",
+        'of type "mount"',
+    ),
     "bind without source": (
         mounts({"destination": "/a", "type": "bind"}),
         "/mounts/0/source",
@@ -150,12 +163,12 @@ BROKEN = {
         "needs mappings",
     ),
     "device without numbers": (
-        linux(devices=[{"type": "c", "path": "/dev/a", "major": 1}]),
+        linux("mount", devices=[{"type": "c", "path": "/dev/a", "major": 1}]),
         "/linux/devices/0/minor",
         '"minor" is missing',
     ),
     "device with one number": (
-        linux(devices=[{"type": "c", "path": "/dev/a", "minor": 1}]),
+        linux("mount", devices=[{"type": "c", "path": "/dev/a", "minor": 1}]),
         "/linux/devices/0/major",
         '"major" is missing',
     ),
@@ -222,17 +235,17 @@ BROKEN = {
     "errno with ALLOW": (
         seccomp(defaultErrnoRet=1),
         "/linux/seccomp/defaultErrnoRet",
-        "SCMP_ACT_ALLOW takes none",
+        "SCMP_ACT_ALLOW takes no errno",
     ),
     "errno with a rule of LOG": (
         seccomp(syscalls=[RULE, {**RULE, "action": "SCMP_ACT_LOG", "errnoRet": 0}]),
         "/linux/seccomp/syscalls/1/errnoRet",
-        "SCMP_ACT_LOG takes none",
+        "SCMP_ACT_LOG takes no errno",
     ),
     "metadata for nobody": (
         seccomp(listenerMetadata="x"),
         "/linux/seccomp/listenerMetadata",
-        "without listenerPath",
+        "needs listenerPath",
     ),
     "notification of nobody": (
         seccomp(syscalls=[{**RULE, "action": "SCMP_ACT_NOTIFY"}]),
@@ -257,7 +270,7 @@ BROKEN = {
         "is not a list",
     ),
     "console of 65536 columns": (
-        process(terminal=True, consoleSize={"height": 1, "width": 65536}),
+        {**process(terminal=True, consoleSize={"height": 1, "width": 65536}), "linux": linux("mount")["linux"]},
         "/process/consoleSize/width",
         "out of range",
     ),
@@ -375,7 +388,7 @@ SOUND = {
         **linux("mount", "user", **MAPPED),
         "mounts": [{**BIND, "options": ["bind", "idmap"]}],
     },
-    "FIFO": linux(devices=[{"type": "p", "path": "/run/f"}]),
+    "FIFO": linux("mount", devices=[{"type": "p", "path": "/run/f"}]),
     "two network devices": linux("network", netDevices={"a": {}, "b": {"name": "c"}}),
     "two templates": linux("network", netDevices={"a": {"name": "eth%d"}, "b": {"name": "eth%d"}}),
     "sysctl of a user namespace": linux("user", **MAPPED, sysctl={"user.max_pid_namespaces": "1"}),

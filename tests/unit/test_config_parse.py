@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pyoci.config import model, parse, tables
+from pyoci.config import model, parse, resources, tables
 from pyoci.config.readers import did_you_mean, quote
 from pyoci.errors import ConfigError
 from tests.helpers_json import members
@@ -98,7 +98,7 @@ def test_only_an_integer_is_an_integer(value: Any) -> None:
 def test_zero_and_unlimited_pids_are_limits() -> None:
     for number in (0, -1):
         config = parse.parse_config(Json(minimal(linux={"resources": {"pids": {"limit": number}}})))
-        assert config.linux.resources == model.Resources(pids=model.Pids(limit=number))
+        assert config.linux.resources == resources.Resources(pids=resources.Pids(limit=number))
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.0.2-dev", "1.0.0-rc5+b.1", "1.3.0+dev", "1.99.0"])
@@ -148,7 +148,8 @@ def test_the_member_class_of_io_priority() -> None:
 
 def test_a_file_mode_loses_the_type_of_the_file() -> None:
     device = {"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 0o20666}
-    assert parse.parse_config(Json(minimal(linux={"devices": [device]}))).linux.devices[0].fileMode == 0o666
+    linux = {"devices": [device], "namespaces": [{"type": "mount"}]}
+    assert parse.parse_config(Json(minimal(linux=linux))).linux.devices[0].fileMode == 0o666
 
 
 def test_unknown_capabilities_are_kept_as_written() -> None:

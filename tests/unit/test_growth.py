@@ -13,8 +13,8 @@ import pytest
 from pyoci import codec
 from pyoci.cgroups import devices
 from pyoci.cgroups.layout import Layout
-from pyoci.config.model import DeviceCgroup
 from pyoci.config.parse import parse_config
+from pyoci.config.resources import DeviceCgroup
 from pyoci.config.source import Option
 from pyoci.config.versions import minor
 from pyoci.errors import ConfigError

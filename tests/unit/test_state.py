@@ -11,8 +11,8 @@ from pyoci.errors import KernelError, StateError
 from pyoci.files import write_file
 from pyoci.lifecycle.directory import Directory
 from pyoci.lifecycle.state import ALLOWED, State, require
+from pyoci.members import Members
 from pyoci.process import is_alive, open_pidfd, stat_fields
-from pyoci.record import Members
 
 
 @pytest.fixture
