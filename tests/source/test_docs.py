@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.golden.transcripts import BLOCK, CONCEPTS, commands, refreshed, run, script, session
+from tests.source.test_layers import LAYERS, layer
 from tests.source.tree import TREE
 
 FOLDERS = ("pyoci", "native", "tests", "spec", "docs", "bundles", ".ci")
@@ -176,3 +177,21 @@ def test_a_command_may_have_several_lines() -> None:
 def test_output_that_is_not_real_is_found() -> None:
     text = "```console\n$ echo real\nnot real\n# false\nkept\n```\n"
     assert refreshed(text) == "```console\n$ echo real\nreal\n# false\nkept\n```\n"
+
+
+def layout(text: str) -> list[str]:
+    """Return the modules and packages of pyoci that the table in docs/architecture.md names, in its order."""
+    table = text.partition("\n## Layout\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`pyoci/.*?) \|", table, re.M)
+    return [f"pyoci.{name}" for cell in cells for name in re.findall(r"`(?:pyoci/)?(\w+)(?:/|\.py)`", cell)]
+
+
+def test_the_layout_is_that_of_the_layers() -> None:
+    listed = layout((TREE / "docs" / "architecture.md").read_text())
+    assert sorted(listed) == sorted(name for names in LAYERS for name in names if name.count(".") == 1)
+    assert listed == sorted(listed, key=layer)
+
+
+def test_a_layout_is_read_in_its_order() -> None:
+    text = "\n## Layout\n| `pyoci/a/` | `x.py` |\n| `pyoci/b.py`, `c.py` | y |\n| `native/d.py` | z |\n\n## More\n| `pyoci/e.py` | |\n"
+    assert layout(text) == ["pyoci.a", "pyoci.b", "pyoci.c"]
