@@ -81,6 +81,8 @@ def mappings_fit_user_namespace(config: Config) -> Found:
 
 def mappings_are_sound(mappings: Sequence[IDMapping], at: str) -> Found:
     """The ranges of id mappings are not empty, are in range and do not overlap (user_namespaces(7))."""
+    if not mappings:
+        return
     for index, mapping in enumerate(mappings):
         if mapping.size == 0:
             yield f"{at}/{index}/size", "size must be above 0"
@@ -172,6 +174,7 @@ def mount_mappings_are_whole(config: Config) -> Found:
     Without them the options idmap and ridmap use the mappings of the container's user namespace, so there must be one
     (config.md#linux-mount-options).
     """
+    has_user = namespace_of(config.linux, "user") is not None
     for index, mount in enumerate(config.mounts):
         at = f"/mounts/{index}"
         if bool(mount.uidMappings) != bool(mount.gidMappings):
@@ -179,7 +182,7 @@ def mount_mappings_are_whole(config: Config) -> Found:
             yield f"{at}/{field}", "uidMappings and gidMappings are given together or not at all"
         yield from mappings_are_sound(mount.uidMappings, f"{at}/uidMappings")
         yield from mappings_are_sound(mount.gidMappings, f"{at}/gidMappings")
-        if mount.uidMappings or namespace_of(config.linux, "user") is not None:
+        if mount.uidMappings or has_user:
             continue
         for number, option in enumerate(mount.options):
             if option in ("idmap", "ridmap"):

@@ -5,11 +5,13 @@ The other modules of this package take a Builder, read ``builder.config`` and ap
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pyoci.cgroups.layout import Layout
 from pyoci.config.annotations import KEEP_GROUPS
 from pyoci.config.model import Config
 from pyoci.operations import Operation
+from pyoci.plan.options import Options, options_of
 from pyoci.plan.steps import Filter, Input, Plan, Step, Write
 
 
@@ -82,6 +84,11 @@ class Builder:
         self.sources: dict[str, str] = {}
         self.given: set[str] = set()
         self.late: dict[str, Step] = {}
+
+    @cached_property
+    def mount_options(self) -> list[Options]:
+        """The sorted options of each mount of the configuration."""
+        return [options_of(mount) for mount in self.config.mounts]
 
     def is_foreign(self) -> bool:
         """Return whether the container has another user namespace than pyoci."""

@@ -11,7 +11,7 @@ from pyoci.linux import MS_REC
 from pyoci.plan import cgroupfs, cover, readonly
 from pyoci.plan.builder import Builder
 from pyoci.plan.namespaces import namespace_slot
-from pyoci.plan.options import Options, is_bind, options_of
+from pyoci.plan.options import Options, is_bind
 from pyoci.plan.sources import open_source, path_in_root
 from pyoci.stage.inputs import UserNamespace
 
@@ -47,8 +47,7 @@ def open_sources(builder: Builder) -> None:
 
     A source inside the container's own root file system is opened later, in its turn, so that earlier mounts are seen.
     """
-    for index, mount in enumerate(builder.config.mounts):
-        options = options_of(mount)
+    for index, (mount, options) in enumerate(zip(builder.config.mounts, builder.mount_options, strict=True)):
         if is_bind(options) and "remount" not in options.names:
             if not path_in_root(builder, _source(builder, mount)):
                 _open_bind(builder, index, mount, options)
@@ -123,8 +122,7 @@ def _recursive(options: Options) -> Options:
 def mount_all(builder: Builder) -> None:
     """Make and attach every mount in the order of the configuration."""
     remounted = cover.remounted(builder.config.mounts)
-    for index, mount in enumerate(builder.config.mounts):
-        options = options_of(mount)
+    for index, (mount, options) in enumerate(zip(builder.config.mounts, builder.mount_options, strict=True)):
         target = normal_path(mount.destination)
         _check_proc(index, mount, target, options)
         if "remount" in options.names:
