@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from strategies import Json
 
 from pyoci.cgroups.layout import plan_cgroup, usual
-from pyoci.config import model
+from pyoci.config import model, resources
 from pyoci.config.parse import parse_config
 from pyoci.errors import Error
+from pyoci.members import Members
 from pyoci.plan import host
 from pyoci.plan.builder import Facts, Request
 from pyoci.plan.describe import as_json
-from pyoci.record import Members
 from pyoci.stage.seccomp import filter_of
 from tests.golden.plans import GOLDEN
 
@@ -49,7 +49,12 @@ def field_names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(inspect.get_annotations(kind))
 
 
-RECORDS = [each for each in vars(model).values() if inspect.isclass(each) and each.__module__ == model.__name__]
+RECORDS = [
+    each
+    for module in (model, resources)
+    for each in vars(module).values()
+    if inspect.isclass(each) and each.__module__ == module.__name__
+]
 
 
 def common() -> dict[str, Any]:
