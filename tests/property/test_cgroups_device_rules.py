@@ -50,6 +50,12 @@ def verdict(rules: list[Rule], request: Request) -> bool:
     return True
 
 
+UNUSED = {
+    0x61: ("value",), 0xB7: ("src", "jump"), 0xBC: ("jump", "value"), 0x54: ("src", "jump"), 0x74: ("src", "jump"),
+    0x05: ("src", "dst", "value"), 0x56: ("src",), 0x46: ("src",), 0x95: ("src", "dst", "jump", "value"),
+}  # fmt: skip
+
+
 def interpret(program: bytes, request: Request) -> int:
     """Run a program of the few instructions that the compiler uses."""
     kind, major, minor, access = request
@@ -61,6 +67,8 @@ def interpret(program: bytes, request: Request) -> int:
         code, both, jump, value = insns[at]
         dst, src = both & 15, both >> 4
         at += 1
+        # The verifier refuses an instruction that has something in a field that it does not use.
+        assert {"src": src, "dst": dst, "jump": jump, "value": value}.items() >= dict.fromkeys(UNUSED[code], 0).items()
         match code:
             case 0x61:
                 assert src == 1, "the kernel passes the context in the first register"

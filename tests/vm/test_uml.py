@@ -15,7 +15,7 @@ from tests.vm import boot, tier
 AT_ONCE, PARTS = 2, 4
 HERE = Path(__file__)
 FILES = sorted(str(file.relative_to(boot.TREE)) for place in tier.RUNTIME for file in (boot.TREE / place).glob("test_*.py"))
-V1 = ("cgroups", "cgroup_entry", "lifecycle", "update", "killed", "faults")
+V1 = ("cgroups", "cgroup_entry", "lifecycle", "update", "killed", "faults", "pure_v1")
 
 
 class Run(NamedTuple):
