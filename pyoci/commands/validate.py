@@ -12,7 +12,7 @@ In the build directory the static file is in PREFIX itself.
 import os
 import stat
 import sys
-from dataclasses import fields
+from dataclasses import asdict
 from typing import NoReturn
 
 from pyoci import codec
@@ -68,9 +68,7 @@ def as_text(findings: list[Finding], name: str) -> str:
 
 def as_json(findings: list[Finding]) -> str:
     """Return a JSON array of objects with the members of Finding."""
-    names = [field.name for field in fields(Finding)]
-    members = [{name: getattr(finding, name) for name in names} for finding in findings]
-    return codec.dumps(members, indent="  ") + "\n"
+    return codec.dumps([asdict(finding) for finding in findings], indent="  ") + "\n"
 
 
 def execute(launcher: str) -> NoReturn:

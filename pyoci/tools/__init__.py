@@ -1,4 +1,4 @@
-"""The tool circle: verbs, one a file, that may use the whole standard library and what is installed beside it.
+"""The tool circle: what may use the whole standard library and installed packages.
 
-The static file lacks both, and these modules with them: pyoci.commands.validate hands its verb over.
+The static file has neither, so that it lacks these modules, too; see pyoci.commands.validate.
 """

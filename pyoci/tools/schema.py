@@ -1,16 +1,14 @@
-"""The schema of config.json (spec/*.schema.json), and the members of a document that it does not know."""
+"""The schema of config.json (spec/*.schema.json), and the members of a document that are not in it."""
 
 import json
+from collections.abc import Iterator
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyoci.config.readers import HINTS_MAX, did_you_mean, escaped
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CONFIG, LINUX = "config.schema.json", "config-linux.schema.json"
-# What the specification has for others than Linux (config.md, config-vm.md …).
+# Members for other platforms than Linux (config.md, config-vm.md …).
 OTHER_PLATFORMS = {
     "": ("freebsd", "solaris", "vm", "windows", "zos"),
     "/process": ("commandLine",),
@@ -19,7 +17,7 @@ OTHER_PLATFORMS = {
 
 
 def load() -> dict[str, Any]:
-    """Give the schema as one document, so that no reader of it has to find another."""
+    """Return the schema as one document, so that a validator need not find others."""
     config, linux = (json.loads(files("pyoci.tools").joinpath(name).read_bytes()) for name in (CONFIG, LINUX))
     definitions = config["$defs"] | linux.pop("$defs")
     del linux["$schema"]
@@ -28,7 +26,7 @@ def load() -> dict[str, Any]:
 
 
 def localised(value: Any) -> Any:
-    """Give a part of a schema whose references stay in their document."""
+    """Return a part of a schema with its references changed to point into this document."""
     if isinstance(value, list):
         return [localised(item) for item in value]
     if not isinstance(value, dict):
@@ -39,10 +37,10 @@ def localised(value: Any) -> Any:
     return changed
 
 
-def unknown_members(value: Any, schema: dict[str, Any]) -> "Iterator[tuple[str, str]]":
-    """Return pointer and message of each member that the specification does not have; create ignores those.
+def unknown_members(value: Any, schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the JSON pointer and a message for each unknown member, which create ignores.
 
-    The first few are compared with those that it has.
+    Only the first few get a hint, which takes time.
     """
     for number, (pointer, name, known) in enumerate(walk(value, schema, schema["$defs"], "")):
         yield f"{pointer}/{escaped(name)}", ignored(name, known if number < HINTS_MAX else {}, pointer)
@@ -50,10 +48,10 @@ def unknown_members(value: Any, schema: dict[str, Any]) -> "Iterator[tuple[str, 
 
 def walk(
     value: Any, rule: dict[str, Any], definitions: dict[str, Any], pointer: str
-) -> "Iterator[tuple[str, str, dict[str, Any]]]":
-    """Return each with its object's pointer and known members, below *pointer*.
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the pointer of the object, the name and the known members for each unknown member below *pointer*.
 
-    A value of another type than the rule's has no known member to look for.
+    A value of the wrong type is an error that others report.
     """
     while "$ref" in rule:
         rule = definitions[rule["$ref"].removeprefix("#/$defs/")]
@@ -72,7 +70,7 @@ def walk(
 
 
 def ignored(name: str, known: dict[str, Any], pointer: str) -> str:
-    """Say why a member has no effect."""
+    """Return the message for an unknown member."""
     if name in OTHER_PLATFORMS.get(pointer, ()):
         return "is for another platform than Linux, and ignored"
     return f"is not in the specification, and ignored{did_you_mean(name, known)}"

@@ -41,19 +41,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(installed: Path, tmp_path: Path) -> Path:
-    """Give a copy that a test may spoil."""
+    """Return a copy that a test may spoil."""
     return Path(shutil.copytree(installed, tmp_path / "own"))
 
 
 @pytest.fixture
 def wrong(tmp_path: Path) -> Path:
-    """Give a configuration with something to say about."""
+    """Return a configuration with errors and warnings."""
     (tmp_path / "config.json").write_text(json.dumps(WRONG))
     return tmp_path / "config.json"
 
 
 def said(shown: subprocess.CompletedProcess[str]) -> list[str]:
-    """Give the pointers and the beginnings of the messages."""
+    """Return the pointers and the beginnings of the messages."""
     return [line.split(": ", 1)[1].removeprefix("warning: ").split(",")[0] for line in shown.stdout.splitlines()]
 
 
@@ -86,7 +86,7 @@ def test_in_the_tree() -> None:
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Path:
-    """Give the file without anything beside it."""
+    """Return the file without anything beside it."""
     (tmp_path / "bin").mkdir()
     return Path(shutil.copy(PYOCI, tmp_path / "bin"))
 
@@ -163,12 +163,12 @@ def test_site_packages_are_seen_and_their_hooks_are_not(installed: Path, tmp_pat
     code = (
         f"import sys; sys.path.insert(0, {str(installed / 'lib' / 'pyoci')!r})\n"
         f"import site; site.getsitepackages = lambda: [{str(packages)!r}]\n"
-        "from pyoci.tools import opinion\n"
-        "print(list(opinion.violations({}, {})))\n"
+        "from pyoci.tools import jsonschema_check\n"
+        "print(list(jsonschema_check.violations({}, {})))\n"
     )
     interpreter = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
     shown = run(interpreter, "-I", "-S", "-c", code, cwd=tmp_path)
-    assert (shown.stdout, shown.stderr) == ("[('/root', 'the schema refuses it: seen')]\n", "")
+    assert (shown.stdout, shown.stderr) == ("[('/root', 'does not match the schema: seen')]\n", "")
     packages.chmod(0o777)
     assert run(interpreter, "-I", "-S", "-c", code).stdout == "[]\n"
     assert not (tmp_path / "mark").exists()

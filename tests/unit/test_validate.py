@@ -11,13 +11,13 @@ import pytest
 from pyoci import cli
 from pyoci.commands import validate as verb
 from pyoci.config import findings
-from pyoci.tools import opinion, schema, validate
+from pyoci.tools import jsonschema_check, schema, validate
 
 GOOD = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}}
 
 
-def examined(document: object) -> "list[tuple[str, str, str]]":
-    """Give severity, pointer and message of all that is said about a document."""
+def examined(document: object) -> list[tuple[str, str, str]]:
+    """Return severity, pointer and message of the findings about a document."""
     found = validate.examine(json.dumps(document).encode(), "config.json")
     return [(finding.severity, finding.pointer, finding.message) for finding in found]
 
@@ -91,7 +91,7 @@ def test_rules_across_members_are_told():
     assert "namespace" in found[2]
 
 
-def write(place: Path, changes: "dict[str, object]") -> Path:
+def write(place: Path, changes: dict[str, object]) -> Path:
     (place / "config.json").write_text(json.dumps(GOOD | changes, indent=1))
     return place
 
@@ -126,7 +126,7 @@ def test_nothing_to_say(tmp_path, capfd):
     assert capfd.readouterr().out == "[]\n"
 
 
-def test_the_second_opinion_is_listed_once(monkeypatch):
+def test_what_jsonschema_finds_too_is_listed_once(monkeypatch):
     """What both find is told by pyoci; a difference between them is made up here, because there is none."""
     pytest.importorskip("jsonschema")
     rules = schema.load()
@@ -134,24 +134,24 @@ def test_the_second_opinion_is_listed_once(monkeypatch):
     monkeypatch.setattr(schema, "load", lambda: rules)
     found = examined(GOOD | {"hostname": "other", "domainname": 7})
     assert ("error", "/domainname", "expected a string, not an integer") in found
-    assert ("error", "/hostname", "the schema refuses it: 'only this' was expected") in found
+    assert ("error", "/hostname", "does not match the schema: 'only this' was expected") in found
     assert len([each for each in found if each[1] == "/domainname"]) == 1
 
 
-def test_without_a_second_opinion(monkeypatch):
+def test_without_jsonschema(monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
-    assert list(opinion.violations(7, schema.load())) == []
+    assert list(jsonschema_check.violations(7, schema.load())) == []
 
 
 @pytest.mark.parametrize("value", [GOOD | {"linux": {"timeOffsets": {"realtime": {}}}}, GOOD | {"root": {}}, []])
 def test_both_name_the_same_place(value):
     pytest.importorskip("jsonschema")
-    pointers = {pointer for pointer, _ in opinion.violations(value, schema.load())}
+    pointers = {pointer for pointer, _ in jsonschema_check.violations(value, schema.load())}
     assert pointers == {pointer for _, pointer, _ in examined(value)} != set()
 
 
 def test_the_schema_is_one_document():
-    def references(value: object) -> "set[str]":
+    def references(value: object) -> set[str]:
         if isinstance(value, dict):
             own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
             return own.union(*map(references, value.values()))
@@ -162,10 +162,10 @@ def test_the_schema_is_one_document():
 
 
 def test_only_directories_that_nobody_else_can_change_are_searched(tmp_path):
-    assert opinion.is_trusted(str(tmp_path))
+    assert jsonschema_check.is_trusted(str(tmp_path))
     tmp_path.chmod(0o775)
-    assert not opinion.is_trusted(str(tmp_path))
-    assert not opinion.is_trusted(str(tmp_path / "nothing"))
+    assert not jsonschema_check.is_trusted(str(tmp_path))
+    assert not jsonschema_check.is_trusted(str(tmp_path / "nothing"))
 
 
 def test_only_the_first_unknown_members_are_compared(monkeypatch):
