@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyoci import cli
+from pyoci import __main__, cli
 from pyoci.errors import UsageError
 from pyoci.options import parse_signal, parse_size, parse_user
 
@@ -132,6 +132,10 @@ def test_what_no_option_can_be(verb, option):
 def test_an_option_that_can_be_repeated_collects_its_values():
     assert cli.parse(["exec", "-e", "A=1", "--env=B=2", "ID"]).options["env"] == ["A=1", "B=2"]
     assert cli.parse(["exec", "ID"]).options["env"] == []
+
+
+def test_every_verb_can_be_run():
+    assert set(__main__.RUN) == {*cli.VERBS, "help", "version"}
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))
