@@ -49,6 +49,12 @@ SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 0x20
 
+# openat2(2), linux/openat2.h
+RESOLVE_IN_ROOT = 0x10
+
+# ioctl_ns(2), linux/nsfs.h
+NS_GET_USERNS = 0xb701
+
 # Which of these an operand can be made of.
 SETS = {
     "barrier": {

@@ -276,7 +276,8 @@ def linux() -> str:
         lines.append(f"\n# {group.source}\n")
         lines += [f"{group.prefix}{name} = {number(group, value)}\n" for name, value in group.values.items()]
     lines.append("\n# Which of these an operand can be made of.\nSETS = {\n")
-    for group in constants():
+    used = {operand.of for each in operations() for operand in each.operands}
+    for group in (group for group in constants() if group.name in used):
         members = "".join(f'        "{group.prefix}{name}": {group.prefix}{name},\n' for name in group.values)
         lines.append(f'    "{group.name}": {{\n{members}    }},\n')
     return "".join(lines) + "}\n"

@@ -7,9 +7,9 @@ from pyoci.cgroups.layout import Layout
 from pyoci.config.tables import NAMESPACE_FILES
 from pyoci.kernel import in_initial_user_namespace
 from pyoci.lifecycle.rights import has_cap_sys_admin
+from pyoci.linux import NS_GET_USERNS
 from pyoci.plan.builder import Facts
 
-NS_GET_USERNS = 0xB701
 # Of the first three a file system shows each, and only who owns the namespace may mount it or, of the last, in it.
 SHOWN = ("network", "ipc", "cgroup", "mount")
 

@@ -21,7 +21,6 @@ MODULES = [path for path in python_files("pyoci") if path not in GENERATED]
 EXEMPT = {
     "pyoci/cgroups/cgroup.py",
     "pyoci/lifecycle/directory.py",
-    "pyoci/lifecycle/facts.py",
     "pyoci/lifecycle/passwd.py",
     "pyoci/lifecycle/rights.py",
     "pyoci/lifecycle/terminal.py",
