@@ -1,18 +1,18 @@
-"""Where messages go: standard error for the user, and the file that --log names for the caller.
+"""The log: messages go to standard error for the user, and to the file of --log for the caller.
 
-The callers read the file as JSON lines (containerd) or as one JSON value (Podman), so nothing but errors is
-written to it unless --debug or --log-level asks; every record is one write(2), because processes share the file.
-Without a file all records go to standard error, warnings among them, as JSON if that is asked for.
+containerd reads the file as JSON lines and Podman as one JSON value, so only errors are written to it unless --debug
+or --log-level asks for more.  Every record is one write(2), because processes share the file.  Without a file all
+records go to standard error, warnings among them.
 """
 
-import posix
+import os
 import time
 
 from pyoci import codec
 from pyoci.errors import UsageError, printable, wrap
 
 LEVELS = ("error", "warning", "info", "debug")
-# conmon takes 8191 bytes of the last words of a runtime, by one read(2).
+# conmon reads at most 8191 bytes of a runtime's standard error, with one read(2).
 MESSAGE_MAX = 4000
 
 
@@ -20,7 +20,6 @@ class Log:
     """The log of this process; open() is called once, as early as the options are known."""
 
     def __init__(self) -> None:
-        """Write to standard error, until open() knows better."""
         self.fd = -1
         self.json = False
         self.level = 0
@@ -29,41 +28,41 @@ class Log:
         """Open the file ("" for none); form is text or json, level one of LEVELS or "".
 
         Raises:
-            UsageError: form or level is none of these, or the file is something else, as in ``journald:ID``.
+            UsageError: form or level is invalid, or path has a scheme, as in ``journald:ID``.
             KernelError: the file cannot be opened.
         """
         self.json = form == "json"
-        # A scheme as in RFC 3986, section 3.1; a file of such a name is given as ./NAME.
+        # A scheme as in RFC 3986, section 3.1; a file with such a name can be given as ./NAME.
         scheme, colon, rest = path.partition(":")
         if colon and scheme == "file":
             path = rest
             if not path:
                 raise UsageError("--log file: names no file")
         elif colon and all(part.isalnum() for part in scheme.replace("+", "-").replace(".", "-").split("-")):
-            raise UsageError(f'the log is a file; "{scheme}:" is not supported')
+            raise UsageError(f'--log must be a file; "{scheme}:" is not supported')
         if path:
-            flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
             try:
-                self.fd = posix.open(path, flags, 0o644)
+                self.fd = os.open(path, flags, 0o644)
             except OSError as error:
                 raise wrap(f"opening the log file {path}", error) from error
-        # From here on there is a file to complain in.
+        # From here on errors are written to the file.
         if form not in ("", "text", "json"):
-            raise UsageError(f'the log format is text or json, not "{form}"')
+            raise UsageError(f'--log-format must be text or json, not "{form}"')
         if level not in ("", *LEVELS):
-            raise UsageError(f'the log level is error, warning, info or debug, not "{level}"')
+            raise UsageError(f'--log-level must be error, warning, info or debug, not "{level}"')
         self.level = 3 if debug else LEVELS.index(level or ("error" if self.fd >= 0 else "warning"))
 
     def wants(self, level: str) -> bool:
-        """Tell whether records of this level are kept."""
+        """Return whether records of this level are written."""
         return LEVELS.index(level) <= self.level
 
     def record(self, level: str, message: str) -> None:
-        """Add one record to the file, or to standard error where there is none, if the level is wanted."""
+        """Write one record to the file, or to standard error if there is none, if its level is wanted."""
         if not self.wants(level):
             return
         if self.fd < 0 and not self.json:
-            tell(message if level == "error" else f"{level}: {message}")
+            write_stderr(message if level == "error" else f"{level}: {message}")
             return
         when = f"{utc(int(time.time()))}Z"
         if self.json:
@@ -77,52 +76,49 @@ log = Log()
 
 
 def error(message: str) -> None:
-    """Tell the user, and the caller through the log."""
+    """Report an error to the user, and to the caller through the log."""
     message = one_line(message)
     log.record("error", message)
     if log.fd >= 0:
-        tell(message)
+        write_stderr(message)
 
 
 def warning(message: str) -> None:
-    """Note what does not alter the flow, where warnings are wanted.
+    """Log a warning.
 
-    Where there is a log they stay off standard error: that is the container's own, or read as part of the output.
+    With a log file it does not go to standard error, which can be the container's, or be parsed by the caller.
     """
     log.record("warning", one_line(message))
 
 
 def info(message: str) -> None:
-    """Note what is as it should be, for whoever wants to know."""
     log.record("info", one_line(message))
 
 
 def debug(message: str) -> None:
-    """Note a detail for whoever debugs."""
     if log.wants("debug"):
         log.record("debug", one_line(message))
 
 
 def one_line(message: str) -> str:
-    """Make one line of a message that is not too long for who reads it."""
+    """Return a message as one line of limited length."""
     return printable(message if len(message) <= MESSAGE_MAX else message[:MESSAGE_MAX] + "…")
 
 
-def tell(message: str) -> None:
-    """Write a message for the user."""
+def write_stderr(message: str) -> None:
     write_quietly(2, f"pyoci: {message}\n")
 
 
 def write_quietly(fd: int, text: str) -> None:
-    """Write a message; there is nobody to tell when that fails."""
+    """Write a message; a failure cannot be reported."""
     try:
-        posix.write(fd, text.encode("utf-8", "backslashreplace"))
+        os.write(fd, text.encode("utf-8", "backslashreplace"))
     except OSError:
         return
 
 
 def utc(seconds: int) -> str:
-    """Write a time since the epoch as RFC 3339 does; strftime(3) would read the host's time zone for it."""
+    """Return a time since the epoch in the form of RFC 3339; strftime(3) would read the host's time zone."""
     date = time.gmtime(seconds)
     day = f"{date.tm_year:04}-{date.tm_mon:02}-{date.tm_mday:02}"
     return f"{day}T{date.tm_hour:02}:{date.tm_min:02}:{date.tm_sec:02}"

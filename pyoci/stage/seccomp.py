@@ -1,6 +1,6 @@
 """The seccomp filter: config-linux.md#seccomp, compiled to BPF by libseccomp."""
 
-import posix
+import os
 from errno import EPERM
 
 from pyoci import native
@@ -51,7 +51,7 @@ def filter_of(config: Config) -> Filter | None:
 
 
 def filter_flags(seccomp: Seccomp) -> int:
-    """Give the SECCOMP_FILTER_FLAG_* bits; speculation stays allowed unless flags say otherwise, as with the peers."""
+    """Return the SECCOMP_FILTER_FLAG_* bits; speculation stays allowed unless flags say otherwise, as with runc."""
     names = ("SECCOMP_FILTER_FLAG_SPEC_ALLOW",) if seccomp.flags is None else seccomp.flags
     flags = 0
     for name in names:
@@ -109,7 +109,7 @@ def deciding_rule(seccomp: Seccomp, name: str) -> str:
 
 
 def action(name: str, errno: int | None) -> int:
-    """Give libseccomp's number of an action, with its errno where it takes one."""
+    """Return libseccomp's number of an action, with its errno if it takes one."""
     number = SECCOMP_ACTIONS[name]
     return number | (EPERM if errno is None else errno) if name in SECCOMP_ERRNO_ACTIONS else number
 
@@ -145,6 +145,6 @@ def compile_filter(seccomp: Seccomp) -> bytes:
         origin = f"/linux/seccomp/syscalls/{failed[0]}" if failed[0] < len(rules) else "/linux/seccomp"
         raise KernelError("compiling the seccomp filter", -fd, origin)
     try:
-        return posix.read(fd, posix.fstat(fd).st_size)
+        return os.read(fd, os.fstat(fd).st_size)
     finally:
-        posix.close(fd)
+        os.close(fd)
