@@ -1,5 +1,7 @@
 """The only importer of the extension, but for the JSON reader (pyoci.codec): kernel calls that ``os`` lacks."""
 
+import os
+
 from pyoci._native import ffi as ffi
 from pyoci._native import lib as lib
 from pyoci.errors import KernelError
@@ -17,6 +19,21 @@ def check(result: int, what: str, origin: str = "") -> int:
 def memfd(name: str) -> int:
     """Make an empty memfd that can still be written."""
     return check(lib.pyoci_memfd(cstring(name), b"", 0, 0), "making a memfd")
+
+
+def send_fd(path: str, fd: int, text: bytes, *, connecting: str, sending: str, origin: str = "") -> None:
+    """Connect to a Unix socket and send one descriptor with some ordinary data; unix(7), SCM_RIGHTS.
+
+    connecting and sending say what is being done, origin is the setting that asked for it.
+
+    Raises:
+        KernelError: nobody listens there.
+    """
+    sock = check(lib.pyoci_connect_unix(cstring(path)), connecting, origin)
+    try:
+        check(lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), sending, origin)
+    finally:
+        os.close(sock)
 
 
 def run_steps(block: bytes, count: int) -> tuple[list[int], int, int]:

@@ -3,9 +3,13 @@
 import errno
 import os
 import select
+from signal import SIGKILL
 
+from pyoci import native
 from pyoci.errors import Error, wrap
 from pyoci.files import read_file
+
+END_SECONDS = 10
 
 
 def stat_fields(pid: int) -> tuple[str, int] | None:
@@ -83,3 +87,36 @@ def has_ended(pidfd: int, milliseconds: int) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(milliseconds))
+
+
+def end(pidfd: int, pid: int) -> None:
+    """Kill a process and wait until it has gone.
+
+    Raises:
+        Error: it did not end within 10 seconds.
+    """
+    native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
+    if not has_ended(pidfd, END_SECONDS * 1000):
+        raise Error(f"process {pid} did not end within {END_SECONDS} s of SIGKILL")
+
+
+def kill_exactly(pid: int, start_time: int, *, group: bool = False) -> bool:
+    """Kill a process, or the group that it leads, if it is still the one that was recorded; return whether it was."""
+    try:
+        pidfd = os.pidfd_open(pid, 0) if pid > 0 else -1
+    except OSError:
+        return False
+    if pidfd < 0:
+        return False
+    try:
+        if not is_alive(pid, start_time):
+            return False
+        if not group:
+            native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
+        elif native.lib.pyoci_pidfd_signal_group(pidfd, SIGKILL) == -errno.EINVAL:  # before Linux 6.9
+            os.killpg(pid, SIGKILL)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True

@@ -9,7 +9,7 @@ from pyoci.cli import Command
 from pyoci.errors import Error, Interrupted, UsageError, printable, wrap
 from pyoci.files import absolute, write_all
 from pyoci.kernel import is_host_root
-from pyoci.lifecycle.directory import open_root
+from pyoci.lifecycle.root import open_root
 from pyoci.log import error as error_line
 from pyoci.native import ffi, lib
 from pyoci.options import CreateOptions

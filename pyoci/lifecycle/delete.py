@@ -1,90 +1,62 @@
-"""Removing a container: what runs in it, its cgroup, its directory; and then the poststop hooks."""
+"""delete: the end of a container."""
 
-import os
-from signal import SIGKILL
+import select
+import time
+from typing import Any
 
-from pyoci import native
-from pyoci.cgroups.cgroup import Cgroup
-from pyoci.cgroups.files import undo as undo_cgroups
-from pyoci.config.model import Config
-from pyoci.config.source import warn
-from pyoci.errors import Error
-from pyoci.lifecycle import hooks
-from pyoci.log import warning
-from pyoci.process import has_ended
+from pyoci.errors import NoContainerError, StateError
+from pyoci.kernel import require_procfs
+from pyoci.lifecycle import recovery, status
+from pyoci.lifecycle.directory import Directory
+from pyoci.options import check_id
+from pyoci.process import kill_exactly
 from pyoci.signals import Signals
-from pyoci.undo import Undo
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.lifecycle.container import Container
-
-END_SECONDS = 10
+PATIENCE = 1.0
 
 
-def remove(container: "Container", signals: Signals) -> None:
-    """Do what Container.destroy() promises."""
-    undo, config = Undo(), poststop_config(container)
-    if not container.state.cgroup:  # half made: what stands still in a frozen cgroup ends only when that is thawed
-        undo.attempt("removing the container's cgroup", lambda: remove_cgroup(container))
-    undo.attempt("ending the container's init process", lambda: end_process(container))
-    if container.state.cgroup:
-        undo.attempt("removing the container's cgroup", lambda: remove_cgroup(container))
-    if not undo.failures:
-        undo.attempt("removing the state directory", container.directory.remove)
-    undo.finish()
-    if config is not None:
-        for failure in hooks.failures(config, "poststop", container.hook_state("stopped", 0), signals):
-            warn(failure, container.source())
-
-
-def poststop_config(container: "Container") -> Config | None:
-    """Return the configuration when it has poststop hooks; that it cannot be read keeps nobody from deleting."""
-    if "poststop" not in container.state.hooks:
-        return None
-    try:
-        return container.config()
-    except (Error, OSError) as error:
-        warning(f"the poststop hooks are not run: {error}")
-        return None
-
-
-def end_process(container: "Container") -> None:
-    """Kill the init process and wait until it has gone.
+def delete(root: str, container_id: str, *, force: bool = False) -> None:
+    """Delete a stopped container, or with force any: silently also one that is not there.
 
     Raises:
-        Error: it did not end within 10 seconds.
+        StateError: it is still running, or there is none (without force).
     """
-    pidfd = container.open_process()
-    if pidfd < 0:
-        return
+    check_id(container_id)
     try:
-        native.lib.pyoci_pidfd_send_signal(pidfd, SIGKILL)
-        if container.state.cgroup:
-            container.cgroup().thaw_killed()
-        if not has_ended(pidfd, END_SECONDS * 1000):
-            raise Error(f"process {container.state.pid} did not end within {END_SECONDS} s of SIGKILL")
-    finally:
-        os.close(pidfd)
+        directory = Directory.open(root, container_id)
+        require_procfs()
+        if force:
+            break_lock(directory)
+        with directory:
+            state = recovery.read_state(directory, container_id)
+            if not force and (present := status.status_of(directory, state)) not in status.ALLOWED["delete"]:
+                raise StateError(f"cannot delete container {container_id} that is not stopped: {present}")
+            with Signals(f"delete {container_id}") as signals:
+                recovery.undo(directory, state, signals).finish()
+    except NoContainerError:
+        if not force:
+            raise
 
 
-def remove_cgroup(container: "Container") -> None:
-    """Kill what still runs in the cgroup, and remove it; that of a create that was cut off by its journal."""
-    if not container.state.cgroup:
-        undo_journal([entry["cgroup"] for entry in container.directory.journal() if "cgroup" in entry])
-        return
-    cgroup = container.cgroup()
-    if cgroup.pids():
-        cgroup.kill(SIGKILL)
-    cgroup.delete()
+def break_lock(directory: Directory) -> None:
+    """Take the lock from a verb that hangs.
 
+    After a second what the verb waits for is killed, so that it fails and takes itself back: the hook, or the
+    process that is to be the container's init.  When that does not help, pyoci itself is, if it is a command that
+    exists for this one create; another program, which only uses pyoci, is never killed.
 
-def undo_journal(paths: list[str]) -> None:
-    """Remove the cgroups that a journal names, and what still runs in them."""
-    undo = Undo()
-    for path in paths:
-        if not any(other.startswith(path + "/") for other in paths):
-            leaf = Cgroup({"": path} if "/freezer/" not in path else {"freezer": path}, explicit=True)
-            undo.attempt(f"killing the cgroup {path}", lambda leaf=leaf: leaf.kill(SIGKILL))  # type: ignore[misc]
-    undo.attempt("removing the cgroups", lambda: undo_cgroups(paths))
-    undo.finish()
+    Raises:
+        StateError: the verb is of such a program, and does not end.
+    """
+    begin = time.monotonic()
+    while directory.is_locked():
+        passed = time.monotonic() - begin
+        last: dict[str, Any] = {}
+        for entry in directory.journal() if passed > PATIENCE else ():
+            last.update(entry)
+        kill_exactly(last.get("hook", 0), last.get("hookStart", 0), group=True)
+        kill_exactly(last.get("pid", 0), last.get("pidStart", 0))
+        is_command = passed > 2 * PATIENCE and kill_exactly(last.get("owner", 0), last.get("ownerStart", 0))
+        if passed > 10 * PATIENCE and not is_command:
+            raise StateError(f"{directory.path} is in use by another program, which does not let go")
+        select.poll().poll(5)

@@ -15,23 +15,23 @@ there could have any hook run by us.
 
 import fcntl
 import os
-from dataclasses import fields
+import stat
 from typing import Any, Self
 
 from pyoci import codec
+from pyoci.config.model import Config
+from pyoci.config.parse import parse_config
+from pyoci.config.source import Source
 from pyoci.errors import Error, NoContainerError, StateError, wrap
 from pyoci.files import O_FILE, read_all, write_all, write_file
-from pyoci.lifecycle.state import State
+from pyoci.lifecycle.root import O_DIRECTORY, make_root, open_root, require_ours
+from pyoci.lifecycle.state import SAVED, State
 from pyoci.members import plain
 from pyoci.process import stat_fields
 from pyoci.undo import Undo
 
-O_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-S_IFMT, S_IFREG, S_ISVTX = 0o170000, 0o100000, 0o1000
-OTHERS_WRITE = 0o022
 # By these a directory that is half removed is still known as ours, and what is left of it can be taken back.
 LAST = ("config.json", "state.json", "journal")
-MEMBERS = [field.name for field in fields(State)]
 
 
 class Directory:
@@ -45,6 +45,7 @@ class Directory:
         self.fd = fd
         self.journal_fd = -1
         self.depth = 0
+        self.text = b""
 
     @classmethod
     def claim(cls, root: str, container_id: str) -> Self:
@@ -174,7 +175,7 @@ class Directory:
         try:
             found = os.fstat(fd)
             require_ours(found, f"{self.path}/{name}")
-            if found.st_mode & S_IFMT != S_IFREG:
+            if not stat.S_ISREG(found.st_mode):
                 raise Error(f"{self.path}/{name} is no regular file")
         except BaseException:
             os.close(fd)
@@ -205,6 +206,10 @@ class Directory:
         found = stat_fields(pid) if pid else None
         self.note(**{what: pid, f"{what}Start": found[1] if found else 0})
 
+    def note_hook(self, pid: int) -> None:
+        """Note the hook that runs, which ``delete --force`` may have to kill."""
+        self.note_process("hook", pid)
+
     def journal(self) -> list[dict[str, Any]]:
         """Read the journal; a last line that was cut off is left out."""
         try:
@@ -221,7 +226,7 @@ class Directory:
 
     def save(self, state: State) -> None:
         """Write state.json."""
-        self._write("state.json", {name: getattr(state, name) for name in MEMBERS}, sync=True)
+        self._write("state.json", {name: getattr(state, name) for name in SAVED}, sync=True)
 
     def save_steps(self, steps: list[Any]) -> None:
         """Write steps.json: [index, op, words, JSON pointer, hints] of each step."""
@@ -253,9 +258,23 @@ class Directory:
             values = codec.loads(text, "state.json").value
             known = dict(values.items())
             known["cgroup"] = plain(known["cgroup"])
-            return State(**{name: known[name] for name in MEMBERS})
+            return State(**{name: known[name] for name in SAVED})
         except (Error, AttributeError, KeyError, TypeError):
             return None
+
+    def config(self, document: str) -> Config:
+        """Read the configuration as it was at create; *document* is its name in messages."""
+        return parse_config(codec.loads(self._config_text(), document))
+
+    def source(self, document: str) -> Source:
+        """Return where the settings come from: the configuration as it was at create."""
+        return Source(document, self._config_text)
+
+    def _config_text(self) -> bytes:
+        """Read the recorded configuration, once: it is gone when an error of its removal is told."""
+        if not self.text:
+            self.text = self.read("config.json")
+        return self.text
 
     def remove(self) -> None:
         """Remove the directory and the files in it, none of which is ever a directory or followed.
@@ -311,67 +330,3 @@ class Directory:
     def __del__(self) -> None:
         """Let go of what nobody has closed."""
         self.close()
-
-
-def require_ours(found: Any, what: str, *, shared: bool = False) -> None:
-    """Demand of a stat result that it is of something that root or we have made and nobody else can change.
-
-    With shared others may write to a directory where they cannot remove or rename what is ours, as in /tmp.
-
-    Raises:
-        Error: it belongs to somebody else, or can be written by others.
-    """
-    if found.st_uid not in (0, os.geteuid()):
-        raise Error(f"{what} belongs to user {found.st_uid}; pyoci believes only what root or its own user has made")
-    if found.st_mode & OTHERS_WRITE and not (shared and found.st_mode & S_ISVTX):
-        raise Error(f"{what} can be written by others (mode {found.st_mode & 0o7777:04o})")
-
-
-def open_root(root: str) -> int:
-    """Open the state root; OSError when there is none.
-
-    Raises:
-        Error: somebody else could change what is in it.
-    """
-    fd = os.open(root, O_DIRECTORY)
-    try:
-        require_ours(os.fstat(fd), f"the state root {root}", shared=True)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def make_root(root: str) -> None:
-    """Make the state root and its missing parents, mode 0700."""
-    try:
-        os.stat(root)
-    except FileNotFoundError:
-        parent = root.rpartition("/")[0]
-        if parent:
-            make_root_parents(parent)
-        try:
-            os.mkdir(root, 0o1700)  # sticky: what prunes XDG_RUNTIME_DIR passes over it
-        except FileExistsError:
-            return
-        except OSError as error:
-            raise wrap(f"making the state root {root}", error, hint=root_hint(root)) from error
-
-
-def root_hint(root: str) -> str:
-    """Say what the place of a state root that cannot be made comes from."""
-    guessed = root.startswith("/run/user") and not os.environ.get("XDG_RUNTIME_DIR")
-    return "XDG_RUNTIME_DIR is not set, which names a directory for it, as --root does" if guessed else ""
-
-
-def make_root_parents(path: str) -> None:
-    """Make the missing parents of the state root."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        make_root_parents(path.rpartition("/")[0])
-        os.mkdir(path, 0o700)
-    except OSError as error:
-        raise wrap(f"making {path}", error, hint=root_hint(path)) from error

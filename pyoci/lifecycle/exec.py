@@ -16,40 +16,53 @@ from pyoci.config.source import Option, Parts, Source
 from pyoci.config.tables import CAPABILITIES
 from pyoci.errors import Error, KernelError, StateError, UsageError, wrap
 from pyoci.files import read_given
-from pyoci.kernel import require_selinux
-from pyoci.lifecycle import terminal
-from pyoci.lifecycle.create import warn_of_unknown_capabilities
+from pyoci.kernel import require_selinux, require_version
+from pyoci.lifecycle import seccomp_agent, terminal
+from pyoci.lifecycle.directory import Directory
 from pyoci.lifecycle.facts import gather
 from pyoci.lifecycle.passwd import home_directory
 from pyoci.lifecycle.pidfile import write_pid_file
-from pyoci.lifecycle.state import public_state
+from pyoci.lifecycle.rights import warn_of_unknown_capabilities
+from pyoci.lifecycle.state import State
+from pyoci.lifecycle.status import PAUSED, require, status_of
 from pyoci.linux import BARRIER_READY
 from pyoci.options import ExecOptions, parse_user
 from pyoci.plan import build
 from pyoci.plan.builder import Request
 from pyoci.plan.steps import Plan
 from pyoci.signals import Signals
-from pyoci.stage.conversation import Conversation
+from pyoci.stage.conversation import Stage
 from pyoci.stage.inputs import Inputs, differing_namespaces
-from pyoci.stage.protocol import Stage
+from pyoci.stage.protocol import spawn
 from pyoci.stage.seccomp import filter_of
 from pyoci.undo import Undo
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyoci.lifecycle.container import Container
+
+def execute(directory: Directory, state: State, options: ExecOptions) -> int:
+    """Run one more process in a container; return its exit status, 0 when detached.
+
+    Raises:
+        StateError: the container is not running.
+        Error: the process could not be run.
+    """
+    require_version()
+    status = status_of(directory, state)
+    if not options.ignore_paused or status != PAUSED:
+        require("exec", status)
+    return Exec(directory, state, options).run()
 
 
-class Execution:
+class Exec:
     """One exec, from the options to the end of the process (or to its start, when detached)."""
 
-    def __init__(self, container: "Container", options: ExecOptions) -> None:
+    def __init__(self, directory: Directory, state: State, options: ExecOptions) -> None:
         """Prepare; nothing happens yet."""
-        self.container = container
+        self.directory = directory
+        self.state = state
         self.options = options
-        self.inputs = Inputs(f"/proc/self/fd/{container.directory.fd}")
+        self.inputs = Inputs(f"/proc/self/fd/{directory.fd}")
         self.process_text = b""
-        self.source = source_of(options, container.source(), lambda: self.process_text)
+        self.source = source_of(options, directory.source(state.document), lambda: self.process_text)
 
     def run(self) -> int:
         """Run the process; gives its exit status, 128 + n for signal n, or 0 when detached.
@@ -61,7 +74,7 @@ class Execution:
             return self._run()
 
     def _run(self) -> int:
-        options, state = self.options, self.container.state
+        options, state = self.options, self.state
         config = self._config()
         assert config.process is not None
         terminal.check(config.process.terminal, options.console_socket, options.detach)
@@ -69,21 +82,21 @@ class Execution:
         with Signals(f"exec {state.id}", everything=not options.detach) as signals:
             foreground = None if options.detach else terminal.Foreground()
             try:
-                talk = self._lead(config, signals, foreground)
+                stage = self._lead(config, signals, foreground)
             except BaseException:
                 if foreground is not None:
                     foreground.end()
                 raise
             try:
-                return 0 if foreground is None else foreground.wait(talk.stage.pidfd, talk.console)
+                return 0 if foreground is None else foreground.wait(stage.pidfd, stage.console)
             finally:
-                talk.close()
+                stage.close()
 
     def _lead(
         self, config: Config, signals: Signals, foreground: terminal.Foreground | None
-    ) -> Conversation:
+    ) -> Stage:
         """Plan, and lead a stage to its program."""
-        options, state = self.options, self.container.state
+        options, state = self.options, self.state
         assert config.process is not None
         pidfd = self._init()
         try:
@@ -98,11 +111,9 @@ class Execution:
                 filter=filter_of(config),
             )
             plan = build.execute(config, request, gather(Layout()), kinds)
-            stage = self._spawn(config.process.execCPUAffinity or ExecCPUAffinity())
-            talk = Conversation(stage, signals, "the process")
-            talk.source = self.source
-            self._start(talk, plan, foreground)
-            return talk
+            stage = self._spawn(config.process.execCPUAffinity or ExecCPUAffinity(), signals)
+            self._start(stage, plan, foreground)
+            return stage
         finally:
             os.close(pidfd)
             self.inputs.close()
@@ -113,7 +124,7 @@ class Execution:
         Raises:
             StateError: it has gone.
         """
-        pidfd = self.container.open_process()
+        pidfd = self.state.open_init()
         if pidfd < 0:
             raise StateError("cannot exec in a stopped container")
         return pidfd
@@ -124,7 +135,7 @@ class Execution:
         Raises:
             StateError: a process would stand still in it.
         """
-        cgroup, given = self.container.cgroup(), self.options.cgroup
+        cgroup, given = self.state.control_group(), self.options.cgroup
         for controllers, path in cgroup_options(given):
             cgroup = cgroup.sub(path, controllers)
         if not self.options.ignore_paused:
@@ -133,7 +144,7 @@ class Execution:
             return cgroup.existing()
         return cgroup
 
-    def _spawn(self, affinity: ExecCPUAffinity) -> Stage:
+    def _spawn(self, affinity: ExecCPUAffinity, signals: Signals) -> Stage:
         """Start the stage inside the container's cgroup.
 
         On v2 init may have moved to a cgroup below, for the children of which it has enabled controllers: then the
@@ -141,17 +152,17 @@ class Execution:
         """
         cgroup = self._cgroup()
         try:
-            return self._spawn_in(cgroup, affinity)
+            return self._spawn_in(cgroup, affinity, signals)
         except KernelError as error:
             entry.tell_reached_limit(error, cgroup.paths())
             if error.number not in entry.LEFT or self.options.cgroup or "" not in cgroup.paths():
                 raise
-            present = present_cgroup(cgroup, self.container.state.pid)
+            present = present_cgroup(cgroup, self.state.pid)
             if present.paths() == cgroup.paths():
                 raise
-            return self._spawn_in(present, affinity)
+            return self._spawn_in(present, affinity, signals)
 
-    def _spawn_in(self, cgroup: Cgroup, affinity: ExecCPUAffinity) -> Stage:
+    def _spawn_in(self, cgroup: Cgroup, affinity: ExecCPUAffinity, signals: Signals) -> Stage:
         """Start the stage inside this cgroup, on the CPUs that exec asks for (config.md#linux-process).
 
         The initial ones are ours for as long as it takes to bear the stage, which inherits them.  Without any it may
@@ -160,12 +171,11 @@ class Execution:
         ours = os.sched_getaffinity(0) if affinity.initial else set()
         try:
             pin(0, affinity.initial, "initial")
-            stage, entered = entry.start(
-                cgroup, lambda directory: Stage.spawn(0, directory, self.options.preserve_fds)
-            )
+            process, entered = entry.start(cgroup, lambda fd: spawn(0, fd, self.options.preserve_fds))
         finally:
             if ours:
                 os.sched_setaffinity(0, ours)
+        stage = Stage(process, signals, "the process", self.source)
         try:
             cgroup.add(stage.pid, entered)
             if not affinity.initial and not affinity.final:
@@ -176,36 +186,31 @@ class Execution:
             raise
         return stage
 
-    def _start(self, talk: Conversation, plan: Plan, foreground: terminal.Foreground | None) -> None:
+    def _start(self, stage: Stage, plan: Plan, foreground: terminal.Foreground | None) -> None:
         """Lead the stage to its program.
 
         Raises:
             Error: a step failed; the process has gone then.
         """
-        options, killed_before = self.options, oom.kills(self.container.cgroup().paths())
-        talk.lacked_memory = lambda: self._lacked_memory(killed_before)
-        talk.on_listener = lambda number: self._send_listener(talk.stage, number)
+        options, killed_before = self.options, oom.kills(self.state.control_group().paths())
+        stage.lacked_memory = lambda: self._lacked_memory(killed_before)
+        stage.on_listener = lambda number: self._send_listener(stage, number)
         try:
-            talk.send(plan, self.inputs.open(plan))
-            talk.expect(BARRIER_READY)
-            if options.console_socket and talk.console >= 0:
-                terminal.send_fd("--console-socket", options.console_socket, talk.console, b"/dev/ptmx")
-                os.close(talk.console)
-                talk.console = -1
-            if options.pidfd_socket:
-                terminal.send_fd("--pidfd-socket", options.pidfd_socket, talk.stage.pidfd, b"pidfd")
+            stage.send(plan, self.inputs.open(plan))
+            stage.expect(BARRIER_READY)
+            terminal.send_descriptors(options, stage)
             if foreground is not None:
-                foreground.begin(talk.console)
-            talk.stage.go()
-            if talk.barrier() is not None:
+                foreground.begin(stage.console)
+            stage.resume()
+            if stage.barrier() is not None:
                 raise Error("the stage waits where it should run the program")
             if options.pid_file:
-                write_pid_file(options.pid_file, talk.stage.pid)
+                write_pid_file(options.pid_file, stage.pid)
         except BaseException as error:
-            cause = talk.explain(error) if isinstance(error, (Error, OSError)) else None
-            entry.tell_reached_limit(cause or error, self.container.cgroup().paths())
+            cause = stage.explain(error) if isinstance(error, (Error, OSError)) else None
+            entry.tell_reached_limit(cause or error, self.state.control_group().paths())
             undo = Undo()
-            undo.attempt("ending the process", talk.kill)
+            undo.attempt("ending the process", stage.kill)
             undo.tell(cause or error)
             if cause is None:
                 raise
@@ -213,23 +218,18 @@ class Execution:
 
     def _send_listener(self, stage: Stage, number: int) -> None:
         """Hand the listener of this process to the agent: its filter is another than that of the container's init."""
-        from pyoci.lifecycle import seccomp_agent  # only filters with SCMP_ACT_NOTIFY need it
-
-        config, state = self.container.config(), self.container.state
-        public = public_state(
-            state.ociVersion, state.id, "running", state.pid, state.bundle, state.annotations
-        )
-        seccomp_agent.send(config, public, stage, number)
+        config = self.directory.config(self.state.document)
+        seccomp_agent.send(config, self.state.public("running"), stage, number)
 
     def _lacked_memory(self, killed_before: int) -> tuple[str, str]:
-        killed = oom.kills(self.container.cgroup().paths()) > killed_before
+        killed = oom.kills(self.state.control_group().paths()) > killed_before
         return "for lack of memory, because of the container's limit or one above it" if killed else "", ""
 
     # ---- what is run ----
 
     def _config(self) -> Config:
         """Give the container's configuration with the process to run in place of its own."""
-        config = self.container.config()
+        config = self.directory.config(self.state.document)
         if self.options.process:
             process = self._read_process()
         elif config.process is None:

@@ -1,12 +1,15 @@
 """What this process may do on the host, and what a configuration asks for that it may not."""
 
 import os
+from dataclasses import fields
 
 from pyoci import native
 from pyoci.config.annotations import KEEP_GROUPS
 from pyoci.config.check import namespace_of
-from pyoci.config.model import Config
+from pyoci.config.model import Config, Process
+from pyoci.config.readers import did_you_mean, some_of
 from pyoci.config.source import Source, warn
+from pyoci.config.tables import CAPABILITIES
 from pyoci.errors import Error
 from pyoci.kernel import is_host_root
 
@@ -35,3 +38,14 @@ def warn_of_kept_groups(config: Config, source: Source) -> None:
     if config.annotations.get(KEEP_GROUPS) == "1" and is_host_root():
         message = f"ignoring {KEEP_GROUPS}: the groups of the host's root are not for a container"
         warn(Error(message, f"/annotations/{KEEP_GROUPS}"), source)
+
+
+def warn_of_unknown_capabilities(process: Process | None, source: Source) -> None:
+    """Note the capabilities that nobody knows: they are left out, which is no error (config.md#linux-process)."""
+    sets = process.capabilities if process else None
+    for name in (field.name for field in fields(sets)) if sets else ():
+        unknown = [cap for cap in getattr(sets, name) if cap not in CAPABILITIES]
+        if unknown:
+            kind = "capability" if len(unknown) == 1 else "capabilities"
+            message = f"ignoring the unknown {kind} {some_of(unknown)}{did_you_mean(unknown[0], CAPABILITIES)}"
+            warn(Error(message, f"/process/capabilities/{name}"), source)

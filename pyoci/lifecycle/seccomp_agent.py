@@ -6,12 +6,10 @@ from typing import Any
 from pyoci import codec, native
 from pyoci.config.model import Config
 from pyoci.errors import Error
-from pyoci.stage.protocol import Stage
-
-lib, ffi = native.lib, native.ffi
+from pyoci.stage.protocol import StageProcess
 
 
-def send(config: Config, state: dict[str, Any], stage: Stage, number: int) -> None:
+def send(config: Config, state: dict[str, Any], stage: StageProcess, number: int) -> None:
     """Fetch descriptor *number* from the stage and send it with the container process state.
 
     The stage cannot send it itself: its filter may already forbid that.
@@ -23,7 +21,7 @@ def send(config: Config, state: dict[str, Any], stage: Stage, number: int) -> No
     if seccomp is None or not seccomp.listenerPath:
         raise Error("a filter with SCMP_ACT_NOTIFY needs a listenerPath", origin)
     listener = native.check(
-        lib.pyoci_pidfd_getfd(stage.pidfd, number), "fetching the seccomp listener", origin
+        native.lib.pyoci_pidfd_getfd(stage.pidfd, number), "fetching the seccomp listener", origin
     )
     try:
         message: dict[str, Any] = {
@@ -36,12 +34,6 @@ def send(config: Config, state: dict[str, Any], stage: Stage, number: int) -> No
             message["metadata"] = seccomp.listenerMetadata
         text = codec.dumps(message).encode()
         what = f"sending the seccomp listener to {seccomp.listenerPath}"
-        sock = native.check(lib.pyoci_connect_unix(seccomp.listenerPath.encode()), what, origin)
-        try:
-            native.check(
-                lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [listener]), 1), what, origin
-            )
-        finally:
-            os.close(sock)
+        native.send_fd(seccomp.listenerPath, listener, text, connecting=what, sending=what, origin=origin)
     finally:
         os.close(listener)

@@ -1,61 +1,25 @@
-"""What is remembered of a container between two calls, which verb is allowed when, and who a process is.
+"""The record of one container: what is remembered of it between two calls of pyoci."""
 
-The status is never stored but looked at: a process is a pid with its start time, and a stage that still waits has the
-gate open for reading.
-"""
-
+import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pyoci.errors import StateError
+from pyoci.cgroups.cgroup import Cgroup, from_state
 from pyoci.log import utc
 from pyoci.members import Members
+from pyoci.process import is_alive, open_pidfd
 
 STATE_VERSION = 1
-# The status rules of runtime.md#operations, as Docker, Podman and containerd know them from runc: verb -> statuses.
-# "delete" of a created container kills it first, which the callers depend on.
-ALLOWED = {
-    "start": ("created",),
-    "kill": ("created", "running", "paused"),
-    "delete": ("created", "stopped"),
-    "pause": ("created", "running"),
-    "resume": ("paused",),
-    "exec": ("created", "running"),
-    "update": ("created", "running", "paused"),
-    "ps": ("created", "running", "paused"),
-}
-
-REFUSALS = {
-    ("start", "running"): "cannot start an already running container",
-    ("start", "stopped"): "cannot start a container that has stopped",
-    ("kill", "stopped"): "container not running",
-    ("exec", "stopped"): "cannot exec in a stopped container",
-    ("exec", "paused"): "cannot exec in a paused container (use --ignore-paused)",
-    ("resume", "stopped"): "container not running",
-    ("pause", "stopped"): "container not running",
-    ("update", "stopped"): "container not running",
-    ("ps", "stopped"): "container not running",
-}
-
-
-def require(verb: str, status: str) -> None:
-    """Refuse *verb* for a container in *status*.
-
-    Raises:
-        StateError: with the words that callers look for.
-    """
-    if status not in ALLOWED[verb]:
-        refusal = REFUSALS.get((verb, status), f"cannot {verb} a container that is {status}")
-        raise StateError(refusal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The record of one container.
+    """The record of one container, as state.json holds it.
 
     pid and startTime (clock ticks since boot, /proc/PID/stat) identify the init process; cgroup is what
     the cgroup manager needs to find its directories; hooks names the lists of hooks that later verbs must run.
+    finished is False for what the journal says of a create that has not ended, or was killed; it is not written.
     """
 
     id: str
@@ -64,7 +28,7 @@ class State:
     rootfs: str
     created: str
     owner: str
-    annotations: Members = Members()
+    annotations: Members = field(default_factory=Members)
     pid: int = 0
     startTime: int = 0
     cgroup: dict[str, Any] = field(default_factory=dict)
@@ -73,12 +37,34 @@ class State:
     hasProcess: bool = True
     privatePid: bool = True
     version: int = STATE_VERSION
+    finished: bool = True
+
+    def control_group(self) -> Cgroup:
+        """Return the container's cgroup."""
+        return from_state(self.cgroup)
+
+    def open_init(self) -> int:
+        """Open the init process; return -1 when it has gone, or its pid belongs to another process by now."""
+        pidfd = open_pidfd(self.pid) if self.pid else -1
+        if pidfd < 0:
+            return -1
+        if is_alive(self.pid, self.startTime):
+            return pidfd
+        os.close(pidfd)
+        return -1
+
+    def public(self, status: str) -> dict[str, Any]:
+        """Return the state object of runtime.md#state, as hooks and the seccomp agent get it."""
+        return public_state(self.ociVersion, self.id, status, self.pid, self.bundle, self.annotations)
+
+
+SAVED = tuple(each.name for each in fields(State) if each.name != "finished")
 
 
 def public_state(
-    version: str, container_id: str, status: str, pid: int, bundle: str, annotations: Any
+    version: str, container_id: str, status: str, pid: int, bundle: str, annotations: Members
 ) -> dict[str, Any]:
-    """Give the state object of runtime.md#state, as hooks and the seccomp agent get it."""
+    """Return the state object of runtime.md#state; a stopped container has no pid."""
     state: dict[str, Any] = {"ociVersion": version, "id": container_id, "status": status}
     if status != "stopped":
         state["pid"] = pid
@@ -89,9 +75,7 @@ def public_state(
 
 
 def now() -> str:
-    """Give the time as RFC 3339 with nanoseconds, UTC."""
+    """Return the time as RFC 3339 with nanoseconds, UTC."""
     nanoseconds = time.time_ns()
     seconds = utc(nanoseconds // 10**9)
     return f"{seconds}.{nanoseconds % 10**9:09d}Z"
-
-

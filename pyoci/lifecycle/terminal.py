@@ -8,27 +8,32 @@ from pyoci import native
 from pyoci.config.source import Option
 from pyoci.errors import Error
 from pyoci.files import write_all
+from pyoci.options import CreateOptions, ExecOptions
 from pyoci.process import reap
 from pyoci.signals import EVERYTHING
+from pyoci.stage.conversation import Stage
 
 lib, ffi = native.lib, native.ffi
 CHUNK = 65536
 
 
-def send_fd(option: str, path: str, fd: int, text: bytes) -> None:
-    """Connect to the Unix socket of an option and send one descriptor with some ordinary data; unix(7), SCM_RIGHTS.
+def send_descriptors(options: CreateOptions | ExecOptions, stage: Stage) -> None:
+    """Send the caller what it has asked for: the terminal's master, and a pidfd of the process.
 
     Raises:
-        Error: nobody listens there.
+        Error: nobody listens at a socket.
     """
+    if options.console_socket and stage.console >= 0:
+        _send("--console-socket", options.console_socket, stage.console, b"/dev/ptmx")
+        os.close(stage.console)
+        stage.console = -1
+    if options.pidfd_socket:
+        _send("--pidfd-socket", options.pidfd_socket, stage.pidfd, b"pidfd")
+
+
+def _send(option: str, path: str, fd: int, text: bytes) -> None:
     with Option(option):
-        sock = native.check(lib.pyoci_connect_unix(path.encode()), f"connecting to the socket {path}")
-        try:
-            native.check(
-                lib.pyoci_send_fds(sock, text, len(text), ffi.new("int[]", [fd]), 1), f"sending to {path}"
-            )
-        finally:
-            os.close(sock)
+        native.send_fd(path, fd, text, connecting=f"connecting to the socket {path}", sending=f"sending to {path}")
 
 
 def check(terminal: bool, socket: str, detach: bool) -> None:

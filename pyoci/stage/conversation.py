@@ -19,7 +19,7 @@ from pyoci.signals import Signals
 from pyoci.stage.encode import encode
 from pyoci.stage.failure import failure
 from pyoci.stage.procfile import write_file
-from pyoci.stage.protocol import Report, Stage
+from pyoci.stage.protocol import Report, StageProcess
 from pyoci.undo import Undo
 
 lib = native.lib
@@ -84,24 +84,27 @@ def suggestion(report: Report, step: Step) -> str:
     return "" if word in words else did_you_mean(word, words)
 
 
-class Conversation:
-    """One stage and its plan, from birth to the last barrier.
+class Stage(StageProcess):
+    """A stage that carries out a plan, from its start to its last barrier.
 
     console is the master of the terminal once it was made (the caller takes it over by setting it to -1).
     on_child is called with each new pid that carries the container on; on_listener with the number of the
-    seccomp listener in the stage; source is where the settings of the plan come from; lacked_memory gives the words
-    and the setting when somebody in its cgroup was killed for lack of memory.
+    seccomp listener in the stage; lacked_memory returns the words and the setting when something in its cgroup was
+    killed for lack of memory.
     """
 
-    def __init__(self, stage: Stage, signals: Signals, who: str) -> None:
-        """Take the stage over: close() or kill() ends the talk.  *who* is what it becomes, as errors name it."""
-        self.stage = stage
+    def __init__(self, process: tuple[int, int, int], signals: Signals, who: str, source: Source) -> None:
+        """Take over what spawn() has returned: close() or kill() lets go of it.
+
+        *who* is what the stage becomes, as errors name it; *source* is where the settings of its plan come from.
+        """
+        super().__init__(*process)
         self.signals = signals
         self.who = who
+        self.source = source
         self.plan: Plan | None = None
-        self.source: Source | None = None
         self.console = -1
-        self.helpers: list[Stage] = []
+        self.helpers: list[StageProcess] = []
         self.explained = False
         self.on_child: Callable[[int], None] = ignore
         self.on_listener: Callable[[int], None] = ignore
@@ -112,11 +115,11 @@ class Conversation:
         self.plan = plan
         for wanted in plan.writes:
             self._write(wanted)
-        self.stage.send(encode(plan), inputs, traced=log.wants("debug"))
+        self.send_block(encode(plan), inputs, traced=log.wants("debug"))
 
     def _write(self, wanted: Write) -> None:
         try:
-            write_file(self.stage.pid, wanted)
+            write_file(self.pid, wanted)
         except KernelError as error:
             if wanted.required or error.number != errno.EACCES:
                 raise
@@ -141,7 +144,7 @@ class Conversation:
                 self._follow(report)
             elif report.kind == lib.REPORT_LISTENER:
                 self.on_listener(report.detail)
-                self.stage.go()
+                self.resume()
             elif report.kind == lib.REPORT_STEP:
                 tell_step(report, step_words(self.plan, report.step))
             elif report.kind == lib.REPORT_WARNING:
@@ -185,20 +188,20 @@ class Conversation:
 
         Somebody else may hold the channel open when the stage has gone, so its end of file is not waited for.
         """
-        stage = self.stage
-        ready = self.signals.wait((stage.channel, stage.pidfd))
-        if stage.channel in ready or stage.channel in self.signals.wait((stage.channel,), 0):
-            return stage.receive()
+        ready = self.signals.wait((self.channel, self.pidfd))
+        if self.channel in ready or self.channel in self.signals.wait((self.channel,), 0):
+            return self.receive()
         return None
 
     def _follow(self, report: Report) -> None:
         """Go on with the child that the stage has left behind as its successor; the old process ends, or helps it."""
-        before = self.stage.go_on_with(pid_of(report.fd), report.fd)
+        before = StageProcess(self.pid, self.pidfd, -1)
+        self.pid, self.pidfd, self.status = pid_of(report.fd), report.fd, None
         self.helpers.append(before)
         fork = self.plan.steps[report.step].operation if self.plan is not None else None
         if not (isinstance(fork, ops.Fork) and fork.helper):
             self._wait_for(before)
-        self.on_child(self.stage.pid)
+        self.on_child(self.pid)
 
     def _end_helper(self, index: int) -> None:
         """Wait for the end of what has helped, if the plan has given it up before that step."""
@@ -206,7 +209,7 @@ class Conversation:
             for helper in [*self.helpers]:
                 self._wait_for(helper)
 
-    def _wait_for(self, helper: Stage) -> None:
+    def _wait_for(self, helper: StageProcess) -> None:
         self.signals.wait((helper.pidfd,))
         helper.reap()
         helper.close()
@@ -216,7 +219,7 @@ class Conversation:
         """Return what an error comes from, when that is the end of the stage: in its own words if it has left some."""
         number = error.number if isinstance(error, KernelError) else error.errno if isinstance(error, OSError) else 0
         moment = ENDING_MILLISECONDS if number in ENDING else 0
-        if self.explained or not number or self.stage.pidfd < 0 or not has_ended(self.stage.pidfd, moment):
+        if self.explained or not number or self.pidfd < 0 or not has_ended(self.pidfd, moment):
             return None
         try:
             while report := self._listen():
@@ -230,9 +233,9 @@ class Conversation:
 
     def post_mortem(self) -> Error:
         """Say how a stage ended that did not explain itself; it has a moment for it."""
-        if not has_ended(self.stage.pidfd, ENDING_MILLISECONDS):
+        if not has_ended(self.pidfd, ENDING_MILLISECONDS):
             return Error(f"{self.who} does something else than it was told")
-        status = self.stage.reap()
+        status = self.reap()
         if status >= 0:
             return Error(f"{self.who} ended with status {status} before it ran its program")
         words, origin = self.lacked_memory() if status == -signal.SIGKILL else ("", "")
@@ -243,15 +246,17 @@ class Conversation:
         return Error(f"{self.who} was killed {words or f'by {name}'}", origin)
 
     def kill(self) -> None:
-        """End the stage and everything that hangs on the talk.
+        """End the stage and its helpers, and let go of them.
 
         Raises:
-            Error: it did not end.
+            Error: one of them did not end.
         """
         undo = Undo()
-        for each in (self.stage, *self.helpers):
-            if each.pidfd >= 0:
-                undo.attempt("ending the stage", each.kill)
+        for helper in self.helpers:
+            if helper.pidfd >= 0:
+                undo.attempt("ending the stage", helper.kill)
+        if self.pidfd >= 0:
+            undo.attempt("ending the stage", super().kill)
         self.close()
         undo.finish()
 
@@ -262,7 +267,8 @@ class Conversation:
         if self.console >= 0:
             os.close(self.console)
             self.console = -1
-        for each in (*self.helpers, self.stage):
-            each.close()
+        for helper in self.helpers:
+            helper.close()
+        super().close()
 
 

@@ -15,7 +15,7 @@ from pyoci.plan.steps import Input, Opener, Plan, Step
 from pyoci.stage import idmap
 from pyoci.stage.encode import encode, encode_with_slots
 from pyoci.stage.idmap import map_text
-from pyoci.stage.protocol import Stage
+from pyoci.stage.protocol import StageProcess, spawn
 
 CLOEXEC = os.O_CLOEXEC
 
@@ -248,9 +248,9 @@ class UserNamespace(Input):
             ops.Barrier(point=BARRIER_MAPS),
         )
         plan = Plan(steps=[Step(operation=each, what=what, origin=origin) for each in operations])
-        stage = Stage.spawn(0, None, 0)
+        stage = StageProcess(*spawn(0, None, 0))
         try:
-            stage.send(encode(plan), [])
+            stage.send_block(encode(plan), [])
             report = stage.receive()
             if report is None or report.kind != native.lib.REPORT_FD:
                 raise KernelError(what, report.err if report else errno.EPIPE, origin)

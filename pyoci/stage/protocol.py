@@ -2,15 +2,12 @@
 
 import os
 from errno import EBADMSG, EINTR, ENOEXEC
-from signal import SIGKILL
-from typing import Any, Self
+from typing import Any
 
 from pyoci.errors import Error, errno_text
 from pyoci.log import info
 from pyoci.native import check, ffi, lib
-from pyoci.process import has_ended, reap
-
-END_SECONDS = 10
+from pyoci.process import end, reap
 
 
 class Report:
@@ -26,8 +23,27 @@ class Report:
         self.fd = fd
 
 
-class Stage:
-    """A stage that was started: its pid and pidfd, and the channel to it."""
+def spawn(clone_flags: int, cgroup: int | None, preserve: int, ahead: int = 0) -> tuple[int, int, int]:
+    """Start the sealed stage in new namespaces (CLONE_NEW* flags), inside the v2 cgroup if one is given.
+
+    The namespaces of *ahead* it makes itself, at once; its plan has an Unshare with just these flags.  Return its pid,
+    its pidfd and the channel to it.
+
+    Raises:
+        KernelError: clone3(2) or execveat(2) failed, or it was killed before it ran (ECHILD).
+    """
+    pidfd, channel = ffi.new("int *"), ffi.new("int *")
+    pid = lib.pyoci_spawn(clone_flags, ahead, -1 if cgroup is None else cgroup, preserve, pidfd, channel)
+    if pid == -EBADMSG:
+        raise Error("the executable is damaged: the stage in it is not the one that was built")
+    if pid == -ENOEXEC:
+        raise Error("vm.memfd_noexec is 2 here, so that pyoci cannot start its stage without CAP_SYS_ADMIN")
+    check(pid, "starting the stage in its namespaces")
+    return pid, pidfd[0], channel[0]
+
+
+class StageProcess:
+    """The process of a stage: its pid and pidfd, and the channel to it."""
 
     def __init__(self, pid: int, pidfd: int, channel: int) -> None:
         """Take over both descriptors."""
@@ -36,27 +52,7 @@ class Stage:
         self.channel = channel
         self.status: int | None = None
 
-    @classmethod
-    def spawn(cls, clone_flags: int, cgroup: int | None, preserve: int, ahead: int = 0) -> Self:
-        """Start the sealed stage in new namespaces (CLONE_NEW* flags), inside the v2 cgroup if one is given.
-
-        The namespaces of *ahead* it makes itself, at once; its plan has an OP_UNSHARE with just these flags.
-
-        Raises:
-            KernelError: clone3(2) or execveat(2) failed, or it was killed before it ran (ECHILD).
-        """
-        pidfd, channel = ffi.new("int *"), ffi.new("int *")
-        pid = lib.pyoci_spawn(
-            clone_flags, ahead, -1 if cgroup is None else cgroup, preserve, pidfd, channel
-        )
-        if pid == -EBADMSG:
-            raise Error("the executable is damaged: the stage in it is not the one that was built")
-        if pid == -ENOEXEC:
-            raise Error("vm.memfd_noexec is 2 here, so that pyoci cannot start its stage without CAP_SYS_ADMIN")
-        check(pid, "starting the stage in its namespaces")
-        return cls(pid, pidfd[0], channel[0])
-
-    def send(self, plan: bytes, inputs: list[int], *, traced: bool = False) -> None:
+    def send_block(self, plan: bytes, inputs: list[int], *, traced: bool = False) -> None:
         """Hand over the encoded plan and the descriptors of its inputs, which stay open here.
 
         A traced stage reports each step; see pyoci.stage.conversation.
@@ -74,7 +70,7 @@ class Stage:
         """Wait for the next report; None at end of file."""
         return receive(self.channel)
 
-    def go(self) -> None:
+    def resume(self) -> None:
         """Let the stage go on from a barrier."""
         check(lib.pyoci_go(self.channel), "answering the stage")
 
@@ -91,9 +87,7 @@ class Stage:
             Error: it did not end within 10 seconds.
         """
         try:
-            lib.pyoci_pidfd_send_signal(self.pidfd, SIGKILL)
-            if not has_ended(self.pidfd, END_SECONDS * 1000):
-                raise Error(f"process {self.pid} did not end within {END_SECONDS} s of SIGKILL")
+            end(self.pidfd, self.pid)
             self.reap()
         finally:
             self.close()
@@ -106,12 +100,6 @@ class Stage:
             except Error:
                 self.status = 0
         return self.status
-
-    def go_on_with(self, pid: int, pidfd: int) -> "Stage":
-        """Be the successor that a stage has left behind; gives the process from before, which has no channel."""
-        before = Stage(self.pid, self.pidfd, -1)
-        self.pid, self.pidfd, self.status = pid, pidfd, None
-        return before
 
     def close(self) -> None:
         """Let go of the descriptors; a stage that has not passed its last barrier ends by this."""

@@ -18,7 +18,7 @@ from pyoci.config.resources import DeviceCgroup
 from pyoci.config.source import Option
 from pyoci.config.versions import minor
 from pyoci.errors import ConfigError
-from pyoci.lifecycle.create import warn_of_unknown_capabilities
+from pyoci.lifecycle.rights import warn_of_unknown_capabilities
 from pyoci.log import log
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request

@@ -10,7 +10,9 @@ import pytest
 from pyoci.errors import KernelError, StateError
 from pyoci.files import write_file
 from pyoci.lifecycle.directory import Directory
-from pyoci.lifecycle.state import ALLOWED, State, require
+from pyoci.lifecycle.recovery import read_state
+from pyoci.lifecycle.state import State
+from pyoci.lifecycle.status import ALLOWED, UNFINISHED, require, shown, status_of
 from pyoci.members import Members
 from pyoci.process import is_alive, open_pidfd, stat_fields
 
@@ -128,13 +130,31 @@ def test_name_of_a_process_cannot_forge_its_fields(tmp_path):
 
 
 @pytest.mark.parametrize("verb", list(ALLOWED))
-@pytest.mark.parametrize("status", ["creating", "created", "running", "paused", "stopped"])
+@pytest.mark.parametrize("status", ["creating", "created", "running", "paused", "stopped", "unfinished"])
 def test_verbs_and_statuses(verb, status):
     if status in ALLOWED[verb]:
         require(verb, status)
     else:
         with pytest.raises(StateError):
             require(verb, status)
+
+
+def test_a_create_that_was_killed_is_unfinished(directory):
+    """It has a status of its own, and what callers see of it is a stopped container."""
+    directory.note(bundle="/b", document="config.json", hooks=["poststop"])
+    directory.note(cgroup="/c/x")
+    directory.note(members={"paths": {"": "/c/x"}, "made": ["/c/x"]})
+    directory.note(pid=1 << 22, pidStart=5)
+    directory.end_journal()
+    state = read_state(directory, "c1")
+    assert (state.finished, state.bundle, state.pid, state.startTime, state.hooks) == (False, "/b", 1 << 22, 5, ["poststop"])
+    assert state.control_group().paths() == {"": "/c/x"}
+    reader = Directory.open(os.path.dirname(directory.path), "c1")
+    assert status_of(reader, state) == "creating", "while the lock is held"
+    directory.unlock()
+    assert status_of(reader, state) == UNFINISHED
+    reader.close()
+    assert shown(UNFINISHED) == "stopped"
 
 
 def test_words_that_callers_look_for():
