@@ -133,6 +133,11 @@ def _packed(texts: list[str]) -> bytes:
     return b"".join(cstring(text) + b"\0" for text in texts)
 
 
+def ended(code: int) -> str:
+    """Say how a program ended that did not succeed; *code* is its exit status, or minus the signal that killed it."""
+    return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+
+
 def printed(text: str) -> str:
     """Say what a program printed, in one line; "" when it was nothing."""
     line = one_line(text)

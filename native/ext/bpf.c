@@ -149,9 +149,3 @@ int pyoci_bpf_device_attach(int cgroup_fd, const void *insns, unsigned int count
     close(program_fd);          /* the cgroup holds it now */
     return result;
 }
-
-int pyoci_bpf_device_count(int cgroup_fd)
-{
-    uint32_t ids[MAX_PROGRAMS];
-    return query(cgroup_fd, ids);
-}

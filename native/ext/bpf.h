@@ -8,6 +8,3 @@
  * never without one; programs of others stay, and the kernel asks all of them.  When the verifier refuses
  * the program, log (log_size bytes, may be NULL and 0) says why.  Returns 0 or a negative errno. */
 int pyoci_bpf_device_attach(int cgroup_fd, const void *insns, unsigned int count, char *log, unsigned int log_size);
-
-/* Count the device programs attached to the cgroup, ours and those of others.  A negative errno on failure. */
-int pyoci_bpf_device_count(int cgroup_fd);

@@ -11,7 +11,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -43,11 +42,6 @@ int pyoci_openat2(int directory, const char *path, uint64_t flags, uint64_t mode
     return fd;
 }
 
-int pyoci_close_range(unsigned int first, unsigned int last, int cloexec_only)
-{
-    return result_of(syscall(SYS_close_range, first, last, cloexec_only ? CLOSE_RANGE_CLOEXEC : 0));
-}
-
 int pyoci_pidfd_send_signal(int pidfd, int signal)
 {
     return result_of(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
@@ -63,11 +57,6 @@ int pyoci_pidfd_signal_group(int pidfd, int signal)
 int pyoci_pidfd_getfd(int pidfd, int fd)
 {
     return result_of(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
-}
-
-int pyoci_subreaper(int on)
-{
-    return result_of(prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0));
 }
 
 int pyoci_ns_type(int fd)
@@ -219,30 +208,6 @@ int pyoci_send_fds(int socket, const void *data, size_t size, const int *fds, ui
             sent += more > 0 ? more : 0;
         } while ((size_t)sent < size);
     return sent < 0 ? -errno : 0;
-}
-
-int pyoci_receive_fd(int socket, void *data, size_t size, int *fd)
-{
-    union {
-        struct cmsghdr align;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec iov = {data, size};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room};
-    struct cmsghdr *part;
-    ssize_t got;
-
-    *fd = -1;
-    message.msg_controllen = sizeof control.room;
-    do
-        got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
-    if (got < 0)
-        return -errno;
-    part = CMSG_FIRSTHDR(&message);
-    if (part != NULL && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS)
-        memcpy(fd, CMSG_DATA(part), sizeof *fd);
-    return (int)got;
 }
 
 /* ---- terminals ---- */

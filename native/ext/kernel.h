@@ -7,16 +7,11 @@
 /* openat2(2); resolve: RESOLVE_*.  EAGAIN (a rename on the way) is tried again. */
 int pyoci_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 
-/* Close, or mark close-on-exec, all descriptors from first on; close_range(2). */
-int pyoci_close_range(unsigned int first, unsigned int last, int cloexec_only);
-
 int pyoci_pidfd_send_signal(int pidfd, int signal);
 /* The same for all processes of the group that the process leads.  -EINVAL before Linux 6.9. */
 int pyoci_pidfd_signal_group(int pidfd, int signal);
 /* A copy of another process's descriptor; pidfd_getfd(2). */
 int pyoci_pidfd_getfd(int pidfd, int fd);
-/* Orphaned descendants become this process's children; PR_SET_CHILD_SUBREAPER. */
-int pyoci_subreaper(int on);
 /* CLONE_NEW* of a namespace's descriptor; ioctl_ns(2). */
 int pyoci_ns_type(int fd);
 /* The effective capabilities of this process, bit by bit. */
@@ -42,8 +37,6 @@ int pyoci_read_signal(int fd);
 int pyoci_connect_unix(const char *path);
 /* Send size (at least 1) bytes with count (at most 253) descriptors in one message. */
 int pyoci_send_fds(int socket, const void *data, size_t size, const int *fds, uint32_t count);
-/* Receive at most size bytes and one descriptor (*fd, or -1).  The number of bytes, 0 at end of file. */
-int pyoci_receive_fd(int socket, void *data, size_t size, int *fd);
 
 struct pyoci_termios {
     unsigned char bytes[128];

@@ -308,11 +308,6 @@ int pyoci_seccomp_flag_supported(uint32_t flag)
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flag, NULL) < 0 && errno == EFAULT;
 }
 
-int pyoci_seccomp_action_supported(uint32_t action)
-{
-    return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
-}
-
 int pyoci_seccomp_version(void)
 {
     const struct scmp_version *version = seccomp_version();

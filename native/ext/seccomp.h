@@ -44,8 +44,7 @@ int pyoci_seccomp_known(const char *name);
 /* Can a filter of this machine have rules for this architecture (SCMP_ARCH_*), too?  libseccomp must know it, and its
  * byte order must be the machine's. */
 int pyoci_seccomp_arch_known(uint32_t arch);
-/* Does the kernel take this SECCOMP_FILTER_FLAG_*?  Does it know this action?  seccomp(2) */
+/* Does the kernel take this SECCOMP_FILTER_FLAG_*?  seccomp(2) */
 int pyoci_seccomp_flag_supported(uint32_t flag);
-int pyoci_seccomp_action_supported(uint32_t action);
 /* libseccomp's version: major << 16 | minor << 8 | micro. */
 int pyoci_seccomp_version(void);

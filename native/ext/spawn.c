@@ -183,32 +183,6 @@ static int received_fd(struct msghdr *message)
     return fd;
 }
 
-/* A FIFO has no limits between reports: head and text are read one after the other. */
-static int receive_bytes(int fd, void *data, size_t size)
-{
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t got = read(fd, (char *)data + done, size - done);
-
-        if (got == 0)
-            return done == 0 ? 0 : -EPROTO;
-        if (got < 0 && errno != EINTR)
-            return -errno;
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return 1;
-}
-
-static int receive_from_fifo(int fifo, struct report *report, char *text, uint32_t capacity)
-{
-    int got = receive_bytes(fifo, report, sizeof *report);
-
-    if (got != 1 || report->length == 0)
-        return got;
-    return report->length > capacity ? -EPROTO : receive_bytes(fifo, text, report->length);
-}
-
 static int is_whole(const struct msghdr *message, size_t size, const struct report *report)
 {
     return !(message->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && size >= sizeof *report &&
@@ -228,8 +202,6 @@ int pyoci_receive(int channel, struct report *report, char *text, uint32_t capac
     message.msg_controllen = sizeof control.room;
     *fd = -1;
     got = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
-    if (got < 0 && errno == ENOTSOCK)
-        return receive_from_fifo(channel, report, text, capacity);
     if (got == 0 || (got < 0 && errno == ECONNRESET))
         return 0;               /* reset: the stage died with messages from us unread */
     if (got < 0)
@@ -243,7 +215,7 @@ int pyoci_receive(int channel, struct report *report, char *text, uint32_t capac
     return -EPROTO;
 }
 
-int pyoci_go(int channel)
+int pyoci_resume(int channel)
 {
     ssize_t sent;
 

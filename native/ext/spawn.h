@@ -17,13 +17,12 @@ int pyoci_spawn(uint64_t clone_flags, uint32_t ahead_flags, int cgroup_fd, int p
 /* Send the plan (size bytes in memfd) and the descriptors that fill slots 0 to nfds-1.  traced: each step is reported. */
 int pyoci_send_plan(int channel, int memfd, uint32_t size, const int *fds, uint32_t nfds, int traced);
 
-/* Receive one report from the channel, or from the FIFO that reports go to behind the gate.  *fd is the
- * descriptor that came with it, or -1.  text takes at most capacity bytes.  1 for a report, 0 when the
- * stage has gone or runs the program, -EINTR for a signal, -EPROTO for anything else. */
+/* Receive one report from the channel.  *fd is the descriptor that came with it, or -1; text takes at most capacity
+ * bytes.  1 for a report, 0 when the stage has gone or runs the program, -EINTR for a signal, -EPROTO for all else. */
 int pyoci_receive(int channel, struct report *report, char *text, uint32_t capacity, int *fd);
 
 /* Let the stage go on behind its barrier.  -EPIPE when it is gone. */
-int pyoci_go(int channel);
+int pyoci_resume(int channel);
 
 /* Make a memfd that holds size bytes, positioned at its start.  sealed: nobody can change it any more. */
 int pyoci_memfd(const char *name, const void *data, size_t size, int sealed);

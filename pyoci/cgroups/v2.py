@@ -9,6 +9,7 @@ controller gives, too: there it is no error.
 import errno
 
 from pyoci.cgroups.writes import Write
+from pyoci.config.readers import escaped
 from pyoci.errors import ConfigError, Problem
 
 TYPE_CHECKING = False
@@ -295,7 +296,7 @@ def rdma(resources: "Resources") -> "Iterator[Write]":
             for key, value in (("hca_handle", limit.hcaHandles), ("hca_object", limit.hcaObjects))
             if value is not None
         ]
-        pointer = f"{RESOURCES}/rdma/{escape(device)}"
+        pointer = f"{RESOURCES}/rdma/{escaped(device)}"
         yield Write(controller="rdma", file="rdma.max", value=" ".join((device, *words)), pointer=pointer)
 
 
@@ -318,27 +319,22 @@ def unified(resources: "Resources") -> "list[Write]":
     for file, value in resources.unified.items():
         if not file or "/" in file or file in (".", ".."):
             raise unconvertible(
-                f"/unified/{escape(file)}", "the key must be the name of a file in the cgroup"
+                f"/unified/{escaped(file)}", "the key must be the name of a file in the cgroup"
             )
         if "." not in file.strip("."):
             raise unconvertible(
-                f"/unified/{escape(file)}", "the key must begin with a controller and a dot, as memory.high does"
+                f"/unified/{escaped(file)}", "the key must begin with a controller and a dot, as memory.high does"
             )
         found += [
             Write(
                 controller=file.partition(".")[0],
                 file=file,
                 value=line,
-                pointer=f"{RESOURCES}/unified/{escape(file)}",
+                pointer=f"{RESOURCES}/unified/{escaped(file)}",
             )
             for line in value.strip("\n").split("\n")
         ]
     return found
-
-
-def escape(name: str) -> str:
-    """Write a member's name as a part of a JSON pointer, RFC 6901."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 # pids comes last: a limit of 0 or 1 leaves no room for what still has to be forked.

@@ -32,7 +32,7 @@ from pyoci.options import CreateOptions, check_id
 from pyoci.plan import build
 from pyoci.plan.builder import Facts
 from pyoci.plan.host import limits_come_first
-from pyoci.plan.namespaces import birth, host_offsets
+from pyoci.plan.namespaces import host_offsets, stage_namespaces
 from pyoci.plan.steps import Plan
 from pyoci.process import inner_pid, stat_fields
 from pyoci.signals import Signals
@@ -208,7 +208,7 @@ class Create:
     def _spawn(self) -> Stage:
         """Start the stage in the root file system's directory and in its cgroup; it waits for its plan."""
         assert self.cgroup is not None
-        flags, ahead = birth(self.bundle.config.linux)
+        flags, ahead = stage_namespaces(self.bundle.config.linux)
         preserve = self.options.preserve_fds + listen_fds()
         rootfs = open_rootfs(self.bundle.rootfs)
         back = os.open(".", os.O_PATH | os.O_CLOEXEC)

@@ -9,7 +9,7 @@ from typing import Any
 from pyoci import codec, programs
 from pyoci.config.model import Config
 from pyoci.errors import HookError, errno_text
-from pyoci.programs import printed
+from pyoci.programs import ended, printed
 from pyoci.signals import Signals
 
 DURING_CREATE = ("prestart", "createRuntime")
@@ -70,8 +70,7 @@ def failures(
             found.append(HookError(f"{what} cannot be run: {errno_text(error.errno or 0)}", origin))
         else:
             if status != 0:
-                how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-                found.append(HookError(f"{what} {how}", origin, printed(output)))
+                found.append(HookError(f"{what} {ended(status)}", origin, printed(output)))
         if found and name != "poststop":
             break
     return found

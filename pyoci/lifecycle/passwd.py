@@ -1,14 +1,15 @@
-"""HOME from the container's own /etc/passwd, read by hand: no NSS, no path of the container followed out of it."""
+"""Users by passwd(5), read without NSS; of a container no path is followed out of its root file system."""
 
 import errno
 import os
+import stat
+from collections.abc import Iterator
 
 from pyoci import native
 from pyoci.config.model import Process
 from pyoci.files import read_file
 
 SIZE_LIMIT = 1 << 20
-S_IFMT, S_IFREG = 0o170000, 0o100000
 
 
 def home_directory(process: Process, rootfs: str) -> list[str]:
@@ -37,7 +38,7 @@ def _lookup(rootfs: str, uid: int) -> str:
         native.check(found, "looking for /etc/passwd of the container")
     try:
         # Only a regular file is opened: opening a device or a FIFO of the image could do something.
-        if os.fstat(found).st_mode & S_IFMT != S_IFREG:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
             return ""
         text = _read_again(found)
     finally:
@@ -58,22 +59,22 @@ def _read_again(found: int) -> bytes:
 
 
 def find_home(text: bytes, uid: int) -> str:
-    """Find the home directory of *uid* in the text of passwd(5); "" when there is none."""
-    for line in text.split(b"\n"):
-        fields = line.split(b":")
-        if len(fields) >= 6 and fields[2] == b"%d" % uid:
-            return fields[5].decode("utf-8", "surrogateescape")
-    return ""
+    """Return the home directory of *uid* in the text of passwd(5); "" when there is none."""
+    return next((entry[5] for entry in entries(text, uid) if len(entry) > 5), "")
 
 
 def user_name(uid: int) -> str:
-    """Look a uid up in /etc/passwd by hand (no NSS); the number itself when it has no name."""
+    """Return the name of a user of the host by /etc/passwd alone; the number itself when there is none."""
     try:
-        lines = read_file("/etc/passwd").split(b"\n")
+        text = read_file("/etc/passwd")
     except OSError:
         return str(uid)
-    for line in lines:
+    return next((entry[0] for entry in entries(text, uid)), str(uid))
+
+
+def entries(text: bytes, uid: int) -> Iterator[list[str]]:
+    """Return the fields of each entry of a user in the text of passwd(5)."""
+    for line in text.split(b"\n"):
         fields = line.split(b":")
         if len(fields) > 2 and fields[2] == b"%d" % uid:
-            return fields[0].decode("utf-8", "replace")
-    return str(uid)
+            yield [field.decode("utf-8", "surrogateescape") for field in fields]

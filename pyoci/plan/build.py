@@ -89,7 +89,7 @@ def execute(config: Config, request: Request, facts: Facts, kinds: frozenset[str
     """
     builder = Builder(config, request, facts)
     assert config.process is not None
-    namespaces.guard(builder)
+    namespaces.hide(builder)
     builder.give(Given(slot=CONTAINER))
     join = ops.JoinProcess(process=CONTAINER, namespaces=sum(NAMESPACES[kind] for kind in kinds))
     builder.add(join, f"joining the container's namespaces {', '.join(sorted(kinds))}")

@@ -25,7 +25,7 @@ LIMIT_HINTS = {ENOSPC: LIMIT_HINT, EUSERS: LIMIT_HINT}
 OFFSETS = "setting the offsets of the clocks"
 
 
-def birth(linux: Linux) -> tuple[int, int]:
+def stage_namespaces(linux: Linux) -> tuple[int, int]:
     """Return the CLONE_NEW* flags of clone3(2), and those that the stage unshares before it has received its plan.
 
     Both are 0 if the stage has to fork, see enter().
@@ -74,11 +74,11 @@ def enter(builder: Builder) -> None:
             paths[namespace.type] = (index, namespace.path)
         else:
             builder.new.add(namespace.type)
-    builder.clone_flags, ahead = birth(builder.config.linux)
+    builder.clone_flags, ahead = stage_namespaces(builder.config.linux)
     builder.helper = builder.facts.privileged and builder.is_foreign() and "mount" in builder.new | builder.joined
     hidden = builder.facts.euid == 0 or "user" not in builder.new
     if hidden:
-        guard(builder)
+        hide(builder)
     if ahead:
         _unshare(builder, ahead, ahead=True)
     if builder.helper and "user" in builder.joined:
@@ -90,7 +90,7 @@ def enter(builder: Builder) -> None:
     if builder.is_foreign():
         _wait_for_files(builder)
         if not hidden:
-            guard(builder)
+            hide(builder)
         become_root = ops.BecomeRoot(keep_groups=builder.keeps_groups())
         builder.add(become_root, "becoming root of the user namespace", "/linux/uidMappings")
 
@@ -165,7 +165,7 @@ def _changes(config: Config, kind: str) -> str:
     return settings[0] if settings else ""
 
 
-def guard(builder: Builder) -> None:
+def hide(builder: Builder) -> None:
     """Make the process undumpable: no process may trace it from here on, and its files in /proc belong to root."""
     process = builder.config.process
     if process and process.oomScoreAdj is not None:

@@ -5,7 +5,7 @@ from errno import ECHILD, ENOENT, ETIMEDOUT, errorcode
 
 from pyoci.errors import Error, HookError, KernelError, errno_text
 from pyoci.native import lib
-from pyoci.programs import one_line, printed
+from pyoci.programs import ended, one_line, printed
 from pyoci.stage.protocol import Report
 
 DETAILS = {
@@ -91,9 +91,7 @@ def _hook_failure(report: Report, what: str, origin: str) -> HookError:
     if report.err == ETIMEDOUT:
         how = "ran out of time and was killed"
     elif report.err == ECHILD:
-        status = report.detail
-        code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        how = ended(os.waitstatus_to_exitcode(report.detail))
     else:
         how = errno_text(report.err)
     return HookError(f"{what} {how}", origin, printed(report.text))

@@ -72,7 +72,7 @@ class StageProcess:
 
     def resume(self) -> None:
         """Let the stage go on from a barrier."""
-        check(lib.pyoci_go(self.channel), "answering the stage")
+        check(lib.pyoci_resume(self.channel), "answering the stage")
 
     def use_every_cpu(self) -> None:
         """Take from the process the CPU affinity that pyoci's caller has: it may run wherever its cpuset lets it."""

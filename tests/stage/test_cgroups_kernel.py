@@ -1,9 +1,12 @@
 """Cgroups of the real kernel: made, entered, frozen, killed, removed; device rules."""
 
+import ctypes
 import errno
 import os
+import platform
 import select
 import signal
+import struct
 import subprocess
 from pathlib import Path
 
@@ -13,9 +16,12 @@ from pyoci.cgroups.cgroup import Cgroup, from_state
 from pyoci.cgroups.files import undo
 from pyoci.config.resources import DeviceCgroup, Pids, Resources
 from pyoci.errors import KernelError, StateError
-from pyoci.native import lib
 
 from .cgroup_place import DEADLINE, Place, go, go_until_started
+
+# linux/bpf.h, asm/unistd.h
+BPF_PROG_QUERY, BPF_CGROUP_DEVICE = 16, 6
+SYS_BPF = 321 if platform.machine() == "x86_64" else 280
 
 
 def exists(cgroup: Cgroup) -> set[bool]:
@@ -240,10 +246,15 @@ def test_the_device_program_is_replaced(v2_place: Place) -> None:
 def device_programs(cgroup: Cgroup) -> int:
     fd = cgroup.descriptor()
     assert fd is not None
+    # bpf(2): union bpf_attr, its members for BPF_PROG_QUERY
+    query = struct.pack("=IIIIQI4x", fd, BPF_CGROUP_DEVICE, 0, 0, 0, 0)
+    attributes = ctypes.create_string_buffer(query, len(query))
     try:
-        return int(lib.pyoci_bpf_device_count(fd))
+        failed = ctypes.CDLL(None, use_errno=True).syscall(SYS_BPF, BPF_PROG_QUERY, attributes, len(query))
     finally:
         os.close(fd)
+    assert failed == 0, os.strerror(ctypes.get_errno())
+    return int(struct.unpack_from("=I", attributes, 24)[0])
 
 
 def test_a_program_that_the_verifier_refuses_is_explained(

@@ -114,7 +114,7 @@ def test_capabilities_of_a_new_user_namespace_survive_execve() -> None:
         assert stage.report() == (BARRIER, 0, 0)
         for name in ("uid_map", "gid_map"):
             Path(f"/proc/{stage.pid}/{name}").write_text("0 1000 100")
-        assert lib.pyoci_go(stage.channel) == 0
+        assert lib.pyoci_resume(stage.channel) == 0
         assert stage.report() == (BARRIER, 3, 0)
         assert status(stage.pid, "Uid") == "1000 1000 1000 1000"
         assert status(stage.pid, "NSpid").split()[-1] == "1"
@@ -180,7 +180,7 @@ def test_go_to_a_dead_stage() -> None:
         stage.report()
         os.kill(stage.pid, signal.SIGKILL)
         wait_readable(stage.pidfd)
-        assert lib.pyoci_go(stage.channel) == -EPIPE
+        assert lib.pyoci_resume(stage.channel) == -EPIPE
         record, fd = ffi.new("struct report *"), ffi.new("int *")
         assert lib.pyoci_receive(stage.channel, record, ffi.new("char[10]"), 10, fd) == 0
 
@@ -356,8 +356,6 @@ def test_facts_of_the_kernel() -> None:
     assert not lib.pyoci_seccomp_known(b"no_such_call")
     assert lib.pyoci_seccomp_flag_supported(2)
     assert not lib.pyoci_seccomp_flag_supported(1 << 20)
-    assert lib.pyoci_seccomp_action_supported(ERRNO)
-    assert not lib.pyoci_seccomp_action_supported(0x12340000)
     assert lib.pyoci_seccomp_version() >= 0x020500
 
 
@@ -375,12 +373,10 @@ def test_socket_with_a_long_path(tmp_path: Path) -> None:
         theirs, _ = listener.accept()
         with theirs, opened("/etc") as sent:
             assert lib.pyoci_send_fds(ours, b"hello", 5, [sent], 1) == 0
-            text, fd = ffi.new("char[10]"), ffi.new("int *")
-            assert lib.pyoci_receive_fd(theirs.fileno(), text, 10, fd) == 5
-            assert ffi.string(text) == b"hello"
-            assert os.path.samestat(os.fstat(fd[0]), os.fstat(sent))
-            assert not os.get_inheritable(fd[0])
-            os.close(fd[0])
+            text, (received,), _, _ = socket.recv_fds(theirs, 10, 1)
+            assert text == b"hello"
+            assert os.path.samestat(os.fstat(received), os.fstat(sent))
+            os.close(received)
         os.close(ours)
     assert lib.pyoci_connect_unix(bytes(directory / "missing")) == -ENOENT
 
