@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pyoci import linux
 from pyoci.config import tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,7 @@ def test_attributes_come_in_pairs_that_undo_each_other() -> None:
         assert set_ and not clear
         assert tables.MOUNT_OPTIONS[opposite][1:3] == (0, set_)
     for option in ("noatime", "strictatime", "relatime"):
-        assert tables.MOUNT_OPTIONS[option][2] == tables.MOUNT_ATTR_ATIME
+        assert tables.MOUNT_OPTIONS[option][2] == linux.MOUNT_ATTR__ATIME
 
 
 def test_rlimits_are_those_of_this_machine() -> None:
@@ -85,7 +86,7 @@ HEADERS = {
         },
     },
     "linux/mount.h": {
-        "MOUNT_ATTR__ATIME": tables.MOUNT_ATTR_ATIME,
+        "MOUNT_ATTR__ATIME": linux.MOUNT_ATTR__ATIME,
         **{
             f"MOUNT_ATTR_{attribute}": tables.MOUNT_OPTIONS[option][1]
             for attribute, option in (
