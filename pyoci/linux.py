@@ -55,6 +55,37 @@ RESOLVE_IN_ROOT = 0x10
 # ioctl_ns(2), linux/nsfs.h
 NS_GET_USERNS = 0xb701
 
+# linux/bpf.h
+BPF_DEVCG_ACC_MKNOD = 1
+BPF_DEVCG_ACC_READ = 2
+BPF_DEVCG_ACC_WRITE = 4
+
+# linux/bpf.h
+BPF_DEVCG_DEV_BLOCK = 1
+BPF_DEVCG_DEV_CHAR = 2
+
+# linux/bpf.h
+BPF_LDX = 1
+BPF_ALU = 4
+BPF_JMP = 5
+BPF_JMP32 = 6
+BPF_ALU64 = 7
+
+# linux/bpf.h
+BPF_JA = 0
+BPF_JSET = 0x40
+BPF_JNE = 0x50
+BPF_AND = 0x50
+BPF_RSH = 0x70
+BPF_EXIT = 0x90
+BPF_MOV = 0xb0
+
+# linux/bpf.h
+BPF_W = 0
+BPF_K = 0
+BPF_X = 8
+BPF_MEM = 0x60
+
 # Which of these an operand can be made of.
 SETS = {
     "barrier": {

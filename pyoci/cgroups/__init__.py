@@ -1,11 +1,14 @@
-"""Cgroups: the group of processes that a container is, and what it may use.
+"""Cgroups: the processes of a container as a group, and the limits of that group.
 
-    cgroup    one cgroup in every hierarchy of the host: made, entered, frozen, killed, removed
-    layout    which hierarchies the host has, and where a container's cgroup lies (create only)
-    limits    which resource is written to which hierarchy (create and update)
-    v1 v2     the values for the files; devices holds the device rules
-    entry     how a process comes in
-    freezer   how all of them are stopped
-    writes    one value for one file, and why the kernel refuses it
-    files     reading, writing, making and removing in a cgroup file system
+    layout     the hierarchies of the host, and the place of a container's cgroup in them (create only)
+    cgroup     one cgroup in every hierarchy of the host: create, enter, freeze, kill, delete
+    limits     which resource is written to which hierarchy (create and update)
+    v1, v2     linux.resources as values for files; devices has the device rules
+    planned    the same values without a host, for ``plan``
+    entry      starting a process in a cgroup
+    unfit      why a cgroup of v2 refuses processes
+    freezer    freezing and thawing all processes
+    oom        the counter of processes that were killed for lack of memory
+    writes     writing one value to one file, and explaining why the kernel refuses it
+    files      reading, writing, creating and removing in a cgroup file system
 """

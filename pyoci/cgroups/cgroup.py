@@ -1,14 +1,16 @@
 """The cgroup of a container, the same one in every hierarchy of the host.
 
-Verbs after create rebuild it from the state and look for nothing.  On a hybrid host the processes are in v2, too:
-freezing and killing use its files.
+Verbs after create restore it from the state, and do not look at the host's hierarchies again.  On a hybrid host the
+processes are in v2, too, whose files are used to freeze and to kill.
 """
 
 import errno
-import posix
+import os
+from collections.abc import Callable, Mapping, Sequence
+from signal import SIGKILL
+from typing import Any, Self
 
-from pyoci.cgroups import freezer
-from pyoci.cgroups.entry import explain, unfitness
+from pyoci.cgroups import freezer, limits
 from pyoci.cgroups.files import (
     Deadline,
     enable_controllers,
@@ -19,64 +21,58 @@ from pyoci.cgroups.files import (
     remove_tree,
     write,
 )
+from pyoci.cgroups.unfit import explain, unfitness
+from pyoci.config.resources import Resources
 from pyoci.errors import Error, KernelError, StateError, wrap
 from pyoci.kernel import is_host_root
+from pyoci.native import check, lib
 from pyoci.process import open_pidfd
 from pyoci.undo import Undo
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
-
-    from pyoci.config.resources import Resources
-
-SIGKILL = 9
 FREEZE_SECONDS = 10.0
 KILL_FREEZE_SECONDS = 1.0
 DELETE_SECONDS = 10.0
-# A process that has just been cloned cannot be moved for an instant (EINVAL).
+# The kernel refuses to move a process that has just been cloned for a moment (EINVAL).
 MOVE_SECONDS = 0.5
 DELEGATED_FILES = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Cgroup:
-    """A container's cgroup, made in the file systems; without any path it is "no cgroup", and does nothing.
+    """A container's cgroup; without any path the container has none, and the methods do nothing.
 
-    paths maps a v1 controller to the cgroup's directory, and "" to that of v2.  roots maps the same keys to
-    mount points, explicit tells whether the configuration names the cgroup; both are needed for create only.
-    made lists the directories that create has made for the container itself: only these are removed again.
+    paths maps each v1 controller to the cgroup's directory, and "" to that of v2.  roots maps the same keys to mount
+    points, explicit is whether the configuration names the cgroup; only create() needs them.  made lists the
+    directories that create() has created for the container: only these are removed again.
     """
 
     manager = "cgroupfs"
 
     def __init__(
         self,
-        paths: "Mapping[str, str]",
+        paths: Mapping[str, str],
         *,
-        roots: "Mapping[str, str] | None" = None,
+        roots: Mapping[str, str] | None = None,
         explicit: bool = False,
-        made: "list[str] | None" = None,
+        made: list[str] | None = None,
     ) -> None:
-        """Describe the cgroup; no system call is made."""
         self._paths = dict(paths)
         self._roots = dict(roots or {})
         self._explicit = explicit
         self._made = list(made or ())
         self._fresh = False
 
-    def paths(self) -> "dict[str, str]":
-        """Give the absolute directory for each controller, "" is v2."""
+    def paths(self) -> dict[str, str]:
+        """Return the absolute directory for each v1 controller, and for "", which is v2."""
         return dict(self._paths)
 
-    def saved(self) -> "dict[str, Any]":
-        """Give what from_state needs, ready for JSON."""
+    def saved(self) -> dict[str, Any]:
+        """Return the argument of from_state(), as JSON can hold it."""
         return {"manager": self.manager, "paths": self.paths(), "made": list(self._made)}
 
     @property
     def main(self) -> str:
-        """The directory by which the processes are found, frozen and killed; "" when there is no cgroup."""
+        """The directory that is used to find, freeze and kill the processes; "" without a cgroup."""
         for key in ("", "freezer", "pids", *self._paths):
             if key in self._paths:
                 return self._paths[key]
@@ -84,47 +80,45 @@ class Cgroup:
 
     @property
     def is_own(self) -> bool:
-        """Whether create has made it, so that nobody was in it before."""
+        """Whether create() has created the cgroup, so that no other process was in it."""
         return not self._paths or self.main in self._made
 
-    def _directories(self) -> "dict[str, str]":
-        """Map each directory, once, to one of its controllers: joined controllers share a directory."""
+    def _directories(self) -> dict[str, str]:
+        """Return each directory once, with one of its controllers: joined controllers share a directory."""
         return {path: key for key, path in self._paths.items()}
 
     # ---- create ----
 
-    def create(self, journal: "Callable[[str], None]", resources: "Resources | None" = None) -> None:
-        """Make the directories; journal is told of each one before it is made.
+    def create(self, journal: Callable[[str], None], resources: Resources | None = None) -> None:
+        """Create the directories; journal is called with each one before it is created.
 
-        An unprivileged caller who names no cgroup and asks for no limit goes without those hierarchies where
-        it may not make one.  With a limit that is an error.
+        If the caller is not privileged, names no cgroup and wants no limits, the container does without a cgroup in
+        the hierarchies in which the caller may not create one.
 
         Raises:
-            KernelError: a directory or a controller cannot be had.
+            KernelError: a directory cannot be created.
             StateError: the cgroup exists and has processes, or is frozen (config-linux.md#control-groups).
         """
         try:
             for directory, key in self._directories().items():
-                self._create_or_dispense(key, directory, journal, resources)
+                self._create_or_do_without(key, directory, journal, resources)
             self.require_thawed()
         except BaseException:
-            # What is in it is not ours: the clean-up after this failure must find nothing to kill here.
+            # Other processes may be in it, which the undo of this create must not kill.
             self._paths = {}
             raise
 
-    def _create_or_dispense(
-        self, key: str, directory: str, journal: "Callable[[str], None]", resources: "Resources | None"
+    def _create_or_do_without(
+        self, key: str, directory: str, journal: Callable[[str], None], resources: Resources | None
     ) -> None:
-        """Make the cgroup in one hierarchy, or do without that hierarchy."""
         try:
             self._create_in(key, directory, journal)
         except KernelError as error:
-            if not self._dispensable(error, resources):
+            if not self._can_do_without(error, resources):
                 raise
             self._paths = {other: path for other, path in self._paths.items() if path != directory}
 
-    def _create_in(self, key: str, directory: str, journal: "Callable[[str], None]") -> None:
-        """Make the cgroup in one hierarchy."""
+    def _create_in(self, key: str, directory: str, journal: Callable[[str], None]) -> None:
         root = self._roots[key]
         try:
             made = make_directories(directory, root, journal)
@@ -142,92 +136,88 @@ class Cgroup:
         except OSError as error:
             raise wrap(f"making the cgroup {directory}", error) from error
 
-    def _dispensable(self, error: KernelError, resources: "Resources | None") -> bool:
+    def _can_do_without(self, error: KernelError, resources: Resources | None) -> bool:
         if self._explicit or error.number not in NOT_PERMITTED or is_host_root():
             return False
-        from pyoci.cgroups import limits
-
         return not limits.asked(resources)
 
     def require_thawed(self) -> None:
-        """Refuse what would stand still for ever in this cgroup.
+        """Refuse a frozen cgroup, in which a new process would hang.
 
         Raises:
-            StateError: it, or one above it, is frozen.
+            StateError: the cgroup, or one above it, is frozen.
         """
         if directory := freezer.holding(self._paths):
             raise StateError(f"container's cgroup unexpectedly frozen: {directory}, or one above it")
 
-    def apply(self, resources: "Resources | None", update: bool = False) -> None:
-        """Write the limits and the device rules; an update changes what is given, and no device rule.
+    def apply(self, resources: Resources | None, update: bool = False) -> None:
+        """Write the limits and the device rules; an update writes only the given limits, and no device rules.
 
         Raises:
             ConfigError: a setting has no equivalent in the hierarchies of this host.
-            KernelError: the kernel refused a value or has no such controller; its origin is the JSON pointer.
-            StateError: the container has no cgroup to limit.
+            KernelError: the kernel refuses a value or lacks the controller; the origin is that of the setting.
+            StateError: there are limits, but no cgroup.
         """
         if resources is None and not update and not self._paths:
             return
-        from pyoci.cgroups import limits
-
-        if not self._paths:  # none was wanted, or create has found that none is needed
+        if not self._paths:  # the caller wanted none, or create() has done without
             if limits.asked(resources):
                 raise StateError("the container has no cgroup, so it cannot have limits", "/linux/resources")
             return
-        limits.apply(self, resources, update, fresh=self._fresh)
+        limits.apply(self._paths, resources, update, fresh=self._fresh)
         self._fresh = False
 
     def hand_over(self, uid: int) -> None:
-        """Give the cgroup to *uid* (host), so that the container can have cgroups of its own; v2 only.
+        """Change the owner of the cgroup to *uid* (of the host), so that the container can create cgroups; v2 only.
 
-        Only the directory and the files that the kernel says are safe change their owner; a file that this
-        cgroup does not have is passed over: config-linux.md#cgroup-ownership.
+        Only the directory and the files that the kernel lists as safe change their owner, if the cgroup has them
+        (config-linux.md#cgroup-ownership).
         """
         if set(self._paths) != {""}:
             return
         directory = self._paths[""]
         names = read_or("/sys/kernel/cgroup/delegate", "\n".join(DELEGATED_FILES)).split()
         try:
-            posix.chown(directory, uid, -1)
+            os.chown(directory, uid, -1)
             for name in names:
                 try:
-                    posix.chown(f"{directory}/{name}", uid, -1)
+                    os.chown(f"{directory}/{name}", uid, -1)
                 except FileNotFoundError:
                     continue
         except OSError as error:
-            raise wrap(f"giving the cgroup {directory} to user {uid}", error) from error
+            raise wrap(f"changing the owner of the cgroup {directory} to {uid}", error) from error
 
     # ---- membership ----
 
     def descriptor(self) -> int | None:
-        """Open the v2 directory for CLONE_INTO_CGROUP; the caller closes it.
+        """Return a descriptor of the v2 directory for CLONE_INTO_CGROUP, which the caller closes.
 
-        None without v2, and for what create has not made; see pyoci.cgroups.entry.
+        Return None without v2, and for a directory that create() has not created; see pyoci.cgroups.entry.
         """
         if self._paths.get("") not in self._made:
             return None
         try:
-            return posix.open(self._paths[""], posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            return os.open(self._paths[""], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise wrap(f"opening the cgroup {self._paths['']}", error) from error
 
     def add(self, pid: int, entered: bool = False) -> None:
-        """Move a process into the cgroup; entered says that it was cloned into that of v2.
+        """Move a process into the cgroup; with *entered* it was cloned into that of v2.
 
         Raises:
-            KernelError: the kernel refused, or the process is gone.
+            KernelError: the kernel refuses, or the process does not exist.
         """
         for directory, key in self._directories().items():
             if not (entered and not key):
                 _move(pid, directory)
 
-    def sub(self, path: str, controllers: "Sequence[str]" = ()) -> "Cgroup":
-        """Give a cgroup below this one, for processes that ``exec --cgroup`` puts there; it must exist.
+    def sub(self, path: str, controllers: Sequence[str] = ()) -> Self:
+        """Return an existing cgroup below this one, for ``exec --cgroup``.
 
-        With controllers only in their hierarchies of v1, and in the others this one.
+        With *controllers* it is below this one in the hierarchies of these v1 controllers only.
 
         Raises:
-            Error: the path leads out of this cgroup, or it is not in a hierarchy of such a controller.
+            Error: the path leads out of this cgroup, or the container has no cgroup of such a controller.
         """
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." in parts:
@@ -237,43 +227,43 @@ class Cgroup:
             raise Error(f"the container is in no cgroup v1 hierarchy of the controller {unknown[0]!r}")
         bases = {self._paths[name] for name in controllers} or {*self._paths.values()}
         below = {key: "/".join((base, *parts)) for key, base in self._paths.items() if base in bases}
-        return Cgroup({**self._paths, **below}, explicit=True)
+        return type(self)({**self._paths, **below}, explicit=True)
 
-    def existing(self) -> "Cgroup":
-        """Give the same cgroup as one that was there before: nobody is born in it, processes are moved to it."""
-        return Cgroup(self._paths)
+    def existing(self) -> Self:
+        """Return the same cgroup as one that pyoci has not created: processes are moved to it, not cloned into it."""
+        return type(self)(self._paths)
 
-    def pids(self) -> "list[int]":
-        """List all processes in the cgroup and below it, in ascending order."""
+    def pids(self) -> list[int]:
+        """Return the pids of all processes in the cgroup and below it, in ascending order."""
         return processes(self.main) if self.main else []
 
     # ---- freeze and kill ----
 
     def frozen(self) -> bool:
-        """Tell whether this cgroup was frozen (not one above it); False when it is gone."""
+        """Return whether this cgroup itself was frozen (not one above it); False if it does not exist."""
         return freezer.frozen(self._paths)
 
     def freeze(self, seconds: float = FREEZE_SECONDS) -> None:
-        """Stop all processes of the cgroup and wait until they stand still; on failure they run on.
+        """Freeze all processes of the cgroup and wait until they have stopped; after a failure they continue.
 
         Raises:
-            KernelError: there is no freezer, or some process did not stop within *seconds* (ETIMEDOUT).
+            KernelError: there is no freezer, or a process has not stopped after *seconds* (ETIMEDOUT).
         """
         freezer.freeze(self._paths, seconds)
 
     def thaw(self) -> None:
-        """Let the processes run on; nothing happens when the cgroup is gone or not frozen."""
+        """Let the processes continue; nothing happens if the cgroup is not frozen or does not exist."""
         freezer.thaw(self._paths)
 
     def thaw_killed(self) -> None:
-        """Let end what was killed while it was frozen, also in cgroups below that the container has frozen itself."""
+        """Thaw killed processes so that they exit, also in cgroups below that the container has frozen itself."""
         freezer.thaw_killed(self._paths)
 
     def kill(self, signal: int) -> None:
-        """Send a signal to every process in the cgroup and below it, so that none escapes by forking.
+        """Send a signal to every process in the cgroup and below it; none escapes by forking.
 
-        SIGKILL ends frozen processes, too.  Other signals reach them when somebody thaws the cgroup.
-        It is not waited for the end of the processes: delete does.
+        SIGKILL kills frozen processes, too; other signals are delivered when the cgroup is thawed.  This does not wait
+        until the processes have exited; delete() does.
         """
         if signal == SIGKILL and "" in self._paths and _kill_v2(self._paths[""]):
             self.thaw_killed()
@@ -292,26 +282,24 @@ class Cgroup:
                 self.thaw_killed()
 
     def _try_to_freeze(self) -> None:
-        """Freeze where possible; a process that will not stop must not save the others from the signal."""
+        """Freeze if possible; the others get the signal even if one process does not stop."""
         try:
             self.freeze(KILL_FREEZE_SECONDS)
         except KernelError:
             return
 
     def _signal_all(self, signal: int) -> None:
-        """Signal every process once; look again until there are no new ones."""
+        """Send the signal to every process once, until there are no new ones."""
         seen: set[int] = set()
         while new := [pid for pid in self.pids() if pid not in seen]:
             seen.update(new)
             self._signal(new, signal)
 
-    def _signal(self, pids: "list[int]", signal: int) -> None:
-        """Signal those of *pids* that are in the cgroup after their pidfds were opened.
+    def _signal(self, pids: list[int], signal: int) -> None:
+        """Send the signal to those of *pids* that are in the cgroup after their pidfds were opened.
 
-        A number that was reused in between names a process that is not in the cgroup, or whose pidfd is dead.
+        If a pid was reused in between, the new process is not in the cgroup, or the pidfd is that of the old one.
         """
-        from pyoci.native import check, lib
-
         pidfds = {}
         try:
             for pid in pids:
@@ -326,17 +314,17 @@ class Cgroup:
             raise wrap("opening the processes of the container", error) from error
         finally:
             for pidfd in pidfds.values():
-                posix.close(pidfd)
+                os.close(pidfd)
 
     # ---- delete ----
 
     def delete(self, seconds: float = DELETE_SECONDS) -> None:
-        """Remove what create has made, with what the container made below it; missing is fine.
+        """Remove the directories that create() has created, and those that the container has created below them.
 
-        Nobody is killed here: processes that are ending are waited for.
+        This does not kill processes, but waits until they have exited.
 
         Raises:
-            KernelError: somebody was still in the cgroup after *seconds* (EBUSY).
+            KernelError: there was still a process in the cgroup after *seconds* (EBUSY).
         """
         deadline, undo = Deadline(seconds), Undo()
         for path in self._made:
@@ -344,13 +332,12 @@ class Cgroup:
         undo.finish()
 
 
-def from_state(saved: "Mapping[str, Any]") -> Cgroup:
-    """Rebuild the cgroup from what its saved() gave; an empty mapping is a container without cgroups."""
+def from_state(saved: Mapping[str, Any]) -> Cgroup:
+    """Return the cgroup that saved() was called on; an empty mapping means a container without a cgroup."""
     return Cgroup(saved.get("paths", {}), made=saved.get("made", []))
 
 
 def _move(pid: int, directory: str) -> None:
-    """Write a pid to cgroup.procs."""
     deadline = Deadline(MOVE_SECONDS)
     while True:
         try:
@@ -365,7 +352,7 @@ def _move(pid: int, directory: str) -> None:
 
 
 def _kill_v2(directory: str) -> bool:
-    """Kill by cgroup.kill; False when there is no such file."""
+    """Kill the processes by cgroup.kill; return False if the kernel does not have that file."""
     try:
         write(f"{directory}/cgroup.kill", "1")
     except FileNotFoundError:

@@ -1,54 +1,40 @@
-"""Which device nodes the container may use: the rules, and their two forms in the kernel.
+"""The device nodes that the container may use: the rules, and their form in cgroup v1 and v2.
 
-The rules of ``linux.resources.devices`` are applied in the listed order, those of DEFAULTS behind them.
-For each kind of access (read, write, mknod) the last rule that matches the device decides; what no rule
-matches is denied.  An access is allowed when every kind it asks for is.
+The rules of ``linux.resources.devices`` are applied in order, and DEFAULTS after them.  For each kind of access (read,
+write, mknod) the last rule that matches the device decides; without one the access is denied.  An access of several
+kinds is allowed if each of them is.
 
-v1 takes lines for ``devices.allow`` and ``devices.deny`` (kernel, admin-guide/cgroup-v1/devices.rst), v2 a
-BPF program (admin-guide/cgroup-v2.rst, "Device controller").
+v1 has the files devices.allow and devices.deny (kernel, admin-guide/cgroup-v1/devices.rst), v2 a BPF program
+(admin-guide/cgroup-v2.rst, "Device controller").
 """
 
 import sys
-from _struct import pack
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from struct import Struct
 
+from pyoci import linux
+from pyoci.config.resources import DeviceCgroup
 from pyoci.errors import ConfigError, Problem
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Protocol
-
-    Key = tuple[str, int | None, int | None]
-
-    class RuleLike(Protocol):
-        """What a rule of the configuration looks like."""
-
-        @property
-        def allow(self) -> bool: ...  # noqa: D102
-        @property
-        def type(self) -> str | None: ...  # noqa: D102
-        @property
-        def major(self) -> int | None: ...  # noqa: D102
-        @property
-        def minor(self) -> int | None: ...  # noqa: D102
-        @property
-        def access(self) -> str | None: ...  # noqa: D102
-
+# Type, major and minor; a number of None is any.
+Key = tuple[str, int | None, int | None]
 
 POINTER = "/linux/resources/devices"
 
-# BPF_DEVCG_ACC_* and BPF_DEVCG_DEV_* of linux/bpf.h.
-ACCESS_BITS = {"m": 1, "r": 2, "w": 4}
-ALL_ACCESS = 7
-INSTRUCTION_SIZE = 8  # bytes of a struct bpf_insn
-TYPE_NUMBERS = {"b": 1, "c": 2}
-MAX_NUMBER = 0xFFFFFFFF
+ACCESS_BITS = {
+    "r": linux.BPF_DEVCG_ACC_READ,
+    "w": linux.BPF_DEVCG_ACC_WRITE,
+    "m": linux.BPF_DEVCG_ACC_MKNOD,
+}
+ALL_ACCESS = sum(ACCESS_BITS.values())
+TYPE_NUMBERS = {"b": linux.BPF_DEVCG_DEV_BLOCK, "c": linux.BPF_DEVCG_DEV_CHAR}
+MAX_NUMBER = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule with everything spelled out: type is a, b or c, None is any number, access is a mask."""
+    """A rule; type is a, b or c, a number of None matches any, access is a combination of BPF_DEVCG_ACC_*."""
 
     allow: bool
     type: str
@@ -61,8 +47,8 @@ def _allow(kind: str, major: int | None, minor: int | None, access: int = ALL_AC
     return Rule(allow=True, type=kind, major=major, minor=minor, access=access)
 
 
-# What every container may do, as with runc: make any node, and use the devices that config-linux.md#default-devices
-# promises, terminals and tun.  The container's /dev/console is one of its terminals; c 5:1 is the console of the host.
+# As in runc every container may create any node, and use the default devices (config-linux.md#default-devices),
+# terminals and tun.  The container's /dev/console is one of its terminals; c 5:1 is the host's console.
 DEFAULTS = (
     _allow("c", None, None, ACCESS_BITS["m"]),
     _allow("b", None, None, ACCESS_BITS["m"]),
@@ -78,10 +64,10 @@ DEFAULTS = (
 )
 
 
-def rules(configured: "Iterable[RuleLike]") -> list[Rule]:
-    """Give the rules in force: those of the configuration, then the defaults.
+def rules(configured: Iterable[DeviceCgroup]) -> list[Rule]:
+    """Return the rules of the configuration, followed by DEFAULTS.
 
-    An absent type, number or access means all of them, and so does a number below 0.
+    An absent type, number or access matches all of them, and so does a negative number.
     """
     listed = [
         Rule(
@@ -101,29 +87,26 @@ def _number(number: int | None) -> int | None:
 
 
 def _mask(letters: str) -> int:
-    mask = 0
-    for letter in letters:
-        mask |= ACCESS_BITS[letter]
-    return mask
+    return sum(ACCESS_BITS[letter] for letter in {*letters})
 
 
 def rule_words(rule: Rule) -> str:
-    """Return a rule as the lines of v1 say it, with what it does before it."""
+    """Return a rule in the syntax of v1, after ``allow`` or ``deny``."""
     return f"{'allow' if rule.allow else 'deny'} {_line(rule.type, rule.major, rule.minor, rule.access)}"
 
 
 def _line(kind: str, major: int | None, minor: int | None, access: int) -> str:
-    """Return type, numbers and kinds of access as v1 writes them."""
+    """Return type, numbers and access in the syntax of v1."""
     numbers = ":".join("*" if number is None else str(number) for number in (major, minor))
-    return f"{kind} {numbers} {''.join(letter for letter in 'rwm' if access & ACCESS_BITS[letter])}"
+    return f"{kind} {numbers} {''.join(letter for letter, bit in ACCESS_BITS.items() if access & bit)}"
 
 
 def _matches_all(rule: Rule) -> bool:
     return rule.type == "a" and rule.major is None and rule.minor is None and rule.access == ALL_ACCESS
 
 
-def unrestricted(listed: "Sequence[Rule]") -> bool:
-    """Tell whether the rules allow every use of every device, as those of a privileged container do."""
+def unrestricted(listed: Sequence[Rule]) -> bool:
+    """Return whether the rules allow every access to every device, as those of a privileged container do."""
     for rule in reversed(listed):
         if not rule.allow or _matches_all(rule):
             return rule.allow
@@ -133,16 +116,16 @@ def unrestricted(listed: "Sequence[Rule]") -> bool:
 # ---- v1 ----
 
 
-def v1_lines(listed: "Sequence[Rule]") -> list[tuple[str, str]]:
-    """Give what to write, in order, as (file, line): first deny everything, then what is left of the rules.
+def v1_lines(listed: Sequence[Rule]) -> list[tuple[str, str]]:
+    """Return the lines to write, in order, each with its file.
 
-    The kernel keeps a default and a list of exceptions to it, and removes an exception only when it is
-    named exactly.  So the rules are played here, and their outcome is written.
+    The kernel has a default and a list of exceptions to it, and only removes an exception that is named exactly.
+    So the rules are evaluated here, and only their result is written: the default, then the exceptions.
 
     Raises:
-        ConfigError: a rule takes away a part of what a wider one gave, which v1 cannot express.
+        ConfigError: a rule takes away a part of what a wider rule gave, which v1 cannot express.
     """
-    default, exceptions = _play(listed)
+    default, exceptions = _evaluate(listed)
     lines = [("devices.allow" if default else "devices.deny", "a")]
     file = "devices.deny" if default else "devices.allow"
     for (kind, major, minor), access in exceptions.items():
@@ -150,8 +133,8 @@ def v1_lines(listed: "Sequence[Rule]") -> list[tuple[str, str]]:
     return lines
 
 
-def _play(listed: "Sequence[Rule]") -> "tuple[bool, dict[Key, int]]":
-    """Apply the rules in order to "deny everything"; give the default and the exceptions to it."""
+def _evaluate(listed: Sequence[Rule]) -> tuple[bool, dict[Key, int]]:
+    """Return the default and the exceptions to it, after all rules were applied to "deny everything"."""
     default = False
     exceptions: dict[Key, int] = {}
     for index, rule in enumerate(listed):
@@ -168,7 +151,7 @@ def _play(listed: "Sequence[Rule]") -> "tuple[bool, dict[Key, int]]":
     return default, exceptions
 
 
-def _take_back(exceptions: "dict[Key, int]", key: "Key", access: int, index: int) -> None:
+def _take_back(exceptions: dict[Key, int], key: Key, access: int, index: int) -> None:
     """Remove *access* from every exception that *key* covers."""
     for other in _near(exceptions, key):
         mask = exceptions[other]
@@ -186,8 +169,8 @@ def _take_back(exceptions: "dict[Key, int]", key: "Key", access: int, index: int
             del exceptions[other]
 
 
-def _near(exceptions: "dict[Key, int]", key: "Key") -> "list[Key]":
-    """Return the exceptions that may overlap with *key*: of one device few, however many there are."""
+def _near(exceptions: dict[Key, int], key: Key) -> list[Key]:
+    """Return the exceptions that may overlap with *key*; without a search if it is that of one device."""
     kind, major, minor = key
     if major is None or minor is None:
         return list(exceptions)
@@ -195,13 +178,13 @@ def _near(exceptions: "dict[Key, int]", key: "Key") -> "list[Key]":
     return [other for other in wider if other in exceptions]
 
 
-def _overlap(one: "Key", other: "Key") -> bool:
+def _overlap(one: Key, other: Key) -> bool:
     return one[0] == other[0] and all(
         a is None or b is None or a == b for a, b in zip(one[1:], other[1:], strict=True)
     )
 
 
-def _covers(wide: "Key", narrow: "Key") -> bool:
+def _covers(wide: Key, narrow: Key) -> bool:
     return wide[0] == narrow[0] and all(
         a is None or a == b for a, b in zip(wide[1:], narrow[1:], strict=True)
     )
@@ -209,27 +192,29 @@ def _covers(wide: "Key", narrow: "Key") -> bool:
 
 # ---- v2 ----
 
-# Instructions of BPF: class, operation and source in a byte; kernel, bpf/standardization/instruction-set.rst.
-LDX_W = 0x61
-MOV64_IMM = 0xB7
-MOV32_REG = 0xBC
-AND32_IMM = 0x54
-RSH32_IMM = 0x74
-JA = 0x05
-JNE32_IMM = 0x56
-JSET32_IMM = 0x46
-EXIT = 0x95
+# The opcodes of BPF instructions combine class, operation and source; kernel, bpf/standardization/instruction-set.rst.
+LDX_W = linux.BPF_LDX | linux.BPF_MEM | linux.BPF_W
+MOV64_IMM = linux.BPF_ALU64 | linux.BPF_MOV | linux.BPF_K
+MOV32_REG = linux.BPF_ALU | linux.BPF_MOV | linux.BPF_X
+AND32_IMM = linux.BPF_ALU | linux.BPF_AND | linux.BPF_K
+RSH32_IMM = linux.BPF_ALU | linux.BPF_RSH | linux.BPF_K
+JA = linux.BPF_JMP | linux.BPF_JA
+JNE32_IMM = linux.BPF_JMP32 | linux.BPF_JNE | linux.BPF_K
+JSET32_IMM = linux.BPF_JMP32 | linux.BPF_JSET | linux.BPF_K
+EXIT = linux.BPF_JMP | linux.BPF_EXIT
+INSTRUCTION = Struct("=BBhI")  # struct bpf_insn
 
+# Registers.  The kernel passes the context in r1 and expects the result in r0.
 RESULT, CONTEXT, TYPE, WANTED, MAJOR, MINOR = range(6)
 
 
 def _insn(code: int, dst: int = 0, value: int = 0, *, src: int = 0, jump: int = 0) -> bytes:
-    """Encode one instruction; the two registers share a byte whose halves follow the byte order."""
+    """Return one instruction; the order of the two registers in their byte follows the byte order."""
     registers = src << 4 | dst if sys.byteorder == "little" else dst << 4 | src
-    return pack("=BBhI", code, registers, jump, value & MAX_NUMBER)
+    return INSTRUCTION.pack(code, registers, jump, value & MAX_NUMBER)
 
 
-# struct bpf_cgroup_dev_ctx holds access_type (access << 16 | type), major and minor, each a u32.
+# struct bpf_cgroup_dev_ctx has three u32: access_type (access << 16 | type), major and minor.
 PROLOGUE = (
     _insn(MOV64_IMM, RESULT, 1),
     _insn(LDX_W, TYPE, src=CONTEXT, jump=0),
@@ -242,13 +227,13 @@ PROLOGUE = (
 DENIED = (_insn(MOV64_IMM, RESULT, 0), _insn(EXIT))
 
 
-def v2_program(listed: "Sequence[Rule]") -> bytes:
-    """Compile the rules to a BPF_PROG_TYPE_CGROUP_DEVICE program: 1 allows, 0 denies.
+def v2_program(listed: Sequence[Rule]) -> bytes:
+    """Return the rules as a BPF_PROG_TYPE_CGROUP_DEVICE program, which returns 1 to allow an access and 0 to deny it.
 
-    The program asks the last rule first.  WANTED holds the kinds of access that no rule has decided yet:
-    a rule that denies one of them ends it with 0, a rule that allows takes its kinds out, and when none
-    is left the answer is 1, which RESULT holds from the beginning.  The kernel takes 2 µs to verify and compile
-    an instruction, so they are few.
+    The program tests the last rule first.  WANTED has the kinds of access that no rule has decided yet: a rule that
+    denies one of them returns 0, a rule that allows some removes them from WANTED, and if none is left the program
+    returns RESULT, which is 1 from the beginning.  The kernel takes 2 µs to verify and compile an instruction, so the
+    program is kept short.
     """
     program = list(PROLOGUE)
     for rule in reversed(listed):
@@ -261,9 +246,9 @@ def v2_program(listed: "Sequence[Rule]") -> bytes:
 
 
 def _compile(rule: Rule) -> list[bytes]:
-    """Give the instructions of one rule; they fall through when it does not match or does not decide."""
+    """Return the instructions of one rule; they fall through if it does not match or does not decide."""
     if any(number is not None and number > MAX_NUMBER for number in (rule.major, rule.minor)):
-        return []  # no device has such a number
+        return []  # there is no device with such a number
     verdict = [_insn(EXIT)] if rule.allow else list(DENIED)
     if rule.access != ALL_ACCESS:
         if rule.allow:

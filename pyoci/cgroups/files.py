@@ -1,40 +1,82 @@
-"""The files and directories of a cgroup file system: read, write, make, remove, and wait for them.
+"""Files and directories of a cgroup file system: reading, writing, creating, removing, waiting for a change.
 
-cgroupfs has no symbolic links and its files are made by the kernel, so paths are safe to use here.
+A cgroup file system has no symbolic links, and the kernel creates its files, so paths are safe to use.
 """
 
 import errno
-import posix
+import os
 import select
 import time
+from collections.abc import Callable, Iterable
 
 from pyoci.errors import wrap
 from pyoci.log import debug
 from pyoci.undo import Undo
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-O_READ = posix.O_RDONLY | posix.O_CLOEXEC
+O_READ = os.O_RDONLY | os.O_CLOEXEC
+O_WRITE = os.O_WRONLY | os.O_CLOEXEC
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
-O_WRITE = posix.O_WRONLY | posix.O_CLOEXEC
+DIRECTORY_MODE = 0o755
+LONGEST_PAUSE = 50.0  # milliseconds
+
+
+class Deadline:
+    """A point in time, and waiting for a change until then."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+        self.pause = 1.0  # milliseconds
+
+    def left(self) -> float:
+        """Return the milliseconds that are left, at least 0."""
+        return max(0.0, (self.end - time.monotonic()) * 1000)
+
+    def wait(self) -> bool:
+        """Wait for a moment, each time longer; return False at the deadline."""
+        left = self.left()
+        if left <= 0:
+            return False
+        select.poll().poll(min(self.pause, left))
+        self.pause = min(self.pause * 2, LONGEST_PAUSE)
+        return True
+
+    def wait_for(self, events: str, wanted: str) -> bool:
+        """Wait until the file *events* (cgroup.events of v2) contains *wanted*; return False at the deadline.
+
+        If the file does not exist, wait for a moment.
+        """
+        try:
+            fd = os.open(events, O_READ)
+        except FileNotFoundError:
+            return self.wait()
+        try:
+            poll = select.poll()
+            poll.register(fd, select.POLLPRI)
+            while wanted not in os.pread(fd, 4096, 0).decode():
+                if not self.left():
+                    return False
+                poll.poll(self.left())
+        except OSError:  # the cgroup has been removed meanwhile
+            return self.wait()
+        finally:
+            os.close(fd)
+        return True
 
 
 def read(path: str) -> str:
-    """Give the content of a small file; OSError when it cannot be read."""
-    fd = posix.open(path, O_READ)
+    """Return the content of a small file."""
+    fd = os.open(path, O_READ)
     try:
         chunks = []
-        while chunk := posix.read(fd, 65536):
+        while chunk := os.read(fd, 65536):
             chunks.append(chunk)
     finally:
-        posix.close(fd)
+        os.close(fd)
     return b"".join(chunks).decode("utf-8", "surrogateescape")
 
 
 def read_or(path: str, default: str) -> str:
-    """Give the content of a small file, *default* when there is none (or its cgroup has just gone)."""
+    """Return the content of a small file, or *default* if it does not exist or its cgroup has just been removed."""
     try:
         return read(path)
     except OSError as error:
@@ -44,24 +86,24 @@ def read_or(path: str, default: str) -> str:
 
 
 def shown(value: str) -> str:
-    """Give a value as it appears in a one-line message."""
+    """Return a value as a one-line message shows it."""
     return repr(value) if not value or "\n" in value else value
 
 
 def write(path: str, value: str) -> None:
-    """Hand one value to the kernel in one call, as cgroupfs wants it; OSError when it refuses."""
+    """Write one value in a single system call, as cgroup files require; OSError if the kernel refuses it."""
     debug(f"writing {shown(value)} to {path}")
-    fd = posix.open(path, O_WRITE)
+    fd = os.open(path, O_WRITE)
     try:
-        posix.write(fd, value.encode("utf-8", "surrogateescape"))
+        os.write(fd, value.encode("utf-8", "surrogateescape"))
     finally:
-        posix.close(fd)
+        os.close(fd)
 
 
-def make_directories(path: str, root: str, journal: "Callable[[str], None]") -> "list[str]":
-    """Make *path* and what is missing between it and *root*; give what was made, parents first.
+def make_directories(path: str, root: str, journal: Callable[[str], None]) -> list[str]:
+    """Create *path* and the directories between it and *root* that are missing; return those created, parents first.
 
-    journal is told of each directory before it is made.
+    journal is called with each directory before it is created.
     """
     missing = []
     while path != root and not _exists(path):
@@ -72,8 +114,8 @@ def make_directories(path: str, root: str, journal: "Callable[[str], None]") -> 
         journal(directory)
         debug(f"making the cgroup {directory}")
         try:
-            posix.mkdir(directory, 0o755)
-        except FileExistsError:  # somebody else was quicker
+            os.mkdir(directory, DIRECTORY_MODE)
+        except FileExistsError:  # another process was faster
             continue
         made.append(directory)
     return made
@@ -81,14 +123,14 @@ def make_directories(path: str, root: str, journal: "Callable[[str], None]") -> 
 
 def _exists(path: str) -> bool:
     try:
-        posix.stat(path)
+        os.stat(path)
     except FileNotFoundError:
         return False
     return True
 
 
-def _ancestors(root: str, directory: str) -> "list[str]":
-    """Give the directories from *root* to the parent of *directory*."""
+def _ancestors(root: str, directory: str) -> list[str]:
+    """Return the directories from *root* to the parent of *directory*."""
     found = []
     while directory != root:
         directory = directory.rpartition("/")[0]
@@ -97,9 +139,9 @@ def _ancestors(root: str, directory: str) -> "list[str]":
 
 
 def enable_controllers(root: str, directory: str) -> None:
-    """Enable the controllers of the host for a v2 cgroup, as far as the cgroups above it let us.
+    """Enable the controllers of the host for a v2 cgroup, as far as the cgroups above it allow.
 
-    What cannot be enabled is no error here: a limit that needs it will be one.
+    A controller that cannot be enabled is not an error until a limit needs it.
     """
     available = read(f"{root}/cgroup.controllers").split()
     wanted = [name for name in V2_CONTROLLERS if name in available]
@@ -122,7 +164,7 @@ def _enable(directory: str, words: str) -> bool:
 
 
 def inherit_cpuset(root: str, directory: str) -> None:
-    """Fill empty cpusets of v1 from above: a process cannot enter an empty one."""
+    """Copy cpusets of v1 from the cgroup above where they are empty: no process can enter an empty cpuset."""
     above = root
     for path in (*_ancestors(root, directory)[1:], directory):
         for file in ("cpuset.cpus", "cpuset.mems"):
@@ -131,49 +173,49 @@ def inherit_cpuset(root: str, directory: str) -> None:
         above = path
 
 
-def children(directory: str) -> "list[str]":
-    """Give the paths of the sub-cgroups; none when the cgroup is gone."""
+def children(directory: str) -> list[str]:
+    """Return the paths of the child cgroups; none if the cgroup does not exist."""
     try:
-        with posix.scandir(directory) as entries:
+        with os.scandir(directory) as entries:
             return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
 
 
-def tree(directory: str) -> "list[str]":
-    """Give the cgroup and all below it, the deepest last."""
+def tree(directory: str) -> list[str]:
+    """Return the paths of the cgroup and all cgroups below it, children after their parents."""
     found = [directory]
     for path in found:
         found += children(path)
     return found
 
 
-def processes(directory: str) -> "list[int]":
-    """Give the pids in the cgroup and below it, in ascending order, each once.
+def processes(directory: str) -> list[int]:
+    """Return the pids in the cgroup and below it, in ascending order, each once.
 
-    A process outside of our pid namespace has the number 0 there and is left out.
+    A process outside of pyoci's PID namespace has the number 0 there and is left out.
     """
     pids: set[int] = set()
     for path in tree(directory):
         try:
             pids.update(map(int, read_or(f"{path}/cgroup.procs", "").split()))
         except OSError as error:
-            # A threaded cgroup of v2 lists its processes at the root of its threaded domain.
+            # The processes of a threaded cgroup of v2 are listed at the root of its threaded domain.
             if error.errno != errno.EOPNOTSUPP:
                 raise wrap(f"reading {path}/cgroup.procs", error) from error
     return sorted(pids - {0})
 
 
-def remove_tree(directory: str, deadline: "Deadline") -> None:
-    """Remove the cgroup and all below it; missing is fine.  Processes that are ending are waited for.
+def remove_tree(directory: str, deadline: Deadline) -> None:
+    """Remove the cgroup and all cgroups below it, if they exist, and wait for processes in them to exit.
 
     Raises:
-        KernelError: somebody was still in it when the deadline had passed.
+        KernelError: there was still a process in one of them at the deadline.
     """
     for path in reversed(tree(directory)):
         while (error := _remove(path)) is not None:
             if error.errno == errno.EBUSY and deadline.wait_for(f"{path}/cgroup.events", "populated 0"):
-                deadline.wait()  # it may be empty and still be busy for an instant
+                deadline.wait()  # an empty cgroup may still be busy for a moment
             else:
                 left = processes(path)
                 hint = f"processes still in it: {' '.join(map(str, left))}" if left else ""
@@ -181,10 +223,10 @@ def remove_tree(directory: str, deadline: "Deadline") -> None:
 
 
 def _remove(path: str) -> OSError | None:
-    """Remove one directory; give what prevented it."""
+    """Remove one directory; return the error if that fails."""
     debug(f"removing the cgroup {path}")
     try:
-        posix.rmdir(path)
+        os.rmdir(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -192,13 +234,14 @@ def _remove(path: str) -> OSError | None:
     return None
 
 
-def undo(journal: "Iterable[str]", seconds: float = 10.0) -> None:
-    """Remove the directories that a journal names, last ones first.
+def undo(journal: Iterable[str], seconds: float = 10.0) -> None:
+    """Remove the directories in a journal, in reverse order.
 
-    A leaf goes with what is below it.  A parent stays when somebody else uses it by now.  All of them are tried.
+    A leaf is removed with the cgroups below it.  A parent stays if another program uses it by now.  An error does not
+    keep the others from being removed.
 
     Raises:
-        KernelError: a leaf cannot be removed, or a process is still in it after *seconds*.
+        KernelError: a leaf cannot be removed, or there is still a process in it after *seconds*.
     """
     paths = list(dict.fromkeys(journal))
     deadline, failed = Deadline(seconds), Undo()
@@ -208,47 +251,3 @@ def undo(journal: "Iterable[str]", seconds: float = 10.0) -> None:
         else:
             failed.attempt(f"removing the cgroup {path}", lambda path=path: remove_tree(path, deadline))  # type: ignore[misc]
     failed.finish()
-
-
-class Deadline:
-    """A point in time, and ways to wait until something changes before it."""
-
-    def __init__(self, seconds: float) -> None:
-        """Let the time run from now."""
-        self.end = time.monotonic() + seconds
-        self.pause = 1.0
-
-    def left(self) -> float:
-        """Give the milliseconds that are left, at least 0."""
-        return max(0.0, (self.end - time.monotonic()) * 1000)
-
-    def wait(self) -> bool:
-        """Wait a moment, longer each time; False when the time is over."""
-        left = self.left()
-        if left <= 0:
-            return False
-        select.poll().poll(min(self.pause, left))
-        self.pause = min(self.pause * 2, 50.0)
-        return True
-
-    def wait_for(self, events: str, wanted: str) -> bool:
-        """Wait until the file cgroup.events (v2) holds *wanted*, or a moment where there is no such file.
-
-        False when the time is over.
-        """
-        try:
-            fd = posix.open(events, O_READ)
-        except FileNotFoundError:
-            return self.wait()
-        try:
-            poll = select.poll()
-            poll.register(fd, select.POLLPRI)
-            while wanted not in posix.pread(fd, 4096, 0).decode():
-                if not self.left():
-                    return False
-                poll.poll(self.left())
-        except OSError:  # the cgroup has gone meanwhile
-            return self.wait()
-        finally:
-            posix.close(fd)
-        return True

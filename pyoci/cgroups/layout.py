@@ -1,28 +1,25 @@
-"""Which cgroup hierarchies the host has, and where a container's cgroup lies in them.
+"""The cgroup hierarchies of the host, and the place of a container's cgroup in them; cgroups(7).
 
 v2       one cgroup2 file system, on /sys/fs/cgroup
-v1       one file system for each controller, or for a few joined ones
-hybrid   both: controllers of v1, and a cgroup2 for the rest, on /sys/fs/cgroup/unified with systemd
+v1       a cgroup file system for each controller, or for several joined ones
+hybrid   both; systemd mounts cgroup2 on /sys/fs/cgroup/unified then
 """
 
 import errno
-import posix
+import os
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.files import read
 from pyoci.config.check import is_new
 from pyoci.config.forms import normal_path
+from pyoci.config.model import Mount, Namespace
 from pyoci.errors import ConfigError, Error, KernelError, Problem, UsageError, wrap
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from pyoci.config.model import Mount, Namespace
-
 V2_MOUNT = "/sys/fs/cgroup"
-# Options of a v1 mount that are no controllers; kernel, admin-guide/cgroup-v1/cgroups.rst.
+# Options of a v1 mount that are not controllers; kernel, admin-guide/cgroup-v1/cgroups.rst.
 V1_OPTIONS = (
     "ro",
     "rw",
@@ -39,24 +36,23 @@ NO_SYSTEMD = (
     "systemd as the cgroup manager (--systemd-cgroup) is not supported yet; let the caller choose cgroupfs:"
     " SystemdCgroup = false of containerd, cgroup_manager of Podman and CRI-O, native.cgroupdriver of Docker"
 )
-# What mountinfo escapes; the backslash comes last, so that no escape is undone twice.
-ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\"))
+OCTAL_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """The hierarchies of the host as this process sees them.
 
-    mounts maps a v1 controller (``cpu``, ``name=systemd``) to its mount point, and "" to that of v2; own maps
-    the same keys to this process's own cgroup, as a path below the mount point ("" for the mount point).
+    mounts maps each v1 controller (``cpu``, ``name=systemd``) to its mount point, and "" to that of v2.  own maps the
+    same keys to the cgroup of this process, as a path below the mount point ("" for the mount point itself).
     """
 
-    mounts: "Mapping[str, str]" = field(default_factory=dict)
-    own: "Mapping[str, str]" = field(default_factory=dict)
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mode(self) -> str:
-        """Tell ``v2``, ``v1``, ``hybrid`` or ``none``."""
+        """``v2``, ``v1``, ``hybrid`` or ``none``."""
         controllers = any(key and not key.startswith("name=") for key in self.mounts)
         if "" in self.mounts:
             return "hybrid" if controllers else "v2"
@@ -65,14 +61,14 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CgroupMount:
-    """A line of /proc/self/mountinfo: keys are the controllers, "" for v2; root is the cgroup it shows."""
+    """A cgroup mount in /proc/self/mountinfo: keys are its controllers ("" for v2), root the cgroup that it shows."""
 
-    keys: "tuple[str, ...]"
+    keys: tuple[str, ...]
     root: str
     point: str
 
 
-# How systems with v1 mount its controllers, those that share a hierarchy together.
+# The hierarchies that systemd mounts for v1; a hierarchy can have several controllers.
 V1_HIERARCHIES = (
     *("cpuset", "cpu,cpuacct", "blkio", "memory", "devices", "freezer", "net_cls,net_prio", "perf_event", "hugetlb"),
     *("pids", "rdma", "misc"),
@@ -80,7 +76,7 @@ V1_HIERARCHIES = (
 
 
 def usual(mode: str) -> Layout:
-    """Return the layout that hosts of a mode (v1, v2, hybrid) usually have, seen from the root of each hierarchy."""
+    """Return the layout that a host with v1, v2 or hybrid usually has, for a process in the root of each hierarchy."""
     mounts = {"": V2_MOUNT} if mode == "v2" else {}
     if mode != "v2":
         mounts = {key: f"{V2_MOUNT}/{names}" for names in V1_HIERARCHIES for key in names.split(",")}
@@ -90,10 +86,10 @@ def usual(mode: str) -> Layout:
     return Layout(mounts=mounts, own=dict.fromkeys(mounts, ""))
 
 
-def parse_mounts(mountinfo: str) -> "list[CgroupMount]":
-    """Find the cgroup file systems in the text of /proc/self/mountinfo; proc_pid_mountinfo(5).
+def parse_mounts(mountinfo: str) -> list[CgroupMount]:
+    """Return the cgroup file systems in the text of /proc/self/mountinfo; proc_pid_mountinfo(5).
 
-    A mount that lies under a later one cannot be reached and is left out.
+    Mounts that are hidden by a later mount are left out.
     """
     found: list[CgroupMount] = []
     for line in mountinfo.split("\n"):
@@ -112,7 +108,6 @@ def parse_mounts(mountinfo: str) -> "list[CgroupMount]":
 
 
 def _is_controller(word: str) -> bool:
-    """Tell a controller, or systemd's own hierarchy, from a mount option."""
     return word == SYSTEMD or ("=" not in word and word not in V1_OPTIONS)
 
 
@@ -121,14 +116,11 @@ def _lies_in(path: str, directory: str) -> bool:
 
 
 def _unescape(field: str) -> str:
-    """Undo the kernel's octal escapes for space, tab, newline and backslash."""
-    for escape, character in ESCAPES:
-        field = field.replace(escape, character)
-    return field
+    return OCTAL_ESCAPE.sub(lambda match: chr(int(match[1], 8)), field) if "\\" in field else field
 
 
-def parse_membership(text: str) -> "dict[str, str]":
-    """Read the text of /proc/PID/cgroup: controller ("" for v2) to path; cgroups(7)."""
+def parse_membership(text: str) -> dict[str, str]:
+    """Return the cgroup of each controller ("" for v2) in the text of /proc/PID/cgroup; cgroups(7)."""
     membership = {}
     for line in text.split("\n"):
         _, _, rest = line.partition(":")
@@ -140,10 +132,10 @@ def parse_membership(text: str) -> "dict[str, str]":
 
 
 def present_cgroup(cgroup: Cgroup, pid: int) -> Cgroup:
-    """Return a container's cgroup with that of v2 in which a process of it is now.
+    """Return a container's cgroup, but in v2 the one that its process *pid* is in at present.
 
     Raises:
-        KernelError: the process has gone.
+        KernelError: the process does not exist.
     """
     try:
         path = parse_membership(read(f"/proc/{pid}/cgroup")).get("", "")
@@ -158,14 +150,14 @@ def present_cgroup(cgroup: Cgroup, pid: int) -> Cgroup:
 
 
 def make_layout(mountinfo: str, membership: str) -> Layout:
-    """Combine the texts of /proc/self/mountinfo and /proc/self/cgroup.
+    """Return the layout for the texts of /proc/self/mountinfo and /proc/self/cgroup.
 
-    A mount may show only a part of its hierarchy (inside of a container): its root is taken off the path.
+    A mount may show only a part of its hierarchy, for example in a container.  Its root is then removed from the path.
     """
     paths = parse_membership(membership)
     mounts: dict[str, str] = {}
     own: dict[str, str] = {}
-    # The usual places come first, bind mounts elsewhere only count where nothing else is.
+    # A bind mount elsewhere only counts if the hierarchy is not mounted in the usual place.
     for mount in sorted(parse_mounts(mountinfo), key=lambda mount: not _lies_in(mount.point, V2_MOUNT)):
         for key in mount.keys:
             if key in paths and key not in mounts:
@@ -175,16 +167,16 @@ def make_layout(mountinfo: str, membership: str) -> Layout:
 
 
 def _below(path: str, root: str) -> str:
-    """Give *path* as seen from *root*; unchanged when it does not lie there."""
+    """Return *path* relative to *root*, or unchanged if it is not below it."""
     if root != "/" and _lies_in(path, root):
         path = path[len(root) :]
     return path.rstrip("/")
 
 
 def detect() -> Layout:
-    """Find the hierarchies of this host.
+    """Return the layout of this host.
 
-    On a pure v2 host the answer needs no look at the mount table, which can be long.
+    On a pure v2 host this does not read the mount table, which can be long.
 
     Raises:
         KernelError: /proc cannot be read.
@@ -202,25 +194,25 @@ def detect() -> Layout:
 
 
 def _is_cgroup(path: str) -> bool:
-    """Tell whether *path* is a directory of cgroup2: v1 has no such file."""
+    """Return whether *path* is a directory of cgroup2; only those have cgroup.controllers."""
     try:
-        posix.stat(f"{path}/cgroup.controllers")
+        os.stat(f"{path}/cgroup.controllers")
     except OSError:
         return False
     return True
 
 
 def plan_cgroup(cgroups_path: str | None, container_id: str, layout: Layout, manager: str) -> Cgroup:
-    """Choose the cgroup of a new container; nothing is made yet.
+    """Return the cgroup of a new container, without creating it.
 
-    An absolute cgroupsPath starts at the mount points.  A relative one starts, as with runc, at the runtime's
-    own cgroup with v1 and at the parent of that with v2, where a cgroup with processes can have no limited
-    children.  Without one the container's id is the relative path.
+    An absolute cgroupsPath is relative to the mount points.  A relative one is, as in runc, relative to the runtime's
+    own cgroup in v1 and to the parent of that in v2, where a cgroup with processes cannot have children with limits.
+    Without a cgroupsPath the container's id is the relative path.
 
     Raises:
         ConfigError: the path leaves its hierarchy or is the hierarchy's root.
         KernelError: no cgroup file system is mounted.
-        UsageError: the manager is unknown, or not there yet.
+        UsageError: the manager is unknown, or not supported yet.
     """
     if manager == "disabled":
         return Cgroup({})
@@ -248,19 +240,19 @@ def plan_cgroup(cgroups_path: str | None, container_id: str, layout: Layout, man
 
 
 def _base(key: str, own: str) -> str:
-    """Give the cgroup that a relative path starts at."""
+    """Return the cgroup that a relative cgroupsPath is relative to."""
     if ".." in own.split("/"):
         raise Error(
-            "the runtime's own cgroup lies outside of its cgroup namespace, where no relative cgroupsPath"
-            " can start; give an absolute one"
+            "the runtime's own cgroup is outside of its cgroup namespace, so a relative cgroupsPath"
+            " cannot be used; give an absolute one"
         )
     return own if key else own.rpartition("/")[0]
 
 
-def ownership_wanted(namespaces: "Iterable[Namespace]", mounts: "Iterable[Mount]") -> bool:
-    """Tell whether the cgroup should belong to the container's user: config-linux.md#cgroup-ownership.
+def ownership_wanted(namespaces: Iterable[Namespace], mounts: Iterable[Mount]) -> bool:
+    """Return whether the cgroup should belong to the container's user: config-linux.md#cgroup-ownership.
 
-    That is so when the container gets a new cgroup namespace and a writable cgroup mount on /sys/fs/cgroup.
+    It should if the container has a new cgroup namespace and a writable cgroup mount on /sys/fs/cgroup.
     """
     if not is_new(namespaces, "cgroup"):
         return False

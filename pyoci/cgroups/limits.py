@@ -1,35 +1,31 @@
-"""Put linux.resources into force: the limits by file, the device rules by file (v1) or BPF program (v2).
+"""Applying linux.resources: limits by files, device rules by files (v1) or a BPF program (v2).
 
-Each resource goes to the hierarchy that has its controller.  On a hybrid host that is v1 for most of them,
-and ``unified`` reaches the controllers that v2 has kept.
+Each resource is written to the hierarchy that has its controller.  On a hybrid host that is v1 for most of them, and
+``unified`` is for the controllers of v2.
 """
 
 import errno
-import posix
+import os
+from collections.abc import Mapping
 from dataclasses import fields
 
-from pyoci.cgroups import devices, v2
+from pyoci.cgroups import devices, v1, v2
 from pyoci.cgroups.files import read, read_or
 from pyoci.cgroups.writes import Write, perform
 from pyoci.config.resources import Resources
 from pyoci.errors import KernelError, wrap
 from pyoci.kernel import is_host_root
 from pyoci.log import debug
+from pyoci.native import ffi, lib
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyoci.cgroups.cgroup import Cgroup
-
-# The name that v2 gives to a controller of v1.
+# Controllers that have another name in v2.
 V2_NAMES = {"blkio": "io"}
 LOG_BYTES = 65536
 NOT_PERMITTED = (errno.EPERM, errno.EACCES)
 
 
-def asked(resources: "Resources | None") -> bool:
-    """Tell whether the resources hold any limit; device rules and values that mean "unset" are none."""
+def asked(resources: Resources | None) -> bool:
+    """Return whether there is any limit; device rules and values that mean "unset" do not count."""
     if resources is None:
         return False
     if resources.pids is not None and resources.pids.limit not in (None, -1):
@@ -46,13 +42,12 @@ def asked(resources: "Resources | None") -> bool:
     )
 
 
-def apply(cgroup: "Cgroup", resources: "Resources | None", update: bool, fresh: bool) -> None:
-    """Write everything; see Cgroup.apply.  fresh tells that nothing has been applied to it yet."""
-    paths = cgroup.paths()
+def apply(paths: Mapping[str, str], resources: Resources | None, update: bool, fresh: bool) -> None:
+    """Write all values, see Cgroup.apply(); with *fresh* nothing has been written to the cgroup yet."""
     given = resources or Resources()
     if not update:
         _apply_devices(paths, given, fresh)
-    unified = _unified(paths, given)  # before anything is written: it may be in error
+    unified = _unified(paths, given)  # raises errors before anything is written
     kept = _write_v1(paths, given, update) if any(paths) else None
     if "" in paths:
         if kept is None or "memory" in kept:
@@ -60,29 +55,27 @@ def apply(cgroup: "Cgroup", resources: "Resources | None", update: bool, fresh: 
         perform([*v2.writes(given, kept, _cpu_max(paths, update)), *unified], lambda _controller: paths[""])
 
 
-def _write_v1(paths: "Mapping[str, str]", resources: Resources, update: bool) -> "set[str]":
-    """Write what v1 takes; give the controllers, by their v2 names, that v2 has kept (hybrid)."""
-    from pyoci.cgroups import v1
-
+def _write_v1(paths: Mapping[str, str], resources: Resources, update: bool) -> set[str]:
+    """Write the values for v1; return the controllers that v2 has on a hybrid host, by their v2 names."""
     kept = _kept_by_v2(paths, [name for name in v1.SECTIONS if name not in paths])
     present = _memory_limit(paths) if update else None
     perform(v1.writes(resources, set(v1.SECTIONS) - kept, present), paths.get)
     return {V2_NAMES.get(name, name) for name in kept}
 
 
-def _kept_by_v2(paths: "Mapping[str, str]", candidates: "list[str]") -> "set[str]":
-    """Give those controllers that v1 does not have mounted and v2 does have (hybrid)."""
+def _kept_by_v2(paths: Mapping[str, str], candidates: list[str]) -> set[str]:
+    """Return those of the controllers without a v1 hierarchy that v2 has."""
     if "" not in paths or not candidates:
         return set()
     enabled = read_or(f"{paths['']}/cgroup.controllers", "").split()
     return {name for name in candidates if V2_NAMES.get(name, name) in enabled}
 
 
-def _unified(paths: "Mapping[str, str]", resources: Resources) -> "list[Write]":
-    """Give the writes of ``unified``, after checking that the cgroup has their controllers.
+def _unified(paths: Mapping[str, str], resources: Resources) -> list[Write]:
+    """Return the writes of ``unified``.
 
     Raises:
-        ConfigError: a controller is not there; config-linux.md#unified.
+        ConfigError: the cgroup lacks a controller; config-linux.md#unified.
     """
     writes = v2.unified(resources)
     if not writes:
@@ -94,23 +87,23 @@ def _unified(paths: "Mapping[str, str]", resources: Resources) -> "list[Write]":
     return writes
 
 
-def _memory_limit(paths: "Mapping[str, str]") -> int | None:
-    """Read the present limit of v1."""
+def _memory_limit(paths: Mapping[str, str]) -> int | None:
+    """Return the current memory limit of v1."""
     if "memory" not in paths:
         return None
     return int(read(f"{paths['memory']}/memory.limit_in_bytes"))
 
 
-def _cpu_max(paths: "Mapping[str, str]", update: bool) -> str:
-    """Read the present quota of v2, which a new period alone does not change."""
+def _cpu_max(paths: Mapping[str, str], update: bool) -> str:
+    """Return the current cpu.max of v2 for an update, which may change the period only."""
     return read_or(f"{paths['']}/cpu.max", v2.MAX) if update and "" in paths else v2.MAX
 
 
 def _check_usage(directory: str, resources: Resources) -> None:
-    """Refuse a limit below what is in use, when the configuration asks for this check (checkBeforeUpdate).
+    """Refuse a limit below the current usage if the configuration wants this check (checkBeforeUpdate).
 
     Raises:
-        KernelError: EBUSY, as v1 gives of itself.
+        KernelError: EBUSY, with which v1 refuses such a limit by itself.
     """
     memory = resources.memory
     if memory is None or not memory.checkBeforeUpdate:
@@ -130,11 +123,11 @@ def _check_usage(directory: str, resources: Resources) -> None:
             )
 
 
-def _apply_devices(paths: "Mapping[str, str]", resources: Resources, fresh: bool) -> None:
-    """Put the device rules into force.
+def _apply_devices(paths: Mapping[str, str], resources: Resources, fresh: bool) -> None:
+    """Apply the device rules.
 
-    In a user namespace the kernel lets nobody make a device node or change device rules, so that there a
-    refusal is no loss.
+    In a user namespace nobody can change device rules, but nobody can create device nodes either, so that nothing is
+    lost if the kernel refuses.
     """
     listed = devices.rules(resources.devices)
     if fresh and devices.unrestricted(listed):
@@ -156,7 +149,7 @@ def _apply_devices(paths: "Mapping[str, str]", resources: Resources, fresh: bool
             raise
 
 
-def _write_devices(directory: str, listed: "list[devices.Rule]") -> None:
+def _write_devices(directory: str, listed: list[devices.Rule]) -> None:
     perform(
         [
             Write(controller="devices", file=file, value=line, pointer=devices.POINTER)
@@ -166,21 +159,20 @@ def _write_devices(directory: str, listed: "list[devices.Rule]") -> None:
     )
 
 
-def _attach_devices(directory: str, listed: "list[devices.Rule]") -> None:
-    """Load and attach the program; when the verifier refuses it, its last words are in the message."""
-    from pyoci.native import ffi, lib
-
+def _attach_devices(directory: str, listed: list[devices.Rule]) -> None:
+    """Load and attach the program; if the verifier refuses it, the error has the end of the verifier's log."""
     program = devices.v2_program(listed)
-    debug(f"attaching a device program of {len(program) // devices.INSTRUCTION_SIZE} instructions to {directory}")
+    instructions = len(program) // devices.INSTRUCTION.size
+    debug(f"attaching a device program of {instructions} instructions to {directory}")
     log = ffi.new("char[]", LOG_BYTES)
     try:
-        fd = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise wrap(f"opening the cgroup {directory}", error) from error
     try:
-        result = lib.pyoci_bpf_device_attach(fd, program, len(program) // devices.INSTRUCTION_SIZE, log, LOG_BYTES)
+        result = lib.pyoci_bpf_device_attach(fd, program, instructions, log, LOG_BYTES)
     finally:
-        posix.close(fd)
+        os.close(fd)
     if result < 0:
         words = ffi.string(log, LOG_BYTES).decode("utf-8", "replace").split("\n")
         hint = " | ".join(line.strip() for line in words[-4:] if line.strip())

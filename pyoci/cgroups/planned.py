@@ -1,4 +1,4 @@
-"""What would be written to the files of a new cgroup, without touching the host."""
+"""The values that create or update would write to cgroup files, found without the host."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,18 +7,18 @@ from pyoci.cgroups.layout import Layout
 from pyoci.cgroups.writes import Write
 from pyoci.config.resources import Resources
 
-# What is done, the file, the value, and the JSON pointer of the setting.
+# A description, the file, the value, and the JSON pointer of the setting.
 Planned = tuple[str, str, str, str]
 
 
 def limits(paths: Mapping[str, str], layout: Layout | None, resources: Resources | None) -> Iterator[Planned]:
-    """Return what is written to the cgroup whose directories are *paths*, by controller ("" for v2).
+    """Yield what would be written to the cgroup; *paths* are its directories by controller ("" for v2).
 
-    Without *layout*, the device rules are left out, as an update leaves them.  On a hybrid host v1 is taken to have the
-    controllers: which of them v2 has kept, only the host can tell.
+    Without *layout* the device rules are left out, because an update does not change them.  On a hybrid host all
+    controllers are assumed to be in v1: only the host knows which of them v2 has.
 
     Raises:
-        ConfigError: a setting that the hierarchies cannot express.
+        ConfigError: the hierarchies cannot express a setting.
     """
     given = resources or Resources()
     if layout is not None:
@@ -28,7 +28,7 @@ def limits(paths: Mapping[str, str], layout: Layout | None, resources: Resources
             if directory := paths.get(write.controller):
                 yield _shown(directory, write)
             elif not write.tolerated:
-                absent = f"setting {write.file}, for which the host has no controller {write.controller}: an error"
+                absent = f"setting {write.file} fails: the host has no {write.controller} controller"
                 yield absent, "", write.value, write.pointer
     unified = v2.unified(given)
     if "" in paths:
@@ -52,4 +52,4 @@ def _devices(paths: Mapping[str, str], resources: Resources) -> Iterator[Planned
             yield "setting a device rule", f"{paths['devices']}/{file}", line, devices.POINTER
     elif "" in paths:
         value = ", ".join(map(devices.rule_words, listed))
-        yield "attaching a device program, in which the last rule decides", paths[""], value, devices.POINTER
+        yield "attaching a device program, in which the last matching rule decides", paths[""], value, devices.POINTER

@@ -1,20 +1,15 @@
 """linux.resources as values for the files of cgroup v1; kernel, admin-guide/cgroup-v1/.
 
-Pure functions.  A number of 0 is "unset" where some callers write it so: memory, shares, quota, period,
-weights.  It is a real limit for pids.  "No limit" is what a host without the controller gives, too: there it is no
-error.
+Pure functions.  A memory limit, share, quota, period or weight of 0 means "unset", because some callers write that; for
+pids 0 is a limit.  "Unlimited" is not an error on a host that lacks the controller.
 """
 
 import errno
+from collections.abc import Container, Iterator
 
 from pyoci.cgroups.v2 import RESOURCES, rdma
 from pyoci.cgroups.writes import Write
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
-
-    from pyoci.config.resources import CPU, BlockIO, Resources
+from pyoci.config.resources import CPU, BlockIO, Resources
 
 ABSENT = (errno.ENOENT,)
 LIMIT = "memory.limit_in_bytes"
@@ -22,12 +17,12 @@ SWAP = "memory.memsw.limit_in_bytes"
 
 
 def writes(
-    resources: "Resources", controllers: "Container[str] | None" = None, memory_limit: int | None = None
-) -> "list[Write]":
-    """Give what to write, in order, for the given controllers (all by default).
+    resources: Resources, controllers: Container[str] | None = None, memory_limit: int | None = None
+) -> list[Write]:
+    """Return the writes for the given controllers (all by default), in order.
 
-    memory_limit is the present limit of memory in bytes: the kernel never lets it exceed that of memory and
-    swap together, so which of the two goes first depends on it.  None is that of a new cgroup, unlimited.
+    memory_limit is the current memory limit in bytes, None for that of a new cgroup, which is unlimited.  The kernel
+    does not accept a memory limit above that of memory and swap together, so it decides which of the two comes first.
     """
     found: list[Write] = []
     for controller, section in SECTIONS.items():
@@ -37,8 +32,8 @@ def writes(
     return found
 
 
-def _limits(resources: "Resources", present: int | None) -> "list[Write]":
-    """Write the limits of memory, and of memory and swap, in the order that the kernel accepts."""
+def _limits(resources: Resources, present: int | None) -> list[Write]:
+    """Return the limits of memory, and of memory and swap, in the order that the kernel accepts."""
     memory = resources.memory
     if memory is None:
         return []
@@ -58,7 +53,7 @@ def _limits(resources: "Resources", present: int | None) -> "list[Write]":
     if memory.limit == -1 and not swap:
         swap, pointer = -1, f"{at}/limit"  # unlimited memory needs unlimited memory and swap
     if swap:
-        # Without swap accounting nothing limits swap, which is what -1 asks for.
+        # Without swap accounting swap is unlimited, which is what -1 means.
         both = Write(
             controller="memory",
             file=SWAP,
@@ -71,7 +66,7 @@ def _limits(resources: "Resources", present: int | None) -> "list[Write]":
     return found
 
 
-def _memory(resources: "Resources") -> "Iterator[Write]":
+def _memory(resources: Resources) -> Iterator[Write]:
     memory = resources.memory
     if memory is None:
         return
@@ -83,7 +78,7 @@ def _memory(resources: "Resources") -> "Iterator[Write]":
     ]
     for file, value, name in values:
         if value is not None:
-            # Kernels without a limit for kernel memory alone do what -1 asks for.
+            # In kernels without a limit for kernel memory it is unlimited, which is what -1 means.
             tolerated = (errno.ENOENT, errno.EOPNOTSUPP) if value == -1 else ()
             yield Write(
                 controller="memory",
@@ -100,7 +95,7 @@ def _memory(resources: "Resources") -> "Iterator[Write]":
             pointer=f"{RESOURCES}/memory/disableOOMKiller",
             tolerated=() if memory.disableOOMKiller else ABSENT,
         )
-    if memory.useHierarchy is False:  # the kernel refuses: true is the only value left
+    if memory.useHierarchy is False:  # the kernel will refuse it: since 5.11 only true is possible
         yield Write(
             controller="memory",
             file="memory.use_hierarchy",
@@ -109,7 +104,7 @@ def _memory(resources: "Resources") -> "Iterator[Write]":
         )
 
 
-def _cpu(resources: "Resources") -> "Iterator[Write]":
+def _cpu(resources: Resources) -> Iterator[Write]:
     cpu = resources.cpu
     if cpu is None:
         return
@@ -122,14 +117,14 @@ def _cpu(resources: "Resources") -> "Iterator[Write]":
             pointer=f"{at}/idle",
             tolerated=() if cpu.idle else ABSENT,
         )
-    if cpu.shares and not cpu.idle:  # an idle cgroup has the least weight, and the kernel refuses another
+    if cpu.shares and not cpu.idle:  # the kernel refuses to set the weight of an idle cgroup
         yield Write(controller="cpu", file="cpu.shares", value=str(cpu.shares), pointer=f"{at}/shares")
     yield from _bandwidth(cpu, at)
 
 
-def _bandwidth(cpu: "CPU", at: str) -> "Iterator[Write]":
-    """Write what the kernel checks against one another: either order may be the one that it accepts."""
-    unlimited = (cpu.quota or 0) < 0  # then the period does not matter
+def _bandwidth(cpu: CPU, at: str) -> Iterator[Write]:
+    """Return values that the kernel checks against each other, so that either order may be the accepted one."""
+    unlimited = (cpu.quota or 0) < 0  # the period is irrelevant then
     for file, value, name in (
         ("cpu.cfs_period_us", cpu.period or None, "period"),
         ("cpu.cfs_quota_us", cpu.quota or None, "quota"),
@@ -148,7 +143,7 @@ def _bandwidth(cpu: "CPU", at: str) -> "Iterator[Write]":
             )
 
 
-def _cpuset(resources: "Resources") -> "Iterator[Write]":
+def _cpuset(resources: Resources) -> Iterator[Write]:
     cpu = resources.cpu
     if cpu is None:
         return
@@ -159,7 +154,7 @@ def _cpuset(resources: "Resources") -> "Iterator[Write]":
             )
 
 
-def _blkio(resources: "Resources") -> "Iterator[Write]":
+def _blkio(resources: Resources) -> Iterator[Write]:
     block = resources.blockIO
     if block is None:
         return
@@ -188,12 +183,12 @@ def _blkio(resources: "Resources") -> "Iterator[Write]":
 
 
 def _weight(file: str, value: str, pointer: str) -> Write:
-    """Write a weight to the bfq scheduler, or to the older cfq."""
+    """Return a weight for the scheduler bfq, or for cfq of older kernels."""
     older = Write(controller="blkio", file=f"blkio.{file}", value=value, pointer=pointer)
     return Write(controller="blkio", file=f"blkio.bfq.{file}", value=value, pointer=pointer, instead=older)
 
 
-def _throttles(block: "BlockIO") -> "Iterator[Write]":
+def _throttles(block: BlockIO) -> Iterator[Write]:
     for name, file, devices in (
         ("throttleReadBpsDevice", "read_bps_device", block.throttleReadBpsDevice),
         ("throttleWriteBpsDevice", "write_bps_device", block.throttleWriteBpsDevice),
@@ -210,7 +205,7 @@ def _throttles(block: "BlockIO") -> "Iterator[Write]":
             )
 
 
-def _pids(resources: "Resources") -> "Iterator[Write]":
+def _pids(resources: Resources) -> Iterator[Write]:
     if resources.pids is not None and resources.pids.limit is not None:
         limit = resources.pids.limit
         yield Write(
@@ -222,8 +217,8 @@ def _pids(resources: "Resources") -> "Iterator[Write]":
         )
 
 
-def _hugetlb(resources: "Resources") -> "Iterator[Write]":
-    """Limit reservations where the kernel can (rsvd), and page faults."""
+def _hugetlb(resources: Resources) -> Iterator[Write]:
+    """Return limits of reservations, if the kernel has them (rsvd), and of page faults."""
     for index, limit in enumerate(resources.hugepageLimits):
         pointer = f"{RESOURCES}/hugepageLimits/{index}/limit"
         value = str(limit.limit)
@@ -242,7 +237,7 @@ def _hugetlb(resources: "Resources") -> "Iterator[Write]":
         )
 
 
-def _net_cls(resources: "Resources") -> "Iterator[Write]":
+def _net_cls(resources: Resources) -> Iterator[Write]:
     if resources.network is not None and resources.network.classID:
         yield Write(
             controller="net_cls",
@@ -252,7 +247,7 @@ def _net_cls(resources: "Resources") -> "Iterator[Write]":
         )
 
 
-def _net_prio(resources: "Resources") -> "Iterator[Write]":
+def _net_prio(resources: Resources) -> Iterator[Write]:
     if resources.network is None:
         return
     for index, interface in enumerate(resources.network.priorities):
@@ -264,7 +259,7 @@ def _net_prio(resources: "Resources") -> "Iterator[Write]":
         )
 
 
-# pids comes last: a limit of 0 or 1 leaves no room for what still has to be forked.
+# pids comes last: with a limit of 0 or 1 pyoci could not fork any more.
 SECTIONS = {
     "cpuset": _cpuset,
     "cpu": _cpu,

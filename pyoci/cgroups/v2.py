@@ -1,39 +1,33 @@
 """linux.resources as values for the files of cgroup v2; kernel, admin-guide/cgroup-v2.rst.
 
-Pure functions.  The specification describes resources in the terms of v1; what v2 can express is converted,
-the rest is an error (config-linux.md#unified).  A number of 0 is "unset" where some callers write it so:
-memory, shares, quota, period, weights.  It is a real limit for pids.  "No limit" is what a host without the
-controller gives, too: there it is no error.
+Pure functions.  The specification describes resources in terms of v1: what v2 can express is converted, the rest is an
+error (config-linux.md#unified).  A memory limit, share, quota, period or weight of 0 means "unset", because some
+callers write that; for pids 0 is a limit.  "Unlimited" is not an error on a host that lacks the controller.
 """
 
 import errno
+from collections.abc import Container, Iterator
 
 from pyoci.cgroups.writes import Write
 from pyoci.config.readers import escaped
+from pyoci.config.resources import CPU, BlockIO, Memory, Resources
 from pyoci.errors import ConfigError, Problem
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
-
-    from pyoci.config.resources import CPU, BlockIO, Memory, Resources
-
 RESOURCES = "/linux/resources"
-DEFAULT_PERIOD = "100000"
-# Where in cpu.max the quota stands when it is unlimited.
+# What the files of v2 have for "unlimited".
 MAX = "max"
 ABSENT = (errno.ENOENT,)
 
 
 def writes(
-    resources: "Resources", controllers: "Container[str] | None" = None, cpu_max: str = MAX
-) -> "list[Write]":
-    """Give what to write, in order, for the given controllers (all by default).
+    resources: Resources, controllers: Container[str] | None = None, cpu_max: str = MAX
+) -> list[Write]:
+    """Return the writes for the given controllers (all by default), in order.
 
-    cpu_max is the present content of the file cpu.max: a period alone must not change the quota.
+    cpu_max is the current content of cpu.max: if only the period is given, the quota must not change.
 
     Raises:
-        ConfigError: a setting that v2 cannot express.
+        ConfigError: v2 cannot express a setting.
     """
     found: list[Write] = []
     for controller, section in SECTIONS.items():
@@ -43,22 +37,22 @@ def writes(
 
 
 def unconvertible(pointer: str, message: str) -> ConfigError:
-    """Make the error for a setting below linux.resources."""
+    """Return the error for a setting below linux.resources."""
     return ConfigError("config.json", [Problem(pointer=f"{RESOURCES}{pointer}", message=message)])
 
 
 def unavailable(write: Write) -> ConfigError:
-    """Make the error for a line of ``unified`` whose controller the cgroup does not have."""
+    """Return the error for a line of ``unified`` whose controller the cgroup lacks."""
     message = f"the controller {write.controller!r} of cgroup v2 is not available to this container"
     return ConfigError("config.json", [Problem(pointer=write.pointer, message=message)])
 
 
 def number(value: int) -> str:
-    """Give a limit as v2 writes it: below 0 is unlimited."""
+    """Return a limit in the syntax of v2; a negative one is unlimited."""
     return MAX if value < 0 else str(value)
 
 
-def _memory(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
+def _memory(resources: Resources, _cpu_max: str) -> Iterator[Write]:
     memory = resources.memory
     if memory is None:
         return
@@ -66,7 +60,7 @@ def _memory(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
     at = f"{RESOURCES}/memory"
     swap = swap_max(memory)
     if swap is not None:
-        # Without swap accounting nothing can be swapped, and nothing is limited.
+        # Without swap accounting there is neither swap nor a limit.
         absent = ABSENT if swap in (MAX, "0") else ()
         pointer = f"{at}/swap" if memory.swap else f"{at}/limit"
         yield Write(
@@ -86,11 +80,11 @@ def _memory(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
             )
 
 
-def swap_max(memory: "Memory") -> str | None:
-    """Convert memory and swap together (v1) to swap alone; None leaves it as it is.
+def swap_max(memory: Memory) -> str | None:
+    """Return the limit of swap alone, from that of memory and swap together (v1); None means no change.
 
     Raises:
-        ConfigError: swap is less than the limit, or there is no limit to subtract.
+        ConfigError: it is less than the memory limit, or there is no memory limit to subtract.
     """
     limit, swap = memory.limit or 0, memory.swap or 0
     if not swap:
@@ -104,8 +98,8 @@ def swap_max(memory: "Memory") -> str | None:
     return str(swap - limit)
 
 
-def _refuse_memory(memory: "Memory") -> None:
-    """Refuse what v2 does not have; a value that asks for what v2 does anyway is accepted."""
+def _refuse_memory(memory: Memory) -> None:
+    """Refuse settings that v2 does not have, except values that are how v2 always behaves."""
     for name, asked in (
         ("kernel", (memory.kernel or 0) > 0),
         ("kernelTCP", (memory.kernelTCP or 0) > 0),
@@ -117,7 +111,7 @@ def _refuse_memory(memory: "Memory") -> None:
             raise unconvertible(f"/memory/{name}", f"{name} has no equivalent in cgroup v2")
 
 
-def _cpu(resources: "Resources", cpu_max: str) -> "Iterator[Write]":
+def _cpu(resources: Resources, cpu_max: str) -> Iterator[Write]:
     cpu = resources.cpu
     if cpu is None:
         return
@@ -126,12 +120,12 @@ def _cpu(resources: "Resources", cpu_max: str) -> "Iterator[Write]":
             raise unconvertible(f"/cpu/{name}", f"{name} has no equivalent in cgroup v2")
     at = f"{RESOURCES}/cpu"
     if cpu.idle is not None:
-        # Before 5.15 there is no such file, and nothing is idle.
+        # Kernels before 5.15 do not have this file; no cgroup is idle there.
         absent = () if cpu.idle else ABSENT
         yield Write(
             controller="cpu", file="cpu.idle", value=str(cpu.idle), pointer=f"{at}/idle", tolerated=absent
         )
-    if cpu.shares and not cpu.idle:  # an idle cgroup has the least weight, and the kernel refuses another
+    if cpu.shares and not cpu.idle:  # the kernel refuses to set the weight of an idle cgroup
         yield Write(
             controller="cpu", file="cpu.weight", value=str(weight(cpu.shares)), pointer=f"{at}/shares"
         )
@@ -157,8 +151,8 @@ def _cpu(resources: "Resources", cpu_max: str) -> "Iterator[Write]":
         )
 
 
-def _bandwidth(cpu: "CPU", cpu_max: str) -> str:
-    """Give the content of cpu.max, "" to leave it; a value without period keeps the period."""
+def _bandwidth(cpu: CPU, cpu_max: str) -> str:
+    """Return the value for cpu.max, "" for no change; a value without a period keeps the period."""
     present = [*cpu_max.split(), MAX][0]
     quota = number(cpu.quota) if cpu.quota else present
     if cpu.period:
@@ -169,22 +163,20 @@ def _bandwidth(cpu: "CPU", cpu_max: str) -> str:
 def weight(shares: int) -> int:
     """Convert cpu.shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default 100).
 
-    The curve through (2, 1), (1024, 100) and (262144, 10000) is quadratic in the logarithms, as in the other
-    runtimes: 10 ** ((l² + 125·l) / 612 - 7 / 34) with l = log2(shares), rounded up.
+    As in runc and crun the curve through (2, 1), (1024, 100) and (262144, 10000) is quadratic in the logarithms:
+    10 ** ((l² + 125·l) / 612 - 7 / 34) with l = log2(shares), rounded up.
     """
     if shares <= 2:
         return 1
     if shares >= 262144:
         return 10000
     logarithm = log2(shares)
-    exponent = (logarithm * logarithm + 125 * logarithm - 126) / 612
-    power = 10.0**exponent
-    whole = int(power)
-    return whole if power == whole else whole + 1
+    power: float = 10.0 ** ((logarithm**2 + 125 * logarithm - 126) / 612)
+    return int(power) + (power > int(power))
 
 
 def log2(value: int) -> float:
-    """Give the logarithm of a positive number; the runtime does without the math module."""
+    """Return the binary logarithm of a positive number; the module math would add 250 KiB to the static file."""
     whole = value.bit_length() - 1
     rest = value / (1 << whole)
     result, bit = float(whole), 0.5
@@ -197,7 +189,7 @@ def log2(value: int) -> float:
     return result
 
 
-def _cpuset(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
+def _cpuset(resources: Resources, _cpu_max: str) -> Iterator[Write]:
     cpu = resources.cpu
     if cpu is None:
         return
@@ -208,7 +200,7 @@ def _cpuset(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
             )
 
 
-def _io(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
+def _io(resources: Resources, _cpu_max: str) -> Iterator[Write]:
     block = resources.blockIO
     if block is None:
         return
@@ -230,7 +222,7 @@ def _io(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
 
 
 def _io_weight(device: str, value: int, pointer: str) -> Write:
-    """Write the weight to bfq, which takes it as it is (1 to 1000), or else to io.weight (1 to 10000)."""
+    """Return the weight for the scheduler bfq (1 to 1000), or else converted for io.weight (1 to 10000)."""
     converted = 1 + max(value - 10, 0) * 9999 // 990
     instead = Write(
         controller="io", file="io.weight", value=f"{device or 'default '}{converted}", pointer=pointer
@@ -240,7 +232,7 @@ def _io_weight(device: str, value: int, pointer: str) -> Write:
     )
 
 
-def _throttles(block: "BlockIO") -> "Iterator[Write]":
+def _throttles(block: BlockIO) -> Iterator[Write]:
     for name, key, devices in (
         ("throttleReadBpsDevice", "rbps", block.throttleReadBpsDevice),
         ("throttleWriteBpsDevice", "wbps", block.throttleWriteBpsDevice),
@@ -248,7 +240,7 @@ def _throttles(block: "BlockIO") -> "Iterator[Write]":
         ("throttleWriteIOPSDevice", "wiops", block.throttleWriteIOPSDevice),
     ):
         for index, device in enumerate(devices):
-            rate = str(device.rate) if device.rate else MAX  # 0 lifts the limit in v1
+            rate = str(device.rate) if device.rate else MAX  # 0 removes the limit in v1
             yield Write(
                 controller="io",
                 file="io.max",
@@ -258,7 +250,7 @@ def _throttles(block: "BlockIO") -> "Iterator[Write]":
             )
 
 
-def _pids(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
+def _pids(resources: Resources, _cpu_max: str) -> Iterator[Write]:
     if resources.pids is not None and resources.pids.limit is not None:
         yield Write(
             controller="pids",
@@ -269,8 +261,8 @@ def _pids(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
         )
 
 
-def _hugetlb(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
-    """Limit reservations where the kernel can (rsvd), and page faults."""
+def _hugetlb(resources: Resources, _cpu_max: str) -> Iterator[Write]:
+    """Return limits of reservations, if the kernel has them (rsvd), and of page faults."""
     for index, limit in enumerate(resources.hugepageLimits):
         pointer = f"{RESOURCES}/hugepageLimits/{index}/limit"
         value = str(limit.limit)
@@ -284,12 +276,12 @@ def _hugetlb(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
         yield Write(controller="hugetlb", file=f"hugetlb.{limit.pageSize}.max", value=value, pointer=pointer)
 
 
-def _rdma(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
+def _rdma(resources: Resources, _cpu_max: str) -> Iterator[Write]:
     yield from rdma(resources)
 
 
-def rdma(resources: "Resources") -> "Iterator[Write]":
-    """Give the lines of rdma.max, which v1 and v2 share."""
+def rdma(resources: Resources) -> Iterator[Write]:
+    """Return the lines of rdma.max, which are the same in v1 and v2."""
     for device, limit in resources.rdma.items():
         words = [
             f"{key}={value}"
@@ -300,7 +292,7 @@ def rdma(resources: "Resources") -> "Iterator[Write]":
         yield Write(controller="rdma", file="rdma.max", value=" ".join((device, *words)), pointer=pointer)
 
 
-def _network(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
+def _network(resources: Resources, _cpu_max: str) -> Iterator[Write]:
     network = resources.network
     if network is not None and network.classID:
         raise unconvertible("/network/classID", "classID needs the v1 controller net_cls")
@@ -309,11 +301,11 @@ def _network(resources: "Resources", _cpu_max: str) -> "Iterator[Write]":
     return iter(())
 
 
-def unified(resources: "Resources") -> "list[Write]":
-    """Give the writes of ``unified``: one for each line of a value, as several files take one line at a time.
+def unified(resources: Resources) -> list[Write]:
+    """Return the writes of ``unified``, one for each line of a value: some files accept only one line per write(2).
 
     Raises:
-        ConfigError: a key that is not a plain file name.
+        ConfigError: a key is not the name of a controller's file.
     """
     found = []
     for file, value in resources.unified.items():
@@ -337,7 +329,7 @@ def unified(resources: "Resources") -> "list[Write]":
     return found
 
 
-# pids comes last: a limit of 0 or 1 leaves no room for what still has to be forked.
+# pids comes last: with a limit of 0 or 1 pyoci could not fork any more.
 SECTIONS = {
     "cpuset": _cpuset,
     "cpu": _cpu,

@@ -1,21 +1,19 @@
-"""Values for the files of a cgroup, and what is said when the kernel refuses one."""
+"""Writing values to the files of a cgroup, and explaining why the kernel refuses one."""
 
 import errno
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from pyoci.cgroups.files import read_or, shown, write
 from pyoci.errors import KernelError, wrap
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 PERIOD = "a period has 1000 to 1000000 microseconds"
 QUOTA = "a quota has at least 1000 microseconds (-1: unlimited), and is no larger share of its period than one above it"
 BURST = "a burst is no longer than the quota, and there is none without a quota"
 REALTIME = "the realtime runtime is no longer than its period (-1: unlimited), and no larger a share than one above it"
 TOGETHER = "the limit of memory and swap together must not be less than that of memory"
-# What the kernel takes, by file, where it answers EINVAL to the rest.
+# The values that the kernel accepts, by file; it refuses others with EINVAL.
 RANGES = {
     "cpu.cfs_period_us": PERIOD,
     "cpu.cfs_quota_us": QUOTA,
@@ -35,7 +33,7 @@ RANGES = {
     "io.bfq.weight": "a weight is 1 to 1000",
     "io.weight": "a weight is 10 to 1000",
 }
-# For CPUs and memory nodes the answers differ: not on this machine, not in the cgroup above, not well formed.
+# The errnos for CPUs and memory nodes that the machine or the cgroup above does not have, or for a malformed list.
 NOT_AVAILABLE = (errno.EINVAL, errno.ERANGE, errno.EACCES, errno.ENOSPC, errno.ENODEV)
 AVAILABLE = {
     "cpuset.cpus": ("CPUs", ("cpuset.cpus.effective", "cpuset.effective_cpus")),
@@ -47,33 +45,35 @@ AVAILABLE = {
 class Write:
     """One value for one file of a cgroup.
 
-    controller is the one that owns the file, pointer the JSON pointer of the setting.  tolerated lists
-    errnos that mean "nothing to do here"; instead is written when the kernel does not have the file;
-    postponed marks values that depend on one another: refused with EINVAL, they are tried again at the end.
+    controller: the controller that the file belongs to.
+    pointer: the JSON pointer of the setting.
+    tolerated: errnos that are not errors for this value.
+    instead: what to write if the kernel does not have the file.
+    postponed: the value depends on others; if the kernel refuses it with EINVAL, it is written again at the end.
     """
 
     controller: str
     file: str
     value: str
     pointer: str
-    tolerated: "tuple[int, ...]" = ()
-    instead: "Write | None" = None
+    tolerated: tuple[int, ...] = ()
+    instead: Self | None = None
     postponed: bool = False
 
 
-def perform(writes: "Sequence[Write]", directory_of: "Callable[[str], str | None]") -> None:
-    """Write all values in order; directory_of gives the directory for a controller.
+def perform(writes: Sequence[Write], directory_of: Callable[[str], str | None]) -> None:
+    """Write all values in order; directory_of returns the directory for a controller, or None.
 
     Raises:
-        KernelError: the kernel refused a value, or does not have the controller or the file.
+        KernelError: the kernel refuses a value, or does not have the controller or the file.
     """
     again = [one for one in writes if _perform(one, directory_of, one.postponed)]
     for one in again:
         _perform(one, directory_of, postpone=False)
 
 
-def _perform(one: Write, directory_of: "Callable[[str], str | None]", postpone: bool) -> bool:
-    """Write one value; True when it must be tried again later."""
+def _perform(one: Write, directory_of: Callable[[str], str | None], postpone: bool) -> bool:
+    """Write one value; return True if it must be written again later."""
     directory = directory_of(one.controller)
     if directory is None:
         if errno.ENOENT in one.tolerated:
@@ -105,14 +105,14 @@ def _hint(one: Write, number: int | None, directory: str) -> str:
     if number == errno.ENOENT:
         return f"the {one.controller} controller of this kernel has no such file here, or is not enabled"
     if number == errno.EBUSY and one.controller == "memory":
-        return "more memory than that is in use"
+        return "more memory is in use"
     if number in NOT_AVAILABLE and one.file in AVAILABLE:
         return _available(one.file, directory)
     return RANGES.get(one.file, "") if number in (errno.EINVAL, errno.ERANGE) else ""
 
 
 def _available(file: str, directory: str) -> str:
-    """Say which CPUs or memory nodes can be used: those of the cgroup above."""
+    """Return which CPUs or memory nodes can be used: those of the cgroup above."""
     kind, names = AVAILABLE[file]
     above = directory.rpartition("/")[0]
     usable = next((text for name in names if (text := read_or(f"{above}/{name}", "").strip())), "")

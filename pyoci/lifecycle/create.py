@@ -12,6 +12,7 @@ from pyoci import codec
 from pyoci.cgroups import entry, oom
 from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
+from pyoci.cgroups.unfit import UNFIT
 from pyoci.config.check import is_new, namespace_of
 from pyoci.config.resources import Resources
 from pyoci.config.versions import as_meant
@@ -145,7 +146,7 @@ class Create:
         """Say that a failure comes from the cgroup, if that is so."""
         if self.cgroup is not None and isinstance(error, KernelError):
             entry.tell_reached_limit(error, self.cgroup.paths())
-            if error.number in entry.UNFIT and error.more and self.bundle.config.linux.cgroupsPath:
+            if error.number in UNFIT and error.more and self.bundle.config.linux.cgroupsPath:
                 error.origin = error.origin or "/linux/cgroupsPath"
 
     # ---- before the stage ----

@@ -286,7 +286,7 @@ def test_exec_at_the_limit_of_tasks_says_so(runtime, bundle, limit, above):
     else:
         container = runtime.waiting(resources(bundle, pids={"limit": limit}))
         directory = membership(container.init)["" if controllers()["pids"][0] == 2 else "pids"]
-    container.exec("true").failed(f"{directory} may have {limit} tasks at most (pids.max)", "EAGAIN", status=255)
+    container.exec("true").failed(f"{directory} is limited to {limit} tasks (pids.max)", "EAGAIN", status=255)
     container.delete("--force").ok()
     remove([root / bundle.id for root in hierarchies()])
 

@@ -20,7 +20,7 @@ LAYERS = (
     ("pyoci.plan",),
     ("pyoci.stage",),
     ("pyoci.plan.steps",),
-    ("pyoci.operations", "pyoci.linux"),
+    ("pyoci.operations",),
     ("pyoci.cgroups",),
     ("pyoci.options", "pyoci.kernel"),
     ("pyoci.config",),
@@ -30,7 +30,7 @@ LAYERS = (
     ("pyoci.files", "pyoci.log", "pyoci.undo"),
     ("pyoci.codec",),
     ("pyoci.errors",),
-    ("pyoci.members",),
+    ("pyoci.members", "pyoci.linux"),
     ("pyoci",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
