@@ -86,6 +86,22 @@ def test_c_functions_are_short() -> None:
     assert not long
 
 
+# Packages and modules that still import names for type checkers only.
+QUOTED = {"pyoci.cgroups", "pyoci.codec", "pyoci.lifecycle"}
+
+
+def test_imports_are_those_that_run() -> None:
+    """An import costs nothing in the static file, so that none is for type checkers only."""
+    found = {
+        module
+        for module, path in MODULES.items()
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Name | ast.alias)
+        and (node.id if isinstance(node, ast.Name) else node.name) == "TYPE_CHECKING"
+    }
+    assert {".".join(module.split(".")[:2]) for module in found} <= QUOTED
+
+
 # Python decides; it never becomes something else, and never builds a path below the container's root.
 FORBIDDEN_CALLS = {
     "fork": "children are made by the extension",
