@@ -1,26 +1,24 @@
-"""Strict JSON: bytes to plain values that know their place, and plain values to text.
+"""A strict JSON reader, which knows the place of every value, and a writer.
 
-The reading is done in C (native/ext/json.h): ``json`` takes longer to import than a runtime has to start, and
-lets through what two readers of one document may understand differently.  Like pyoci.native this module
-imports the extension itself, so that neither module needs the other.
+The reader is in C (native/ext/json.h).  The module json accepts documents that two readers can understand differently,
+such as those with duplicate names, and does not tell where a value stands.  This module imports the extension itself,
+so that neither it nor pyoci.native needs the other.
 
 Sources: RFC 8259 (JSON), RFC 7493 (unique names), RFC 6901 (pointers).
 """
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from pyoci._native import ffi, lib
 from pyoci.errors import ConfigError, Problem
 from pyoci.members import Members
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any, NoReturn
-
 INTEGER, REAL, ARRAY, OBJECT = lib.JSON_INTEGER, lib.JSON_REAL, lib.JSON_ARRAY, lib.JSON_OBJECT
 CONSTANTS = {lib.JSON_FALSE: False, lib.JSON_TRUE: True, lib.JSON_NULL: None}
 INFINITY = float("inf")
 
-# Those that begin with "expected" go on with what was found.
+# To those that begin with "expected" the reader appends what it found.
 MESSAGES = {
     "JSON_BAD_SIZE": "the document is larger than 16 MiB",
     "JSON_BAD_MARK": "the document begins with a byte order mark",
@@ -43,12 +41,12 @@ MESSAGES = {
     "JSON_BAD_DUPLICATE": "duplicate name",
 }
 
-# The reader fills what it hands out, so its arrays need no clearing.
+# The C reader fills these arrays, so they need not be cleared.
 allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class Document:
-    """A JSON document that has been read.
+    """A parsed JSON document.
 
     value is made of Members, list, str, int, float, bool and None.  Its strings hold neither NUL nor
     surrogates, its integers fit 64 bits (signed or unsigned), its floats are finite.
@@ -57,7 +55,6 @@ class Document:
     __slots__ = ("_containers", "_items", "_names", "_patches", "_places", "_text", "name", "value")
 
     def __init__(self, text: bytes, name: str) -> None:
-        """Read *text*, as loads does."""
         self.name = name
         self._text = text
         self._containers: dict[int, int] = {}
@@ -66,7 +63,7 @@ class Document:
         self.value: Any = self._items[-1]
 
     def _read(self) -> None:
-        """Fill the slots with what stands in the text, and build the values in them."""
+        """Parse the text into slots, and build the values in them."""
         text = self._text
         size = min(len(text), lib.JSON_MAX_BYTES)
         slots = size // 2 + 1
@@ -86,7 +83,7 @@ class Document:
         self._build()
 
     def _build(self) -> None:
-        """Turn the slots that are not strings into their values, items before their containers."""
+        """Replace the strings of slots by values of other types, items before their containers."""
         items = self._items
         numbers = iter(self._patches)
         for kind, slot, first, end in zip(numbers, numbers, numbers, numbers, strict=True):
@@ -103,8 +100,8 @@ class Document:
             else:
                 items[slot] = CONSTANTS[kind]
 
-    def _refuse(self, message: str, offset: int) -> "NoReturn":
-        """Raise ConfigError for what is wrong at an offset in the text."""
+    def _refuse(self, message: str, offset: int) -> NoReturn:
+        """Raise a ConfigError about an offset in the text."""
         if message.startswith("expected"):
             message = f"{message}, found {_found(self._text, offset)}"
         elif message == MESSAGES["JSON_BAD_DUPLICATE"]:
@@ -114,14 +111,14 @@ class Document:
         raise ConfigError(self.name, [Problem(pointer="", message=message, line=line, column=column)])
 
     def where(self, pointer: str) -> tuple[int, int]:
-        """Give line and column, from 1, of the value at a JSON pointer.
+        """Return line and column, from 1, of the value at a JSON pointer.
 
-        Columns count characters.  A pointer that leads nowhere gives the place of the last value on its way.
+        Columns count characters.  For a pointer that leads nowhere it is the place of the last value on its way.
         """
         return self.places([pointer])[0]
 
-    def places(self, pointers: "Sequence[str]") -> "list[tuple[int, int]]":
-        """Return line and column of the values at many pointers, as where does, in one walk through the text."""
+    def places(self, pointers: Sequence[str]) -> list[tuple[int, int]]:
+        """Return what where returns for each of many pointers, with one pass over the text."""
         return _positions(self._text, [self._places[self._slot(pointer)] for pointer in pointers])
 
     def _slot(self, pointer: str) -> int:
@@ -174,7 +171,7 @@ def loads(text: bytes, document: str) -> Document:
     return Document(text, document)
 
 
-def _positions(text: bytes, offsets: "list[int]") -> "list[tuple[int, int]]":
+def _positions(text: bytes, offsets: list[int]) -> list[tuple[int, int]]:
     """Return line and column of each offset; all text before them is valid UTF-8."""
     found = [(1, 1)] * len(offsets)
     at, line, column = 0, 1, 1
@@ -189,7 +186,7 @@ def _positions(text: bytes, offsets: "list[int]") -> "list[tuple[int, int]]":
 
 
 def _found(text: bytes, offset: int) -> str:
-    """Name what stands at an offset: a word, a character, or the end."""
+    """Return the word or the character at an offset, as it is quoted in errors, or "the end"."""
     end = offset
     while text[end : end + 1].isalpha() and end < offset + 20:
         end += 1
@@ -199,7 +196,7 @@ def _found(text: bytes, offset: int) -> str:
 
 
 def _string_at(text: bytes, offset: int) -> str:
-    """Return the string that begins at an offset; it has been read before."""
+    """Return the string that begins at an offset; it is known to be valid."""
     end = offset + 1
     while text[end] != ord('"'):
         end += 2 if text[end] == ord("\\") else 1
@@ -208,10 +205,10 @@ def _string_at(text: bytes, offset: int) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """What str.translate puts for each code point that is not a plain character of a JSON string."""
+    """The replacements that str.translate uses in a JSON string."""
 
     def __missing__(self, code: int) -> str:
-        """Escape what is not printable ASCII, as UTF-16; surrogates stand for bytes that were no UTF-8."""
+        """Return a code point, escaped as UTF-16 if it is not printable ASCII; lone surrogates become U+FFFD."""
         if 0x20 <= code < 0x7F:
             return chr(code)
         if 0xD800 <= code <= 0xDFFF:
@@ -227,10 +224,10 @@ ESCAPES = _Escapes(
 )
 
 
-def dumps(value: "Any", indent: str = "") -> str:
-    """Give *value* as JSON in ASCII, without a line's end; with *indent*, an item a line.
+def dumps(value: Any, indent: str = "") -> str:
+    """Return *value* as JSON in ASCII, without a final newline; with *indent*, one line for each item.
 
-    Bytes that surrogateescape has smuggled into a string come out as U+FFFD.
+    Bytes that are not UTF-8, which Python's strings hold as surrogates, become U+FFFD.
 
     Raises:
         TypeError: something in it is not a dict with str keys, Members, list, tuple, str, int, float, bool or None.
@@ -239,8 +236,8 @@ def dumps(value: "Any", indent: str = "") -> str:
     return _encode(value, indent, "\n" if indent else "")
 
 
-def _encode(value: "Any", indent: str, newline: str) -> str:
-    """Give one value; *newline* is the line's end and the indentation of the line it stands on."""
+def _encode(value: Any, indent: str, newline: str) -> str:
+    """Return one value; *newline* ends a line and indents the next one like that of the value."""
     if isinstance(value, str):
         return _quote(value)
     if value is None or isinstance(value, bool):
@@ -260,26 +257,24 @@ def _encode(value: "Any", indent: str, newline: str) -> str:
 
 
 def _enclose(opening: str, parts: list[str], closing: str, newline: str, inner: str) -> str:
-    """Join the parts of a container; an empty one stays on its line."""
+    """Return a container with its parts; an empty one takes no lines of its own."""
     return f"{opening}{inner}{f',{inner}'.join(parts)}{newline}{closing}" if parts else opening + closing
 
 
 def _quote(text: str) -> str:
-    """Give a string, in quotes."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return f'"{text.translate(ESCAPES)}"'
 
 
 def _name(name: object) -> str:
-    """Give the name of an object's member."""
     if not isinstance(name, str):
         raise TypeError(f"a name in JSON is a str, not {type(name).__name__}")
     return _quote(name)
 
 
 def _real(value: float) -> str:
-    """Give a float so that it reads back the same."""
+    """Return the shortest form of a float that reads back as the same value."""
     if value - value != 0:
         raise ValueError(f"{value} has no JSON")
     return float.__repr__(value)
