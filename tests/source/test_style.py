@@ -87,7 +87,7 @@ def test_c_functions_are_short() -> None:
 
 
 # Packages and modules that still import names for type checkers only.
-QUOTED = {"pyoci.cgroups", "pyoci.lifecycle"}
+QUOTED = {"pyoci.lifecycle"}
 
 
 def test_imports_are_those_that_run() -> None:
