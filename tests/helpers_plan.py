@@ -8,7 +8,7 @@ from pyoci.cgroups.layout import Layout
 from pyoci.config.parse import parse_config
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
-from pyoci.plan.steps import Step
+from pyoci.steps import Step
 
 
 def entry(destination: str, *options: str, type: str = "tmpfs") -> dict[str, Any]:

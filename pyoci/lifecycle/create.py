@@ -34,7 +34,6 @@ from pyoci.plan import build
 from pyoci.plan.builder import Facts
 from pyoci.plan.host import limits_come_first
 from pyoci.plan.namespaces import host_offsets, stage_namespaces
-from pyoci.plan.steps import Plan
 from pyoci.process import inner_pid, stat_fields
 from pyoci.signals import Signals
 from pyoci.stage import idmap
@@ -42,6 +41,7 @@ from pyoci.stage.conversation import Stage, step_words
 from pyoci.stage.inputs import Inputs
 from pyoci.stage.procfile import write_file
 from pyoci.stage.protocol import spawn
+from pyoci.steps import Plan
 from pyoci.undo import Undo
 
 

@@ -29,12 +29,12 @@ from pyoci.linux import BARRIER_READY
 from pyoci.options import ExecOptions, parse_user
 from pyoci.plan import build
 from pyoci.plan.builder import Request
-from pyoci.plan.steps import Plan
 from pyoci.signals import Signals
 from pyoci.stage.conversation import Stage
 from pyoci.stage.inputs import Inputs, differing_namespaces
 from pyoci.stage.protocol import spawn
 from pyoci.stage.seccomp import filter_of
+from pyoci.steps import Plan
 from pyoci.undo import Undo
 
 

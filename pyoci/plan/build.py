@@ -10,8 +10,8 @@ from pyoci.errors import ConfigError, Problem
 from pyoci.linux import BARRIER_HOOKS
 from pyoci.plan import mounts, namespaces, process, protect, rootfs, sources
 from pyoci.plan.builder import Builder, Facts, Request
-from pyoci.plan.steps import Plan
 from pyoci.stage.inputs import Given
+from pyoci.steps import Plan
 
 CONTAINER = "container"
 # Members of linux that are read and checked, and then refused.

@@ -12,7 +12,7 @@ from pyoci.config.annotations import KEEP_GROUPS
 from pyoci.config.model import Config
 from pyoci.operations import Operation
 from pyoci.plan.options import Options, options_of
-from pyoci.plan.steps import Filter, Input, Plan, Step, Write
+from pyoci.steps import Filter, Input, Plan, Step, Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from pyoci.operations import Barrier
 from pyoci.plan import build
 from pyoci.plan.builder import Facts, Request
 from pyoci.plan.namespaces import host_offsets
-from pyoci.plan.steps import Plan, Step, Write
 from pyoci.stage.idmap import map_text
+from pyoci.steps import Plan, Step, Write
 
 # Moments other than the stage's barriers.
 BEFORE, WITH_PLAN, STARTED, DELETED = "before the stage", "while the stage works", "after start", "at deletion"

@@ -11,7 +11,7 @@ from pyoci.linux import MS_REC
 from pyoci.plan import cgroupfs, cover, readonly
 from pyoci.plan.builder import Builder
 from pyoci.plan.namespaces import namespace_slot
-from pyoci.plan.options import Options, is_bind
+from pyoci.plan.options import Options, asks_for_bind
 from pyoci.plan.sources import open_source, path_in_root
 from pyoci.stage.inputs import UserNamespace
 
@@ -48,7 +48,7 @@ def open_sources(builder: Builder) -> None:
     A source inside the container's own root file system is opened later, in its turn, so that earlier mounts are seen.
     """
     for index, (mount, options) in enumerate(zip(builder.config.mounts, builder.mount_options, strict=True)):
-        if is_bind(options) and "remount" not in options.names:
+        if asks_for_bind(options) and "remount" not in options.names:
             if not path_in_root(builder, _source(builder, mount)):
                 _open_bind(builder, index, mount, options)
         elif source := _foreign(builder, mount):
@@ -129,7 +129,7 @@ def mount_all(builder: Builder) -> None:
             _refuse_mappings(index, mount, options)
             options = readonly.postpone_remount(builder, index, remounted[index], options)
             _remount(builder, index, target, options)
-        elif is_bind(options):
+        elif asks_for_bind(options):
             _open_bind(builder, index, mount, options)  # unless open_sources() has done it
             _attach(builder, index, mount, target, options, mount.source or "")
         elif source := _foreign(builder, mount):
@@ -148,7 +148,7 @@ def mount_all(builder: Builder) -> None:
 def _check_proc(index: int, mount: Mount, target: str, options: Options) -> None:
     """Refuse mounts over /proc, or over parts of it that the kernel's or the runtime's security relies on."""
     if target == "/proc":
-        if mount.type != "proc" and not (is_bind(options) and _is_proc(mount.source or "")):
+        if mount.type != "proc" and not (asks_for_bind(options) and _is_proc(mount.source or "")):
             raise _problem(f"/mounts/{index}/destination", "only proc may be mounted on /proc")
     elif target.startswith("/proc/") and target[6:] not in PROC_ALLOWED:
         raise _problem(
@@ -196,7 +196,7 @@ def _attach(builder: Builder, index: int, mount: Mount, target: str, options: Op
         ops.Attach(
             mount=cover.slot_of(index),
             target=target,
-            literal=mount.type in ("proc", "sysfs") and not is_bind(options),
+            literal=mount.type in ("proc", "sysfs") and not asks_for_bind(options),
             nofollow="dest-nofollow" in options.names,
             below_proc=target.startswith("/proc/"),
         ),
@@ -255,7 +255,7 @@ def _idmap(builder: Builder, index: int, options: Options) -> str:
 
 
 def _remount(builder: Builder, index: int, target: str, options: Options) -> None:
-    bind = is_bind(options)
+    bind = asks_for_bind(options)
     data = [] if bind else [*options.data, *options.words]
     builder.add(
         ops.Remount(target=target, set=options.set, clear=options.clear, options=data, bind=bind),

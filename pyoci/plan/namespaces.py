@@ -10,8 +10,8 @@ from pyoci.config.tables import NAMESPACES
 from pyoci.errors import ConfigError, Problem
 from pyoci.linux import BARRIER_MAPS
 from pyoci.plan.builder import Builder
-from pyoci.plan.steps import Write
 from pyoci.stage.inputs import NamespaceFile
+from pyoci.steps import Write
 
 # These cannot be made by the first clone: the root of a cgroup namespace is the cgroup that its maker is in, and the
 # offsets of a time namespace must be written before a process enters it.

@@ -66,7 +66,7 @@ def parse_options(strings: Sequence[str]) -> Options:
     )
 
 
-def is_bind(options: Options) -> bool:
+def asks_for_bind(options: Options) -> bool:
     """Return whether the options ask for a bind mount; the type of the mount does not matter."""
     return bool({"bind", "rbind"} & options.names)
 
@@ -74,7 +74,7 @@ def is_bind(options: Options) -> bool:
 def options_of(mount: Mount) -> Options:
     """Return the sorted options of a mount; the type ``bind`` counts as the option, because some callers write that."""
     options = parse_options(mount.options)
-    if mount.type == "bind" and not is_bind(options):
+    if mount.type == "bind" and not asks_for_bind(options):
         return replace(options, names=options.names | {"bind"})
     return options
 

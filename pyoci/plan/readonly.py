@@ -14,7 +14,7 @@ from pyoci.linux import MOUNT_ATTR_RDONLY
 from pyoci.plan import cover
 from pyoci.plan.builder import Builder
 from pyoci.plan.options import Options
-from pyoci.plan.steps import Step
+from pyoci.steps import Step
 
 
 def postpone(builder: Builder, index: int, options: Options) -> Options:

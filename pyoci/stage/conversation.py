@@ -12,7 +12,6 @@ from pyoci.config.source import Source, warn
 from pyoci.config.tables import CAPABILITIES, MOUNT_OPTIONS
 from pyoci.errors import Error, KernelError
 from pyoci.log import debug, info, log, warning
-from pyoci.plan.steps import Plan, Step, Write
 from pyoci.process import has_ended, pid_of
 from pyoci.programs import printed
 from pyoci.signals import Signals
@@ -20,6 +19,7 @@ from pyoci.stage.encode import encode
 from pyoci.stage.failure import failure
 from pyoci.stage.procfile import write_file
 from pyoci.stage.protocol import Report, StageProcess
+from pyoci.steps import Plan, Step, Write
 from pyoci.undo import Undo
 
 lib = native.lib

@@ -7,7 +7,7 @@ from typing import Any
 from pyoci import operations
 from pyoci.native import lib
 from pyoci.operations import WORDS, Operation
-from pyoci.plan.steps import Plan
+from pyoci.steps import Plan
 
 HEAD = Struct("=6I")
 OPERATION_HEAD = "=HHI"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pyoci import programs
 from pyoci.config.model import IDMapping
 from pyoci.errors import Error
-from pyoci.plan.steps import Write
 from pyoci.stage.procfile import write_file
+from pyoci.steps import Write
 
 HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin")
 

@@ -11,11 +11,11 @@ from pyoci.config.model import IDMapping
 from pyoci.config.tables import NAMESPACE_FILES, NAMESPACES
 from pyoci.errors import ConfigError, Error, KernelError, Problem, wrap
 from pyoci.linux import BARRIER_MAPS, CLONE_NEWUSER, MOUNT_ATTR_NODEV, MS_PRIVATE
-from pyoci.plan.steps import Input, Opener, Plan, Step
 from pyoci.stage import idmap
 from pyoci.stage.encode import encode, encode_with_slots
 from pyoci.stage.idmap import map_text
 from pyoci.stage.protocol import StageProcess, spawn
+from pyoci.steps import Input, Opener, Plan, Step
 
 CLOEXEC = os.O_CLOEXEC
 

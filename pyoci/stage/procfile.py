@@ -5,7 +5,7 @@ import os
 from pyoci.errors import wrap
 from pyoci.files import write_all
 from pyoci.log import debug
-from pyoci.plan.steps import Write
+from pyoci.steps import Write
 
 
 def write_file(pid: int, wanted: Write) -> None:

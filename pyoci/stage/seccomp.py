@@ -16,8 +16,8 @@ from pyoci.config.tables import (
 from pyoci.errors import Error, KernelError
 from pyoci.linux import SECCOMP_FILTER_FLAG_NEW_LISTENER
 from pyoci.log import info, log
-from pyoci.plan.steps import Filter
 from pyoci.stage.encode import SOCK_FILTER_SIZE
+from pyoci.steps import Filter
 
 lib, ffi = native.lib, native.ffi
 OF_LISTENERS = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",)

@@ -13,7 +13,7 @@ from pyoci.config.parse import parse_config
 from pyoci.plan import host
 from pyoci.plan.builder import Facts, Request
 from pyoci.plan.describe import as_json, as_lines
-from pyoci.plan.steps import Filter
+from pyoci.steps import Filter
 
 GOLDEN = Path(__file__).parent
 BUNDLES = GOLDEN.parents[1] / "bundles"

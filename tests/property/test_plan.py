@@ -18,8 +18,8 @@ from pyoci.config.tables import MOUNT_OPTIONS
 from pyoci.errors import ConfigError
 from pyoci.plan import build, cover
 from pyoci.plan.builder import Facts, Request
-from pyoci.plan.steps import Filter, Plan
 from pyoci.stage.encode import encode
+from pyoci.steps import Filter, Plan
 
 HEAD, RECORD_SIZE = struct.Struct("=6I"), 8 + 6 * 8
 HYBRID = {"": "/sys/fs/cgroup/unified", "cpu": "/sys/fs/cgroup/cpu,cpuacct", "cpuacct": "/sys/fs/cgroup/cpu,cpuacct"}

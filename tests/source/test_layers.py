@@ -10,8 +10,7 @@ import _cffi_backend
 from pyoci import __main__, cli
 from tests.source.tree import MODULES, TREE, imports
 
-# Top to bottom, as docs/architecture.md draws it.  A name stands for itself and all below it, unless a
-# longer one in the list fits better.
+# Top to bottom, as docs/architecture.md draws it.  A name stands for itself and all below it.
 LAYERS = (
     ("pyoci.__main__",),
     ("pyoci.commands", "pyoci.tools"),
@@ -19,7 +18,7 @@ LAYERS = (
     ("pyoci.lifecycle",),
     ("pyoci.plan",),
     ("pyoci.stage",),
-    ("pyoci.plan.steps",),
+    ("pyoci.steps",),
     ("pyoci.operations",),
     ("pyoci.cgroups",),
     ("pyoci.options", "pyoci.kernel"),
@@ -66,6 +65,10 @@ def test_imports_point_down() -> None:
         if (found := {name for name in own_imports(module, types=True) if layer(name) < layer(module)})
     }
     assert not upward
+
+
+def test_no_part_of_a_package_is_in_another_layer() -> None:
+    assert not {name: above for name in RANK if (above := name.rpartition(".")[0]) in RANK and above != "pyoci"}
 
 
 def test_verbs_do_not_import_each_other() -> None:
