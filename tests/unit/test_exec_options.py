@@ -13,9 +13,10 @@ from pyoci.config.model import Capabilities, Config, Process, User
 from pyoci.config.parse import parse_config
 from pyoci.config.source import Source
 from pyoci.errors import ConfigError, Error, KernelError, UsageError
-from pyoci.lifecycle.exec import Execution, cgroup_options, pin, source_of
+from pyoci.lifecycle.exec import Exec, cgroup_options, pin, source_of
 from pyoci.options import ExecOptions
 
+MOUNT = {"namespaces": [{"type": "mount"}]}
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 OWN: dict[str, Any] = {
     "args": ["own"],
@@ -29,14 +30,15 @@ OWN: dict[str, Any] = {
 }
 
 
-def execution(options: ExecOptions, process: dict[str, Any] | None = OWN) -> Execution:
+def execution(options: ExecOptions, process: dict[str, Any] | None = OWN) -> Exec:
     """Return an exec in a container that is nothing but its configuration."""
-    document = {"ociVersion": "1.2.0", "root": {"path": "r"}, "linux": {}} | ({"process": process} if process else {})
+    document = {"ociVersion": "1.2.0", "root": {"path": "r"}, "linux": MOUNT} | ({"process": process} if process else {})
     config: Config = parse_config(codec.loads(json.dumps(document).encode(), "config.json"))
-    container: Any = SimpleNamespace(
-        directory=SimpleNamespace(fd=0), config=lambda: config, source=lambda: Source("config.json", bytes)
+    directory: Any = SimpleNamespace(
+        fd=0, config=lambda _document: config, source=lambda document: Source(document, bytes)
     )
-    return Execution(container, options)
+    state: Any = SimpleNamespace(document="config.json")
+    return Exec(directory, state, options)
 
 
 def process_of(own: dict[str, Any] | None = OWN, **options: Any) -> Process:
@@ -48,7 +50,7 @@ def process_of(own: dict[str, Any] | None = OWN, **options: Any) -> Process:
 
 
 def test_without_options_all_but_the_command_and_the_terminal_is_the_containers() -> None:
-    own = execution(ExecOptions()).container.config().process
+    own = execution(ExecOptions()).directory.config("config.json").process
     assert own is not None
     found = process_of()
     assert found.args == ("program", "word")

@@ -1,4 +1,4 @@
-"""Taking the lock from a verb that hangs: what is killed, when, and what never is."""
+"""A verb that hangs: what is killed for its lock, when, and what never is; and what its journal says."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pyoci.errors import StateError
-from pyoci.lifecycle import recovery
+from pyoci.lifecycle import delete, recovery
 from pyoci.lifecycle.directory import Directory
-from pyoci.process import stat_fields
+from pyoci.process import kill_exactly, stat_fields
 
 FORKING = "import os, time; child = os.fork(); print(os.getpid(), flush=True) if child else None; time.sleep(60)"
 Start = Callable[[], subprocess.Popen[bytes]]
@@ -62,7 +62,7 @@ def ends(pidfd: int, seconds: float) -> bool:
 def test_the_process_that_was_recorded_is_killed_alone(start: Start) -> None:
     process = start()
     child = os.pidfd_open(child_of(process.pid))
-    assert recovery.kill_exactly(process.pid, since(process.pid)) is True
+    assert kill_exactly(process.pid, since(process.pid)) is True
     assert process.wait(20) == -signal.SIGKILL
     assert not ends(child, 0)
 
@@ -70,7 +70,7 @@ def test_the_process_that_was_recorded_is_killed_alone(start: Start) -> None:
 def test_or_the_group_that_it_leads(start: Start) -> None:
     process = start()
     child = os.pidfd_open(child_of(process.pid))
-    assert recovery.kill_exactly(process.pid, since(process.pid), group=True) is True
+    assert kill_exactly(process.pid, since(process.pid), group=True) is True
     assert process.wait(20) == -signal.SIGKILL
     assert ends(child, 20)
 
@@ -78,15 +78,15 @@ def test_or_the_group_that_it_leads(start: Start) -> None:
 @pytest.mark.parametrize("group", [False, True])
 def test_another_process_with_its_pid_is_not(start: Start, group: bool) -> None:
     process = start()
-    assert recovery.kill_exactly(process.pid, since(process.pid) - 1, group=group) is False
-    assert recovery.kill_exactly(process.pid, 0, group=group) is False
+    assert kill_exactly(process.pid, since(process.pid) - 1, group=group) is False
+    assert kill_exactly(process.pid, 0, group=group) is False
     assert process.poll() is None
 
 
 @pytest.mark.parametrize("pid", [0, -1])
 def test_no_process_was_recorded(pid: int) -> None:
     """0 and -1 stand for groups and for everybody in kill(2)."""
-    assert recovery.kill_exactly(pid, 0) is False
+    assert kill_exactly(pid, 0) is False
 
 
 def test_the_process_has_gone(start: Start) -> None:
@@ -94,14 +94,14 @@ def test_the_process_has_gone(start: Start) -> None:
     born = since(process.pid)
     process.kill()
     process.wait()
-    assert recovery.kill_exactly(process.pid, born) is False
+    assert kill_exactly(process.pid, born) is False
 
 
 def test_no_descriptor_is_left(start: Start) -> None:
     process = start()
     before = os.listdir("/proc/self/fd")
-    recovery.kill_exactly(process.pid, 0)
-    recovery.kill_exactly(process.pid, since(process.pid))
+    kill_exactly(process.pid, 0)
+    kill_exactly(process.pid, since(process.pid))
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -115,18 +115,18 @@ class Clock:
 
     def monotonic(self) -> float:
         """Return the time, and let it pass."""
-        self.now += recovery.PATIENCE / 2
-        return self.now - recovery.PATIENCE / 2
+        self.now += delete.PATIENCE / 2
+        return self.now - delete.PATIENCE / 2
 
     def passed(self) -> float:
         """Return the time of the last look, in units of the patience."""
-        return (self.now - self.begin) / recovery.PATIENCE - 0.5
+        return (self.now - self.begin) / delete.PATIENCE - 0.5
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(recovery, "time", clock)
+    monkeypatch.setattr(delete, "time", clock)
     return clock
 
 
@@ -145,7 +145,7 @@ def test_a_lock_that_nobody_holds(held: tuple[Directory, Directory], start: Star
     process = start()
     holder.note_process("hook", process.pid)
     holder.unlock()
-    recovery.break_lock(other)
+    delete.break_lock(other)
     assert process.poll() is None
 
 
@@ -155,9 +155,9 @@ def test_who_does_not_let_go_is_told(
     """The journal names nobody, so nobody is killed: 0 is no process."""
     _, other = held
     asked: set[tuple[int, int]] = set()
-    monkeypatch.setattr(recovery, "kill_exactly", lambda pid, start_time, **_: asked.add((pid, start_time)))
+    monkeypatch.setattr(delete, "kill_exactly", lambda pid, start_time, **_: asked.add((pid, start_time)))
     with pytest.raises(StateError) as caught:
-        recovery.break_lock(other)
+        delete.break_lock(other)
     assert str(caught.value) == f"{other.path} is in use by another program, which does not let go"
     assert clock.passed() == 10.5
     assert asked == {(0, 0)}
@@ -174,7 +174,7 @@ def test_what_the_journal_names_is_killed_in_its_turn(
     for each in (earlier, process):
         holder.note_process(what, each.pid)
     killed: list[float] = []
-    plain = recovery.kill_exactly
+    plain = kill_exactly
 
     def kill(pid: int, start_time: int, *, group: bool = False) -> bool:
         found = plain(pid, start_time, group=group)
@@ -183,8 +183,8 @@ def test_what_the_journal_names_is_killed_in_its_turn(
             holder.unlock()
         return found
 
-    monkeypatch.setattr(recovery, "kill_exactly", kill)
-    recovery.break_lock(other)
+    monkeypatch.setattr(delete, "kill_exactly", kill)
+    delete.break_lock(other)
     assert process.wait(20) == -signal.SIGKILL
     assert killed == [when]
     assert earlier.poll() is None
@@ -203,8 +203,8 @@ def test_a_command_that_still_ends_is_waited_for(
             holder.unlock()
         return pid == os.getpid()
 
-    monkeypatch.setattr(recovery, "kill_exactly", kill)
-    recovery.break_lock(other)
+    monkeypatch.setattr(delete, "kill_exactly", kill)
+    delete.break_lock(other)
     assert clock.passed() >= 15
 
 
@@ -216,19 +216,19 @@ def test_what_a_create_that_was_cut_off_has_written(held: tuple[Directory, Direc
     holder.note(bundle="/bundle")
     holder.note_process("pid", os.getpid())
     holder.note(cgroup="/sys/fs/cgroup/id", version=7, id="another")
-    state = recovery.half_made(other, "id")
+    state = recovery.read_state(other, "id")
     assert (state.id, state.bundle, state.pid, state.startTime) == ("id", "/bundle", os.getpid(), since(os.getpid()))
-    assert (state.version, state.ociVersion, state.created) == (0, "1.0.0", "1970-01-01T00:00:00Z")
+    assert (state.finished, state.ociVersion, state.created) == (False, "1.0.0", "1970-01-01T00:00:00Z")
     assert (state.rootfs, state.owner) == ("", "")
 
 
 def test_a_directory_in_which_nothing_is_yet(held: tuple[Directory, Directory]) -> None:
-    state = recovery.half_made(held[1], "id")
-    assert (state.bundle, state.pid, state.startTime, state.version) == ("", 0, 0, 0)
+    state = recovery.read_state(held[1], "id")
+    assert (state.bundle, state.pid, state.startTime, state.finished) == ("", 0, 0, False)
 
 
 def test_a_directory_of_another_runtime(held: tuple[Directory, Directory], tmp_path: Path) -> None:
     (tmp_path / "id" / "state.json").touch()
     with pytest.raises(StateError) as caught:
-        recovery.half_made(held[1], "id")
+        recovery.read_state(held[1], "id")
     assert str(caught.value) == f"{held[1].path} was not made by pyoci"
