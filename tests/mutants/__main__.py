@@ -8,12 +8,15 @@ when there are survivors, or explanations of what does not survive.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +30,8 @@ HERE = Path(__file__).parent
 TREE = HERE.parents[1]
 WORK = TREE / "build" / "mutants"
 COPIED = ("pyoci", "tests", "native", "spec", "bundles", "pyproject.toml")
-DEADLINE = 600.0  # seconds; a mutant that runs for longer is a loop, which counts as noticed
+# A mutant is a loop, which counts as noticed, when its tests take longer: in seconds, and as often as without it.
+LEAST, FACTOR = 20.0, 4.0
 
 
 class Explained(NamedTuple):
@@ -69,7 +73,7 @@ class Workplace:
                 shutil.copy2(source, self.root / part)
         self.clock = 1_000_000_000
 
-    def notices(self, module: str, text: str, tests: list[str]) -> bool:
+    def notices(self, module: str, text: str, tests: list[str], deadline: float | None = None) -> bool:
         """Run the tests with another text of the module; the file gets a new time, by which bytecode is known."""
         file = self.root / module
         self.clock += 1
@@ -77,13 +81,15 @@ class Workplace:
         os.utime(file, (self.clock, self.clock))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
         environment = {**os.environ, "OCI_RUNTIME": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        try:
-            done = subprocess.run(
-                command, cwd=self.root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return True
-        return done.returncode != 0
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command, cwd=self.root, env=environment, start_new_session=True, **quiet) as process:  # type: ignore[call-overload]
+            try:
+                return bool(process.wait(deadline))
+            except subprocess.TimeoutExpired:
+                return True
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 class Hunt:
@@ -93,6 +99,7 @@ class Hunt:
         """Take the tests of each module."""
         self.tests, self.explained, self.workers, self.verbose, self.only = tests, explained, workers, verbose, only
         self.local = threading.local()
+        self.deadlines: dict[str, float] = {}
         self.survivors: dict[str, list[Mutant]] = defaultdict(list)
 
     def place(self) -> Workplace:
@@ -101,10 +108,17 @@ class Hunt:
             self.local.place = Workplace()
         return self.local.place  # type: ignore[no-any-return]
 
+    def measure(self, module: str) -> None:
+        """Run the tests of a module as it is; how long they take is the measure for its mutants."""
+        begin, tests = time.monotonic(), self.tests[module]
+        if self.place().notices(module, (TREE / module).read_text(), tests):
+            sys.exit(f"{module}: its tests fail without a mutation: {' '.join(tests)}")
+        self.deadlines[module] = LEAST + FACTOR * (time.monotonic() - begin)
+
     def try_one(self, module: str, mutant: Mutant) -> None:
         """Try a mutant, and put the module back."""
         text = (TREE / module).read_text()
-        noticed = self.place().notices(module, mutant.text, self.tests[module])
+        noticed = self.place().notices(module, mutant.text, self.tests[module], self.deadlines[module])
         (self.place().root / module).write_text(text)
         if not noticed:
             self.survivors[module].append(mutant)
@@ -114,11 +128,8 @@ class Hunt:
     def run(self) -> bool:
         """Try all; return whether each survivor is explained, and nothing else."""
         with ThreadPoolExecutor(self.workers, "worker") as pool:
-            for module, tests in self.tests.items():
-                text = (TREE / module).read_text()
-                if pool.submit(lambda: self.place().notices(module, text, tests)).result():  # noqa: B023
-                    sys.exit(f"{module}: its tests fail without a mutation: {' '.join(tests)}")
             for module in self.tests:
+                pool.submit(self.measure, module).result()
                 found = [each for each in mutants((TREE / module).read_text()) if fnmatchcase(each.function, self.only)]
                 for task in [pool.submit(self.try_one, module, mutant) for mutant in found]:
                     task.result()
