@@ -23,7 +23,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(#[\w-]*)?\)")
 OPERATION = re.compile(r"\boperations? ((?:`\w+`(?:, | and )?)+)")
 VERB = re.compile(r"(?:`|^[$#>] )pyoci ([a-z]+)\b", re.M)
 CONTAINERS = ("web", "friend", "mapped", "layered", "small", "filtered", "demo")  # of docs/concepts.md
-TARGET = re.compile(r"`make ([a-z-]+)")
+TARGET = re.compile(r"`make ([a-z][a-z0-9-]*)")
 
 
 @cache

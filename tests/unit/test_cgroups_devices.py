@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from pyoci.cgroups import devices
-from pyoci.cgroups.devices import DEFAULTS, INSTRUCTION_SIZE, rule_words, rules, unrestricted, v1_lines, v2_program
+from pyoci.cgroups.devices import DEFAULTS, INSTRUCTION, rule_words, rules, unrestricted, v1_lines, v2_program
 from pyoci.config.resources import DeviceCgroup as Given
 from pyoci.errors import ConfigError
 
@@ -146,5 +146,5 @@ def test_registers_share_a_byte_in_the_order_of_the_machine(
 
 def test_size_of_a_program() -> None:
     """The prologue has seven instructions, a denial two: struct bpf_insn of linux/bpf.h has 8 bytes."""
-    assert INSTRUCTION_SIZE == 8
-    assert len(v2_program([])) == INSTRUCTION_SIZE * 9
+    assert INSTRUCTION.size == 8
+    assert len(v2_program([])) == INSTRUCTION.size * 9
