@@ -6,8 +6,6 @@ from pyoci._native import ffi as ffi
 from pyoci._native import lib as lib
 from pyoci.errors import KernelError
 
-RESOLVE_IN_ROOT = 0x10  # openat2(2)
-
 
 def check(result: int, what: str, origin: str = "") -> int:
     """Give *result*, or raise KernelError when it is a negative errno."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pyoci import native
 from pyoci.config.model import Process
 from pyoci.files import read_file
+from pyoci.linux import RESOLVE_IN_ROOT
 
 SIZE_LIMIT = 1 << 20
 
@@ -29,7 +30,7 @@ def _lookup(rootfs: str, uid: int) -> str:
     except OSError:
         return ""
     try:
-        found = native.lib.pyoci_openat2(root, b"etc/passwd", os.O_PATH, 0, native.RESOLVE_IN_ROOT)
+        found = native.lib.pyoci_openat2(root, b"etc/passwd", os.O_PATH, 0, RESOLVE_IN_ROOT)
     finally:
         os.close(root)
     if found < 0:

@@ -13,12 +13,10 @@ from pyoci.config.tables import CAPABILITIES
 from pyoci.errors import Error
 from pyoci.kernel import is_host_root
 
-CAP_SYS_ADMIN = 21
-
 
 def has_cap_sys_admin() -> bool:
-    """Tell whether this process has CAP_SYS_ADMIN in its user namespace."""
-    return bool(native.lib.pyoci_capabilities() >> CAP_SYS_ADMIN & 1)
+    """Return whether this process has CAP_SYS_ADMIN in its user namespace."""
+    return bool(native.lib.pyoci_capabilities() >> CAPABILITIES["CAP_SYS_ADMIN"] & 1)
 
 
 def require_rights(config: Config) -> None:

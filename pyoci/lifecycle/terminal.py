@@ -3,6 +3,7 @@
 import errno
 import os
 import select
+import signal
 
 from pyoci import native
 from pyoci.config.source import Option
@@ -58,8 +59,6 @@ class Foreground:
     Signals that pyoci gets are passed on; with a terminal the bytes are copied both ways, pyoci's own
     terminal is raw meanwhile, and changes of its size are handed on.
     """
-
-    SIGCHLD, SIGWINCH, SIGPIPE, SIGURG = 17, 28, 13, 23
 
     def __init__(self) -> None:
         """Read signals as data from now on; they are held back already, see pyoci.signals."""
@@ -130,9 +129,9 @@ class Foreground:
 
     def _forward(self, pidfd: int, master: int) -> None:
         number = lib.pyoci_read_signal(self.signals)
-        if number == self.SIGWINCH and master >= 0:
+        if number == signal.SIGWINCH and master >= 0:
             self._resize(master)
-        elif number > 0 and number not in (self.SIGCHLD, self.SIGPIPE, self.SIGURG):
+        elif number > 0 and number not in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG):
             lib.pyoci_pidfd_send_signal(pidfd, number)
 
     def _resize(self, master: int) -> None:

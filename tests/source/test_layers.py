@@ -40,7 +40,7 @@ FREEZE = runpy.run_path(str(TREE / "native" / "static" / "freeze.py"))
 TOOL_CIRCLE: str = FREEZE["TOOL_CIRCLE"]
 HAND_OVER = "pyoci.commands.validate"
 # What the runtime circle may import: modules of the standard library that are frozen, and some that are in C.
-IN_C = {"_struct", "errno", "fcntl", "gc", "itertools", "marshal", "posix", "select", "sys", "time"}
+IN_C = {"_struct", "errno", "fcntl", "gc", "itertools", "marshal", "select", "sys", "time"}
 LIBRARY = IN_C | set(FREEZE["LIBRARY"])
 
 

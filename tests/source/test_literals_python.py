@@ -17,14 +17,6 @@ GENERATED = {
     *(TREE / "pyoci" / "operations").glob("*.py"),
 }
 MODULES = [path for path in python_files("pyoci") if path not in GENERATED]
-# Files that still have such numbers.
-EXEMPT = {
-    "pyoci/lifecycle/directory.py",
-    "pyoci/lifecycle/passwd.py",
-    "pyoci/lifecycle/rights.py",
-    "pyoci/lifecycle/terminal.py",
-    "pyoci/native.py",
-}
 
 PREFIXED = re.compile(
     r"_?(O|MS|CLONE|AT|CAP|MOUNT_ATTR|RESOLVE|STATX|F|PR|SEEK|MFD|SO|SOL|SCM|AF|SECCOMP|BPF|FSCONFIG|NS)_[A-Z0-9_]+"
@@ -213,12 +205,7 @@ def relative(path: Path) -> str:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_modules_use_names(path: Path) -> None:
-    found = list(Finder(path.read_text()).literals())
-    assert not found or relative(path) in EXEMPT, found
-
-
-def test_exempted_files_exist() -> None:
-    assert {relative(path) for path in MODULES} >= EXEMPT
+    assert not list(Finder(path.read_text()).literals())
 
 
 @pytest.mark.parametrize(
