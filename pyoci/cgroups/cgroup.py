@@ -167,7 +167,7 @@ class Cgroup:
         limits.apply(self._paths, resources, update, fresh=self._fresh)
         self._fresh = False
 
-    def hand_over(self, uid: int) -> None:
+    def delegate(self, uid: int) -> None:
         """Change the owner of the cgroup to *uid* (of the host), so that the container can create cgroups; v2 only.
 
         Only the directory and the files that the kernel lists as safe change their owner, if the cgroup has them

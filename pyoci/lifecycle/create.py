@@ -1,7 +1,7 @@
-"""Creating a container: what the host side does around the stage, in order, and how it is undone.
+"""create: what the host side does around the stage, in order.
 
-The journal is written before each side effect, so that ``delete --force`` can do what undo() does here
-for a create that was killed.
+The journal has an entry before each side effect: pyoci.lifecycle.recovery takes back from it what a create has made
+that fails or is killed.
 """
 
 import dataclasses
@@ -187,7 +187,7 @@ class Create:
         self.cgroup.apply(dataclasses.replace(resources, pids=None) if resources and resources.pids else resources)
         mapped = [m.hostID for m in linux.uidMappings if m.containerID == 0]
         if mapped and ownership_wanted(linux.namespaces, self.bundle.config.mounts):
-            self.cgroup.hand_over(mapped[0])
+            self.cgroup.delegate(mapped[0])
 
     def _limit_tasks(self) -> None:
         resources = self.resources

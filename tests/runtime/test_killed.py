@@ -97,7 +97,7 @@ def runs_sleep(pid):
 
 def in_a_hook(runtime, bundle, number, kind="createRuntime"):
     """Let pyoci get a signal while a hook of create runs; give its Popen, the hook's pid, and the container."""
-    bundle.config["hooks"] = {kind: [{"path": "/bin/sleep", "args": ["sleep", "60"]}]}
+    bundle.config.setdefault("hooks", {})[kind] = [{"path": "/bin/sleep", "args": ["sleep", "60"]}]
     container = runtime.container(bundle)
     with open(bundle.path / "err", "w") as err:
         call = runtime.spawn("create", "--bundle", bundle.write(), bundle.id, stdout=container.stdout.fd, stderr=err)
@@ -115,6 +115,19 @@ def test_hook_of_create_dies_with_pyoci(runtime, bundle, kind):
     wait_until(lambda: container.status == "stopped", "the stage has ended, too")
     container.call("start").failed("stopped")
     container.delete().ok()
+    assert not cgroups(bundle.id)
+
+
+def test_poststop_hooks_of_a_create_that_was_killed(runtime, bundle):
+    """As those of one that failed: what a createRuntime hook has set up is theirs to take down."""
+    mark = bundle.path / "mark"
+    bundle.config["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"cat >> {mark}"]}]}
+    _, container = in_a_hook(runtime, bundle, signal.SIGKILL)
+    wait_until(lambda: container.status == "stopped", "the stage has ended, too")
+    assert not mark.exists()
+    container.delete("--force").ok()
+    state = json.loads(mark.read_text())
+    assert (state["id"], state["status"], state["bundle"]) == (bundle.id, "stopped", str(bundle.path))
     assert not cgroups(bundle.id)
 
 

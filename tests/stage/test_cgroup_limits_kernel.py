@@ -154,7 +154,7 @@ def test_unified_reaches_the_core_files(v2_place: Place) -> None:
 def test_only_what_may_be_delegated_changes_its_owner(v2_place: Place) -> None:
     """config-linux.md#cgroup-ownership."""
     cgroup = v2_place.create()
-    cgroup.hand_over(12345)
+    cgroup.delegate(12345)
     directory = Path(cgroup.paths()[""])
     delegated = set(Path("/sys/kernel/cgroup/delegate").read_text().split())
     owned = {path.name for path in directory.iterdir() if path.stat().st_uid == 12345}
@@ -170,7 +170,7 @@ def test_without_a_list_of_the_kernel_and_with_files_that_are_not_there(
     """config-linux.md#cgroup-ownership."""
     monkeypatch.setattr("pyoci.cgroups.cgroup.read_or", lambda _path, default: listed or default)
     cgroup = v2_place.create()
-    cgroup.hand_over(12345)
+    cgroup.delegate(12345)
     directory = Path(cgroup.paths()[""])
     owned = {path.name for path in directory.iterdir() if path.stat().st_uid == 12345}
     assert owned == {"cgroup.procs", "cgroup.subtree_control", "cgroup.threads"}
@@ -178,7 +178,7 @@ def test_without_a_list_of_the_kernel_and_with_files_that_are_not_there(
 
 def test_v1_keeps_its_owner(v1_place: Place) -> None:
     cgroup = v1_place.create()
-    cgroup.hand_over(12345)
+    cgroup.delegate(12345)
     assert {Path(path).stat().st_uid for path in cgroup.paths().values()} == {0}
 
 
