@@ -125,6 +125,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(recovery, "PATIENCE", 2.0)
     clock = Clock()
     monkeypatch.setattr(delete, "time", clock)
     return clock
