@@ -125,7 +125,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(recovery, "PATIENCE", 2.0)
+    monkeypatch.setattr(delete, "PATIENCE", 2.0)
     clock = Clock()
     monkeypatch.setattr(delete, "time", clock)
     return clock
