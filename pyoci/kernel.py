@@ -10,7 +10,7 @@ WHOLE_ID_MAP = [b"0", b"0", b"4294967295"]
 
 
 def version(release: str) -> tuple[int, int]:
-    """Give the first two numbers of a release such as ``5.14.0-427.el9.x86_64``; what is no number counts as 0."""
+    """Return the first two numbers of a release such as ``5.14.0-427.el9.x86_64``; what is no number counts as 0."""
     numbers = []
     for part in release.split(".")[:2]:
         digits = part[: next((at for at, char in enumerate(part) if char not in "0123456789"), len(part))]
@@ -30,7 +30,7 @@ def require_version(release: str = "") -> None:
 
 
 def require_procfs() -> None:
-    """Demand that /proc shows the processes that we see: without it a running container would pass for a stopped one.
+    """Require a /proc of our PID namespace: without it a running container would look like a stopped one.
 
     Raises:
         Error: it is missing, or something else, or of another PID namespace.
@@ -45,7 +45,7 @@ def require_procfs() -> None:
 
 
 def in_initial_user_namespace() -> bool:
-    """Tell whether our user namespace is the host's: what only the host's root may do is refused in all others."""
+    """Return whether our user namespace is the host's: others refuse what only the host's root may do."""
     try:
         return _read("/proc/self/uid_map").split() == WHOLE_ID_MAP
     except Error:  # a kernel without user namespaces
@@ -53,7 +53,7 @@ def in_initial_user_namespace() -> bool:
 
 
 def is_host_root() -> bool:
-    """Tell whether this process is root, and not only of a user namespace."""
+    """Return whether this process is root on the host, not only in a user namespace."""
     return os.geteuid() == 0 and in_initial_user_namespace()
 
 

@@ -8,7 +8,7 @@ from pyoci.errors import KernelError
 
 
 def check(result: int, what: str, origin: str = "") -> int:
-    """Give *result*, or raise KernelError when it is a negative errno."""
+    """Return *result*, or raise KernelError when it is a negative errno."""
     if result < 0:
         raise KernelError(what, -result, origin)
     return result

@@ -13,7 +13,7 @@ END_SECONDS = 10
 
 
 def stat_fields(pid: int) -> tuple[str, int] | None:
-    """Give the state letter and the start time of a process, or None when it is gone; proc(5).
+    """Return the state letter and the start time of a process, or None when it is gone; proc(5).
 
     The command name may hold anything, so the fields are counted from the last parenthesis.
     """
@@ -34,7 +34,7 @@ def stat_fields(pid: int) -> tuple[str, int] | None:
 
 
 def is_alive(pid: int, start_time: int) -> bool:
-    """Tell whether *pid* is still that process: same start time, and not a zombie."""
+    """Return whether *pid* is still that process: same start time, and not a zombie."""
     if pid <= 0:
         return False
     found = stat_fields(pid)
@@ -53,7 +53,7 @@ def open_pidfd(pid: int) -> int:
 
 
 def pid_of(pidfd: int) -> int:
-    """Give the pid that a pidfd stands for, as this process sees it; pidfd_open(2)."""
+    """Return the pid of the process behind a pidfd, in our PID namespace; pidfd_open(2)."""
     for line in read_file(f"/proc/self/fdinfo/{pidfd}").split(b"\n"):
         if line.startswith(b"Pid:"):
             return int(line[4:])
@@ -61,7 +61,7 @@ def pid_of(pidfd: int) -> int:
 
 
 def inner_pid(pid: int) -> int:
-    """Give the pid that a process has in its own PID namespace; NSpid of proc_pid_status(5)."""
+    """Return the pid of a process in its own PID namespace; NSpid of proc_pid_status(5)."""
     for line in read_file(f"/proc/{pid}/status").split(b"\n"):
         if line.startswith(b"NSpid:"):
             return int(line.split()[-1])

@@ -62,13 +62,13 @@ class Signals:
         self.taken: list[int] = []
 
     def __enter__(self) -> Self:
-        """Hold them back."""
+        """Block the signals."""
         result = lib.pyoci_hold_signals(self.hold, ENDING, self.held)
         self.fd = native.check(result, "holding signals back")
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give back the mask, and the signals that were taken to who has a handler for them."""
+        """Restore the mask, and pass signals that have arrived on to the handlers of the program."""
         os.close(self.fd)
         lib.pyoci_release_signals(self.held)
         for number in self.taken:
@@ -76,7 +76,7 @@ class Signals:
                 os.kill(os.getpid(), number)
 
     def check(self) -> None:
-        """Look whether one has arrived.
+        """Check whether a signal has arrived.
 
         Raises:
             Interrupted: it has.

@@ -51,7 +51,7 @@ def load(path: str, config_file: str = "") -> Bundle:
 
 
 def read(path: str, config_file: str = "") -> tuple[str, bytes]:
-    """Give the bundle's directory and the text of its configuration; see load.
+    """Return the directory of a bundle and the text of its configuration; see load().
 
     Raises:
         Error: the file cannot be read.

@@ -37,8 +37,8 @@ lib = native.lib
 class Container:
     """One container: its directory below the state root, and what is recorded of it.
 
-    An object holds the directory open, and nothing else: the lock is held while a method runs that changes
-    something, and while signals are held back there (create, run, execute, the hooks) they are as before afterwards.
+    An object holds nothing but an open directory.  A method that changes something holds the lock while it runs.
+    Methods that block signals meanwhile (create, run, execute, those that run hooks) leave the mask as it was.
     """
 
     def __init__(self, directory: Directory, state: State) -> None:
@@ -62,11 +62,11 @@ class Container:
         return cls(directory, recovery.read_state(directory, container_id))
 
     def close(self) -> None:
-        """Let go of the directory; the container stays as it is."""
+        """Close the directory; the container stays as it is."""
         self.directory.close()
 
     def cgroup(self) -> Cgroup:
-        """Give the container's cgroup."""
+        """Return the container's cgroup."""
         return self.state.control_group()
 
     def config(self) -> Config:
@@ -82,7 +82,7 @@ class Container:
         return status.shown(status.status_of(self.directory, self.state))
 
     def describe(self) -> dict[str, Any]:
-        """Give the state as ``pyoci state`` prints it: runtime.md#state, and what the callers read besides."""
+        """Return the state as ``pyoci state`` prints it: runtime.md#state, and members that callers read besides."""
         state, present = self.state, self.status()
         shown: dict[str, Any] = {
             "ociVersion": state.ociVersion,
@@ -170,7 +170,7 @@ class Container:
             self.cgroup().freeze()
 
     def resume(self) -> None:
-        """Let a paused container run on."""
+        """Resume a paused container."""
         with self.directory:
             status.require("resume", self.status())
             self.cgroup().thaw()

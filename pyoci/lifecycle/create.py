@@ -279,7 +279,7 @@ class Create:
         )
 
     def _prepare_state(self) -> State:
-        """Give the state, but for the process that it is of."""
+        """Return the state of the container, without its process."""
         assert self.cgroup is not None
         config = self.bundle.config
         return State(

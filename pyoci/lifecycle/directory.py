@@ -118,7 +118,7 @@ class Directory:
         self.depth += 1
 
     def unlock(self) -> None:
-        """Let other verbs in, when whoever has locked first is done."""
+        """Release the lock, when the outermost holder is done."""
         self.depth -= 1
         if self.depth or self.fd < 0:
             return
@@ -128,11 +128,11 @@ class Directory:
             return
 
     def __enter__(self) -> None:
-        """Hold the lock; see lock()."""
+        """Take the lock; see lock()."""
         self.lock()
 
     def __exit__(self, *_: object) -> None:
-        """Let other verbs in."""
+        """Release the lock."""
         self.unlock()
 
     def is_locked(self) -> bool:
@@ -239,7 +239,7 @@ class Directory:
             raise wrap(f"writing {self.path}/{name}", error) from error
 
     def step(self, index: int) -> tuple[str, str, str, dict[str, str]]:
-        """Look a step up in steps.json: its operation, words, JSON pointer and hints; or words for any."""
+        """Return the operation, words, JSON pointer and hints of a step, from steps.json; or words for any."""
         try:
             steps = codec.loads(self.read("steps.json"), "steps.json").value
         except (OSError, Error):
@@ -320,7 +320,7 @@ class Directory:
             self.journal_fd = -1
 
     def close(self) -> None:
-        """Let go of the directory and with it of the lock."""
+        """Close the directory, which releases the lock."""
         self.end_journal()
         for fd in (self.root, self.fd):
             if fd >= 0:
@@ -328,5 +328,5 @@ class Directory:
         self.root = self.fd = -1
 
     def __del__(self) -> None:
-        """Let go of what nobody has closed."""
+        """Close what the owner has not closed."""
         self.close()

@@ -130,7 +130,7 @@ class Exec:
         return pidfd
 
     def _cgroup(self) -> Cgroup:
-        """Give the container's cgroup, or the one below it that the options name.
+        """Return the container's cgroup, or the one below it that the options name.
 
         Raises:
             StateError: a process would stand still in it.
@@ -228,7 +228,7 @@ class Exec:
     # ---- what is run ----
 
     def _config(self) -> Config:
-        """Give the container's configuration with the process to run in place of its own."""
+        """Return the container's configuration, with the process to run in place of its own."""
         config = self.directory.config(self.state.document)
         if self.options.process:
             process = self._read_process()
@@ -271,7 +271,7 @@ class Exec:
         )
 
     def _check_options(self) -> None:
-        """Hold the options to the rules that the members of a process object have.
+        """Check the options by the rules for the members of a process object.
 
         Raises:
             UsageError: a relative directory, an entry of the environment without a name, an unknown capability.

@@ -27,7 +27,7 @@ def gather(layout: Layout) -> Facts:
 
 
 def is_foreign(kind: str) -> bool:
-    """Tell whether our namespace of a kind belongs to another user namespace than ours; ioctl_nsfs(2)."""
+    """Return whether our namespace of a kind belongs to another user namespace than ours; ioctl_ns(2)."""
     try:
         fd = os.open(f"/proc/self/ns/{NAMESPACE_FILES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
         try:

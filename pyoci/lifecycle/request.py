@@ -39,6 +39,6 @@ def make_request(
 
 
 def listen_fds() -> int:
-    """Give the number of sockets that service managers have put behind descriptor 2 for this process."""
+    """Return the number of sockets that a service manager has passed to this process, as descriptors 3 and up."""
     count, pid = os.environ.get("LISTEN_FDS", ""), os.environ.get("LISTEN_PID", "")
     return int(count) if count.isascii() and count.isdigit() and len(count) < 5 and pid == str(os.getpid()) else 0

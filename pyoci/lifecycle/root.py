@@ -10,7 +10,7 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def require_ours(found: os.stat_result, what: str, *, shared: bool = False) -> None:
-    """Demand of a stat result that it is of something that root or we have made and nobody else can change.
+    """Require that a file or directory belongs to root or to us, and that no other user can change it.
 
     With shared others may write to a directory where they cannot remove or rename what is ours, as in /tmp.
 

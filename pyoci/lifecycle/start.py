@@ -60,7 +60,7 @@ def _run_poststart(directory: Directory, state: State, signals: Signals) -> None
 
 
 def _open_gate(directory: Directory) -> int:
-    """Let the stage go on; return the FIFO that it reports to."""
+    """Open the gate; return a descriptor of the FIFO that the stage reports to."""
     try:
         reports = os.open("status", OPEN_REPORTS, dir_fd=directory.fd)
         gate = os.open("gate", OPEN_GATE, dir_fd=directory.fd)

@@ -93,7 +93,7 @@ class Foreground:
         os.set_blocking(master, False)
 
     def end(self) -> None:
-        """Give our terminal back as it was, and read no more signals."""
+        """Restore our terminal, and stop reading signals."""
         if self.raw:
             lib.pyoci_tty_restore(0, self.saved)
             self.raw = False
@@ -135,7 +135,7 @@ class Foreground:
             lib.pyoci_pidfd_send_signal(pidfd, number)
 
     def _resize(self, master: int) -> None:
-        """Give the terminal the size of ours, if we have one."""
+        """Set the size of the terminal to that of ours, if we have one."""
         size = ffi.new("unsigned short[2]")
         if lib.pyoci_winsize_get(0, size) == 0 and size[0]:
             lib.pyoci_winsize_set(master, size)

@@ -46,7 +46,7 @@ def ignore(*_: object) -> None:
 
 
 def step_words(plan: Plan | None, index: int) -> tuple[str, str, str, dict[str, str]]:
-    """Give what failure needs to explain a step: operation, words, JSON pointer, hints."""
+    """Return what failure() needs to explain a step: operation, words, JSON pointer, hints."""
     if plan is None or index >= len(plan.steps):
         return "", "handing the plan to the stage", "", {}
     step = plan.steps[index]
@@ -234,7 +234,7 @@ class Stage(StageProcess):
     def post_mortem(self) -> Error:
         """Say how a stage ended that did not explain itself; it has a moment for it."""
         if not has_ended(self.pidfd, ENDING_MILLISECONDS):
-            return Error(f"{self.who} does something else than it was told")
+            return Error(f"{self.who} did not follow its plan")
         status = self.reap()
         if status >= 0:
             return Error(f"{self.who} ended with status {status} before it ran its program")
@@ -261,7 +261,7 @@ class Stage(StageProcess):
         undo.finish()
 
     def close(self) -> None:
-        """Let go of the stage, which goes its way, of its terminal, and of who listens."""
+        """Close the descriptors of the stage, which goes on, and of its terminal; drop the callbacks."""
         self.on_child = self.on_listener = ignore
         self.lacked_memory = lambda: ("", "")
         if self.console >= 0:

@@ -14,7 +14,7 @@ HELPER_DIRECTORIES = ("/usr/bin", "/bin", "/usr/local/bin")
 
 
 def write_maps(pid: int, uids: Sequence[IDMapping], gids: Sequence[IDMapping]) -> None:
-    """Give the user namespace of *pid* its mappings.
+    """Write the id mappings of the user namespace of *pid*.
 
     Root writes them; others may map only themselves, and need the setuid helpers newuidmap(1) and
     newgidmap(1) for more, which check /etc/subuid and /etc/subgid.

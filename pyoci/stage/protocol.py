@@ -71,7 +71,7 @@ class StageProcess:
         return receive(self.channel)
 
     def resume(self) -> None:
-        """Let the stage go on from a barrier."""
+        """Let the stage continue behind a barrier."""
         check(lib.pyoci_resume(self.channel), "answering the stage")
 
     def use_every_cpu(self) -> None:
@@ -102,7 +102,7 @@ class StageProcess:
         return self.status
 
     def close(self) -> None:
-        """Let go of the descriptors; a stage that has not passed its last barrier ends by this."""
+        """Close the descriptors; a stage that has not passed its last barrier ends by this."""
         for fd in (self.channel, self.pidfd):
             if fd >= 0:
                 os.close(fd)
