@@ -1,6 +1,7 @@
 """A verb that hangs: what is killed for its lock, when, and what never is; and what its journal says."""
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -8,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pyoci import process
 from pyoci.errors import StateError
 from pyoci.lifecycle import delete, recovery
 from pyoci.lifecycle.directory import Directory
@@ -32,12 +35,12 @@ def start() -> Iterator[Start]:
         return started[-1]
 
     yield one
-    for process in started:
+    for running in started:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        assert running.stdout is not None
+        running.stdout.close()
 
 
 def since(pid: int) -> int:
@@ -60,27 +63,27 @@ def ends(pidfd: int, seconds: float) -> bool:
 
 
 def test_the_process_that_was_recorded_is_killed_alone(start: Start) -> None:
-    process = start()
-    child = os.pidfd_open(child_of(process.pid))
-    assert kill_exactly(process.pid, since(process.pid)) is True
-    assert process.wait(20) == -signal.SIGKILL
+    running = start()
+    child = os.pidfd_open(child_of(running.pid))
+    assert kill_exactly(running.pid, since(running.pid)) is True
+    assert running.wait(20) == -signal.SIGKILL
     assert not ends(child, 0)
 
 
 def test_or_the_group_that_it_leads(start: Start) -> None:
-    process = start()
-    child = os.pidfd_open(child_of(process.pid))
-    assert kill_exactly(process.pid, since(process.pid), group=True) is True
-    assert process.wait(20) == -signal.SIGKILL
+    running = start()
+    child = os.pidfd_open(child_of(running.pid))
+    assert kill_exactly(running.pid, since(running.pid), group=True) is True
+    assert running.wait(20) == -signal.SIGKILL
     assert ends(child, 20)
 
 
 @pytest.mark.parametrize("group", [False, True])
 def test_another_process_with_its_pid_is_not(start: Start, group: bool) -> None:
-    process = start()
-    assert kill_exactly(process.pid, since(process.pid) - 1, group=group) is False
-    assert kill_exactly(process.pid, 0, group=group) is False
-    assert process.poll() is None
+    running = start()
+    assert kill_exactly(running.pid, since(running.pid) - 1, group=group) is False
+    assert kill_exactly(running.pid, 0, group=group) is False
+    assert running.poll() is None
 
 
 @pytest.mark.parametrize("pid", [0, -1])
@@ -90,19 +93,70 @@ def test_no_process_was_recorded(pid: int) -> None:
 
 
 def test_the_process_has_gone(start: Start) -> None:
-    process = start()
-    born = since(process.pid)
-    process.kill()
-    process.wait()
-    assert kill_exactly(process.pid, born) is False
+    running = start()
+    born = since(running.pid)
+    running.kill()
+    running.wait()
+    assert kill_exactly(running.pid, born) is False
 
 
 def test_no_descriptor_is_left(start: Start) -> None:
-    process = start()
+    running = start()
     before = os.listdir("/proc/self/fd")
-    kill_exactly(process.pid, 0)
-    kill_exactly(process.pid, since(process.pid))
+    kill_exactly(running.pid, 0)
+    kill_exactly(running.pid, since(running.pid))
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_the_start_time_is_the_22nd_field() -> None:
+    """Whatever the command name holds; proc_pid_stat(5)."""
+    with subprocess.Popen(["sh", "-c", "echo ') X 1 (' > /proc/$$/comm; echo; read -r line"], stdin=-1, stdout=-1) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        text = Path(f"/proc/{child.pid}/stat").read_text()
+        assert ") X 1 (" in text
+        assert since(child.pid) == int(text.rpartition(")")[2].split()[19])
+        child.communicate(b"\n")
+
+
+@pytest.fixture
+def old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel before 6.9, which does not know the flag for groups."""
+    lib = SimpleNamespace(pyoci_pidfd_signal_group=lambda _pidfd, _number: -errno.EINVAL)
+    monkeypatch.setattr(process, "native", SimpleNamespace(lib=lib))
+
+
+@pytest.mark.usefixtures("old_kernel")
+def test_a_group_on_an_old_kernel(start: Start) -> None:
+    leader = start()
+    child = os.pidfd_open(child_of(leader.pid))
+    assert kill_exactly(leader.pid, since(leader.pid), group=True) is True
+    assert leader.wait(20) == -signal.SIGKILL
+    assert ends(child, 20)
+
+
+@pytest.mark.usefixtures("old_kernel")
+def test_a_group_that_has_gone_in_between(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    leader = start()
+
+    def gone(pid: int, number: int) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "killpg", gone)
+    result = kill_exactly(leader.pid, since(leader.pid), group=True)
+    monkeypatch.undo()
+    assert result is False
+
+
+def test_a_group_is_killed_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its descriptor: when that has worked, the number may be another's already."""
+    leader = start()
+    calls: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(process, "native", SimpleNamespace(lib=SimpleNamespace(pyoci_pidfd_signal_group=lambda *_: 0)))
+        patched.setattr(os, "killpg", lambda pid, _: calls.append(pid))
+        assert kill_exactly(leader.pid, since(leader.pid), group=True) is True
+    assert calls == []
 
 
 # ---- the lock
@@ -143,11 +197,11 @@ def held(tmp_path: Path) -> Iterator[tuple[Directory, Directory]]:
 
 def test_a_lock_that_nobody_holds(held: tuple[Directory, Directory], start: Start) -> None:
     holder, other = held
-    process = start()
-    holder.note_process("hook", process.pid)
+    running = start()
+    holder.note_process("hook", running.pid)
     holder.unlock()
     delete.break_lock(other)
-    assert process.poll() is None
+    assert running.poll() is None
 
 
 def test_who_does_not_let_go_is_told(
@@ -170,9 +224,9 @@ def test_what_the_journal_names_is_killed_in_its_turn(
 ) -> None:
     """The hook with its group; of the last entry of a kind, as hooks come one after the other."""
     holder, other = held
-    earlier, process = start(), start()
-    child = os.pidfd_open(child_of(process.pid))
-    for each in (earlier, process):
+    earlier, running = start(), start()
+    child = os.pidfd_open(child_of(running.pid))
+    for each in (earlier, running):
         holder.note_process(what, each.pid)
     killed: list[float] = []
     plain = kill_exactly
@@ -186,7 +240,7 @@ def test_what_the_journal_names_is_killed_in_its_turn(
 
     monkeypatch.setattr(delete, "kill_exactly", kill)
     delete.break_lock(other)
-    assert process.wait(20) == -signal.SIGKILL
+    assert running.wait(20) == -signal.SIGKILL
     assert killed == [when]
     assert earlier.poll() is None
     assert ends(child, 20) if what == "hook" else not ends(child, 0)
