@@ -1,12 +1,13 @@
-"""A strict JSON reader, which knows the place of every value, and a writer.
+"""Strict JSON: documents that know the place of every value, and the output of JSON.
 
-The reader is in C (native/ext/json.h).  The module json accepts documents that two readers can understand differently,
-such as those with duplicate names, and does not tell where a value stands.  This module imports the extension itself,
-so that neither it nor pyoci.native needs the other.
+The parser is written in C (native/ext/json.h).  The standard library's does not know where a value stands, and accepts
+documents that two parsers may understand differently.  This module imports the extension itself, so that neither it nor
+pyoci.native needs the other.
 
-Sources: RFC 8259 (JSON), RFC 7493 (unique names), RFC 6901 (pointers).
+RFC 8259 (JSON), RFC 7493 (unique names), RFC 6901 (JSON pointers).
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ INTEGER, REAL, ARRAY, OBJECT = lib.JSON_INTEGER, lib.JSON_REAL, lib.JSON_ARRAY, 
 CONSTANTS = {lib.JSON_FALSE: False, lib.JSON_TRUE: True, lib.JSON_NULL: None}
 INFINITY = float("inf")
 
-# To those that begin with "expected" the reader appends what it found.
+# Those that begin with "expected" are followed by what was found.
 MESSAGES = {
     "JSON_BAD_SIZE": "the document is larger than 16 MiB",
     "JSON_BAD_MARK": "the document begins with a byte order mark",
@@ -41,15 +42,19 @@ MESSAGES = {
     "JSON_BAD_DUPLICATE": "duplicate name",
 }
 
-# The C reader fills these arrays, so they need not be cleared.
+# The parser fills the arrays, so they need not be cleared.
 allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class Document:
-    """A parsed JSON document.
+    """A JSON document that has been parsed.
 
-    value is made of Members, list, str, int, float, bool and None.  Its strings hold neither NUL nor
-    surrogates, its integers fit 64 bits (signed or unsigned), its floats are finite.
+    value consists of Members, list, str, int, float, bool and None.  Strings contain neither NUL nor surrogates,
+    integers fit into 64 bits (signed or unsigned), floats are finite.
+
+    The parser assigns a slot to every value and every member name; the document is the last one.  _items has the value
+    of each slot, _places its offset in the text.  _patches describes the slots that are not strings, with four numbers
+    each: kind, slot, and for a container the first slot of its items and the one behind the last.
     """
 
     __slots__ = ("_containers", "_items", "_names", "_patches", "_places", "_text", "name", "value")
@@ -57,13 +62,13 @@ class Document:
     def __init__(self, text: bytes, name: str) -> None:
         self.name = name
         self._text = text
+        # Filled when a place is looked up: the index in _patches of each container's slot, and sorted member names.
         self._containers: dict[int, int] = {}
         self._names: dict[int, list[tuple[str, int]]] = {}
         self._read()
         self.value: Any = self._items[-1]
 
     def _read(self) -> None:
-        """Parse the text into slots, and build the values in them."""
         text = self._text
         size = min(len(text), lib.JSON_MAX_BYTES)
         slots = size // 2 + 1
@@ -76,14 +81,14 @@ class Document:
         if error:
             name = ffi.typeof("enum json_error").elements[error]
             self._refuse(MESSAGES[name], tape.error_at)
-        # The last slot's NUL is left out: split would see one more slot behind it.
+        # Without the last slot's NUL, behind which split would see another slot.
         self._items: list[Any] = str(ffi.buffer(decoded, tape.ntext - 1), "utf-8").split("\0")
         used = ffi.buffer(patches, tape.npatches * ffi.sizeof("struct json_patch"))
         self._patches = memoryview(used).cast("I").tolist()
         self._build()
 
     def _build(self) -> None:
-        """Replace the strings of slots by values of other types, items before their containers."""
+        """Convert the slots that are not strings; items come before their containers."""
         items = self._items
         numbers = iter(self._patches)
         for kind, slot, first, end in zip(numbers, numbers, numbers, numbers, strict=True):
@@ -101,7 +106,7 @@ class Document:
                 items[slot] = CONSTANTS[kind]
 
     def _refuse(self, message: str, offset: int) -> NoReturn:
-        """Raise a ConfigError about an offset in the text."""
+        """Raise ConfigError for a mistake at an offset in the text."""
         if message.startswith("expected"):
             message = f"{message}, found {_found(self._text, offset)}"
         elif message == MESSAGES["JSON_BAD_DUPLICATE"]:
@@ -111,18 +116,19 @@ class Document:
         raise ConfigError(self.name, [Problem(pointer="", message=message, line=line, column=column)])
 
     def where(self, pointer: str) -> tuple[int, int]:
-        """Return line and column, from 1, of the value at a JSON pointer.
+        """Return line and column of the value at a JSON pointer.
 
-        Columns count characters.  For a pointer that leads nowhere it is the place of the last value on its way.
+        Both start at 1, and columns count characters.  If there is no such value, the place is that of the last value
+        on the way to it.
         """
         return self.places([pointer])[0]
 
     def places(self, pointers: Sequence[str]) -> list[tuple[int, int]]:
-        """Return what where returns for each of many pointers, with one pass over the text."""
+        """Return line and column for each of *pointers*, as where() does, in one pass over the text."""
         return _positions(self._text, [self._places[self._slot(pointer)] for pointer in pointers])
 
     def _slot(self, pointer: str) -> int:
-        """Return the slot of the value at a pointer, or of the last one on its way."""
+        """Return the slot of the value at a pointer, or of the last value on the way to it."""
         patches = self._patches
         if not self._containers:
             self._containers = {patches[i + 1]: i for i in range(0, len(patches), 4) if patches[i] in (ARRAY, OBJECT)}
@@ -135,7 +141,7 @@ class Document:
             if kind == OBJECT:
                 found = self._member(slot, range(first, end, 2), token.replace("~1", "/").replace("~0", "~"))
             else:
-                # The comparison with str() finds leading zeros and foreign digits, which RFC 6901 does not have.
+                # The comparison with str() excludes leading zeros and non-ASCII digits, which RFC 6901 does not allow.
                 index = int(token) if token.isdecimal() and len(token) < 9 else -1
                 found = first + index if 0 <= index < end - first and str(index) == token else -1
             if found < 0:
@@ -144,35 +150,29 @@ class Document:
         return slot
 
     def _member(self, container: int, slots: range, name: str) -> int:
-        """Return the slot of the member of this name, -1 where the object, whose names have these slots, has none.
+        """Return the slot of the member *name* of a container, or -1; *slots* are those of the names of its members.
 
-        It is searched among sorted names: many pointers may lead into one object, whose names somebody has chosen.
+        A binary search keeps many pointers into one large object fast; a dict would not, see Members.
         """
         names = self._names.get(container)
         if names is None:
             names = self._names[container] = sorted([(self._items[slot], slot + 1) for slot in slots])
-        low, high = 0, len(names)
-        while low < high:
-            middle = (low + high) // 2
-            if names[middle][0] < name:
-                low = middle + 1
-            else:
-                high = middle
-        return names[low][1] if low < len(names) and names[low][0] == name else -1
+        at = bisect_left(names, (name, -1))
+        return names[at][1] if at < len(names) and names[at][0] == name else -1
 
 
 def loads(text: bytes, document: str) -> Document:
-    """Read a JSON text; *document* is its name in errors.
+    """Parse a JSON text; *document* is its name in errors.
 
     Raises:
-        ConfigError: it is not JSON, or it is JSON that not every reader understands alike: a name
-            twice in an object, NUL, a lone surrogate, a number out of range, too deep, too large.
+        ConfigError: the text is not JSON, or it has a duplicate name, a NUL, a lone surrogate or a number that is out
+            of range, or it is too deep or too large.
     """
     return Document(text, document)
 
 
 def _positions(text: bytes, offsets: list[int]) -> list[tuple[int, int]]:
-    """Return line and column of each offset; all text before them is valid UTF-8."""
+    """Return line and column of each offset; the text up to it must be valid UTF-8."""
     found = [(1, 1)] * len(offsets)
     at, line, column = 0, 1, 1
     for offset, index in sorted(zip(offsets, range(len(offsets)), strict=True)):
@@ -186,7 +186,7 @@ def _positions(text: bytes, offsets: list[int]) -> list[tuple[int, int]]:
 
 
 def _found(text: bytes, offset: int) -> str:
-    """Return the word or the character at an offset, as it is quoted in errors, or "the end"."""
+    """Return the word or character at an offset for a message, or "the end"."""
     end = offset
     while text[end : end + 1].isalpha() and end < offset + 20:
         end += 1
@@ -196,7 +196,7 @@ def _found(text: bytes, offset: int) -> str:
 
 
 def _string_at(text: bytes, offset: int) -> str:
-    """Return the string that begins at an offset; it is known to be valid."""
+    """Return the string that begins at an offset; the parser has accepted it before."""
     end = offset + 1
     while text[end] != ord('"'):
         end += 2 if text[end] == ord("\\") else 1
@@ -205,10 +205,10 @@ def _string_at(text: bytes, offset: int) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """The replacements that str.translate uses in a JSON string."""
+    """A table for str.translate() that escapes characters of a JSON string."""
 
     def __missing__(self, code: int) -> str:
-        """Return a code point, escaped as UTF-16 if it is not printable ASCII; lone surrogates become U+FFFD."""
+        """Escape a character outside of printable ASCII as UTF-16; surrogates represent bytes that are not UTF-8."""
         if 0x20 <= code < 0x7F:
             return chr(code)
         if 0xD800 <= code <= 0xDFFF:
@@ -225,19 +225,19 @@ ESCAPES = _Escapes(
 
 
 def dumps(value: Any, indent: str = "") -> str:
-    """Return *value* as JSON in ASCII, without a final newline; with *indent*, one line for each item.
+    """Return *value* as JSON in ASCII, without a newline at the end; with *indent* every item is on a line of its own.
 
-    Bytes that are not UTF-8, which Python's strings hold as surrogates, become U+FFFD.
+    Bytes that surrogateescape has put into a string become U+FFFD.
 
     Raises:
-        TypeError: something in it is not a dict with str keys, Members, list, tuple, str, int, float, bool or None.
+        TypeError: it contains other values than dicts with str keys, Members, list, tuple, str, int, float, bool, None.
         ValueError: a float is not finite.
     """
     return _encode(value, indent, "\n" if indent else "")
 
 
 def _encode(value: Any, indent: str, newline: str) -> str:
-    """Return one value; *newline* ends a line and indents the next one like that of the value."""
+    """Return one value; *newline* is a newline and the indentation of the current line, or ""."""
     if isinstance(value, str):
         return _quote(value)
     if value is None or isinstance(value, bool):
@@ -257,7 +257,7 @@ def _encode(value: Any, indent: str, newline: str) -> str:
 
 
 def _enclose(opening: str, parts: list[str], closing: str, newline: str, inner: str) -> str:
-    """Return a container with its parts; an empty one takes no lines of its own."""
+    """Join the parts of a container; an empty container is on one line."""
     return f"{opening}{inner}{f',{inner}'.join(parts)}{newline}{closing}" if parts else opening + closing
 
 
@@ -274,7 +274,6 @@ def _name(name: object) -> str:
 
 
 def _real(value: float) -> str:
-    """Return the shortest form of a float that reads back as the same value."""
     if value - value != 0:
         raise ValueError(f"{value} has no JSON")
     return float.__repr__(value)

@@ -1,28 +1,28 @@
-"""What pyoci needs of the kernel that it runs on (version, /proc, SELinux), and which user namespace it is in."""
+"""Requirements on the running kernel (its version, /proc, SELinux), and the user namespace of this process."""
 
 import os
+import re
 
 from pyoci.errors import Error, wrap
 
-# What the stage does its mounts by, and can rely on: it has no older calls to fall back on.
+# The stage needs the mount API of this version, such as mount_setattr(2), and does not fall back to older calls.
 FLOOR = (5, 14)
+RELEASE = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
+# uid_map of the initial user namespace; user_namespaces(7).
 WHOLE_ID_MAP = [b"0", b"0", b"4294967295"]
 
 
 def version(release: str) -> tuple[int, int]:
-    """Return the first two numbers of a release such as ``5.14.0-427.el9.x86_64``; what is no number counts as 0."""
-    numbers = []
-    for part in release.split(".")[:2]:
-        digits = part[: next((at for at, char in enumerate(part) if char not in "0123456789"), len(part))]
-        numbers.append(int(digits or "0"))
-    return numbers[0], numbers[1] if len(numbers) > 1 else 0
+    """Return the first two numbers of a release such as ``5.14.0-427.el9.x86_64``; a missing number counts as 0."""
+    match = RELEASE.match(release)
+    return (int(match[1]), int(match[2] or 0)) if match else (0, 0)
 
 
 def require_version(release: str = "") -> None:
-    """Refuse an older kernel than pyoci is written for; *release* is that of the running one unless given.
+    """Refuse a kernel older than FLOOR; *release* defaults to that of the running kernel.
 
     Raises:
-        Error: it is older.
+        Error: the kernel is older.
     """
     release = release or os.uname().release
     if version(release) < FLOOR:
@@ -30,10 +30,10 @@ def require_version(release: str = "") -> None:
 
 
 def require_procfs() -> None:
-    """Require a /proc of our PID namespace: without it a running container would look like a stopped one.
+    """Require that /proc belongs to this PID namespace, or a running container would be taken for a stopped one.
 
     Raises:
-        Error: it is missing, or something else, or of another PID namespace.
+        Error: it is not mounted, or belongs to another PID namespace.
     """
     try:
         shown = os.readlink("/proc/self")
@@ -45,7 +45,7 @@ def require_procfs() -> None:
 
 
 def in_initial_user_namespace() -> bool:
-    """Return whether our user namespace is the host's: others refuse what only the host's root may do."""
+    """Return whether this process is in the host's user namespace; in others some operations are refused to root."""
     try:
         return _read("/proc/self/uid_map").split() == WHOLE_ID_MAP
     except Error:  # a kernel without user namespaces
@@ -53,7 +53,7 @@ def in_initial_user_namespace() -> bool:
 
 
 def is_host_root() -> bool:
-    """Return whether this process is root on the host, not only in a user namespace."""
+    """Return whether this process is root of the host, and not only of a user namespace."""
     return os.geteuid() == 0 and in_initial_user_namespace()
 
 
@@ -69,13 +69,13 @@ def _read(path: str) -> bytes:
 
 
 def require_selinux(label: str | None, origin: str) -> None:
-    """Refuse an SELinux label where SELinux is not enabled; the kernel would say EINVAL.
+    """Refuse an SELinux label if SELinux is not enabled; the kernel's error would be EINVAL.
 
     Raises:
-        Error: it is not enabled.
+        Error: SELinux is not enabled.
     """
     if not label:
         return
-    # Until a policy is loaded every process has the label "kernel", and no other exists.
+    # Until a policy is loaded, "kernel" is the only label.
     if b"selinuxfs" not in _read("/proc/filesystems") or _read("/proc/self/attr/current").strip(b"\n\0") == b"kernel":
-        raise Error(f"the SELinux label {label} cannot be given: SELinux is not enabled on this host", origin)
+        raise Error(f"the SELinux label {label} cannot be set: SELinux is not enabled on this host", origin)

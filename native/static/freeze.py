@@ -21,6 +21,7 @@ TOOL_CIRCLE = "pyoci.tools"
 # here if importing it asks the host for nothing, and if it works when its recording goes on in another process.
 LIBRARY = (
     "abc",
+    "bisect",
     "collections",
     "collections.abc",
     "contextlib",

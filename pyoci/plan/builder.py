@@ -11,7 +11,7 @@ from pyoci.cgroups.layout import Layout
 from pyoci.config.annotations import KEEP_GROUPS
 from pyoci.config.model import Config
 from pyoci.operations import Operation
-from pyoci.plan.options import Options, options_of
+from pyoci.plan.options import Options, parse_options
 from pyoci.steps import Filter, Input, Plan, Step, Write
 
 
@@ -88,7 +88,7 @@ class Builder:
     @cached_property
     def mount_options(self) -> list[Options]:
         """The sorted options of each mount of the configuration."""
-        return [options_of(mount) for mount in self.config.mounts]
+        return [parse_options(mount.options) for mount in self.config.mounts]
 
     def is_foreign(self) -> bool:
         """Return whether the container has another user namespace than pyoci."""

@@ -3,6 +3,7 @@
 from errno import EINVAL, ENODEV, EPERM
 
 from pyoci import operations as ops
+from pyoci.config.check import is_bind
 from pyoci.config.forms import normal_path
 from pyoci.config.model import Mount
 from pyoci.config.tables import MOUNT_OPTIONS, PROPAGATION
@@ -11,7 +12,7 @@ from pyoci.linux import MS_REC
 from pyoci.plan import cgroupfs, cover, readonly
 from pyoci.plan.builder import Builder
 from pyoci.plan.namespaces import namespace_slot
-from pyoci.plan.options import Options, asks_for_bind
+from pyoci.plan.options import Options
 from pyoci.plan.sources import open_source, path_in_root
 from pyoci.stage.inputs import UserNamespace
 
@@ -48,7 +49,7 @@ def open_sources(builder: Builder) -> None:
     A source inside the container's own root file system is opened later, in its turn, so that earlier mounts are seen.
     """
     for index, (mount, options) in enumerate(zip(builder.config.mounts, builder.mount_options, strict=True)):
-        if asks_for_bind(options) and "remount" not in options.names:
+        if is_bind(mount) and "remount" not in options.names:
             if not path_in_root(builder, _source(builder, mount)):
                 _open_bind(builder, index, mount, options)
         elif source := _foreign(builder, mount):
@@ -124,12 +125,12 @@ def mount_all(builder: Builder) -> None:
     remounted = cover.remounted(builder.config.mounts)
     for index, (mount, options) in enumerate(zip(builder.config.mounts, builder.mount_options, strict=True)):
         target = normal_path(mount.destination)
-        _check_proc(index, mount, target, options)
+        _check_proc(index, mount, target)
         if "remount" in options.names:
             _refuse_mappings(index, mount, options)
             options = readonly.postpone_remount(builder, index, remounted[index], options)
             _remount(builder, index, target, options)
-        elif asks_for_bind(options):
+        elif is_bind(mount):
             _open_bind(builder, index, mount, options)  # unless open_sources() has done it
             _attach(builder, index, mount, target, options, mount.source or "")
         elif source := _foreign(builder, mount):
@@ -145,10 +146,10 @@ def mount_all(builder: Builder) -> None:
             _filesystem(builder, index, mount, target, options)
 
 
-def _check_proc(index: int, mount: Mount, target: str, options: Options) -> None:
+def _check_proc(index: int, mount: Mount, target: str) -> None:
     """Refuse mounts over /proc, or over parts of it that the kernel's or the runtime's security relies on."""
     if target == "/proc":
-        if mount.type != "proc" and not (asks_for_bind(options) and _is_proc(mount.source or "")):
+        if mount.type != "proc" and not (is_bind(mount) and _is_proc(mount.source or "")):
             raise _problem(f"/mounts/{index}/destination", "only proc may be mounted on /proc")
     elif target.startswith("/proc/") and target[6:] not in PROC_ALLOWED:
         raise _problem(
@@ -196,7 +197,7 @@ def _attach(builder: Builder, index: int, mount: Mount, target: str, options: Op
         ops.Attach(
             mount=cover.slot_of(index),
             target=target,
-            literal=mount.type in ("proc", "sysfs") and not asks_for_bind(options),
+            literal=mount.type in ("proc", "sysfs") and not is_bind(mount),
             nofollow="dest-nofollow" in options.names,
             below_proc=target.startswith("/proc/"),
         ),
@@ -255,7 +256,7 @@ def _idmap(builder: Builder, index: int, options: Options) -> str:
 
 
 def _remount(builder: Builder, index: int, target: str, options: Options) -> None:
-    bind = asks_for_bind(options)
+    bind = is_bind(builder.config.mounts[index])
     data = [] if bind else [*options.data, *options.words]
     builder.add(
         ops.Remount(target=target, set=options.set, clear=options.clear, options=data, bind=bind),

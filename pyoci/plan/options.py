@@ -1,9 +1,8 @@
 """The options of a mount: config.md#mounts, sorted by spec/tables/mount_options.tsv."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from pyoci.config.model import Mount
 from pyoci.config.tables import MOUNT_OPTIONS
 from pyoci.linux import MOUNT_ATTR__ATIME
 
@@ -64,19 +63,6 @@ def parse_options(strings: Sequence[str]) -> Options:
         data=data,
         names=frozenset(names),
     )
-
-
-def asks_for_bind(options: Options) -> bool:
-    """Return whether the options ask for a bind mount; the type of the mount does not matter."""
-    return bool({"bind", "rbind"} & options.names)
-
-
-def options_of(mount: Mount) -> Options:
-    """Return the sorted options of a mount; the type ``bind`` counts as the option, because some callers write that."""
-    options = parse_options(mount.options)
-    if mount.type == "bind" and not asks_for_bind(options):
-        return replace(options, names=options.names | {"bind"})
-    return options
 
 
 def _split(text: str) -> list[str]:

@@ -58,7 +58,7 @@ WORDS = (
 
 
 class Json:
-    """A document as pyoci.codec gives it."""
+    """A document like those of pyoci.codec."""
 
     name = "config.json"
 
@@ -70,13 +70,13 @@ class Json:
 
 
 def ecma_pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Any:
-    """Look for a pattern as the specification of JSON Schema says: ``$`` is the very end."""
+    """Search for a pattern as JSON Schema specifies it: ``$`` matches only at the very end."""
     if isinstance(value, str) and not re.search(pattern.replace("$", r"\Z"), value):
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
 def is_integer(_checker: Any, value: Any) -> bool:
-    """Refuse true and 1.0, of which JSON Schema takes the latter for an integer."""
+    """Refuse true and 1.0; for JSON Schema the latter is an integer."""
     return type(value) is int
 
 
@@ -88,13 +88,13 @@ STRICT = jsonschema.validators.extend(
 
 
 def validator(name: str, definition: str = "") -> Any:
-    """Give a strict validator of one of our schemas, or of a definition in it."""
+    """Return a strict validator for one of the schemas in spec/, or for a definition in it."""
     reference = f"{name}#/$defs/{definition}" if definition else name
     return STRICT({"$ref": reference}, registry=REGISTRY)
 
 
 def resolve(reference: str, document: str) -> tuple[dict[str, Any], str]:
-    """Give the schema that a $ref names, and the document that it stands in."""
+    """Return the schema that a $ref names, and the name of its document."""
     name, _, pointer = reference.partition("#")
     document = name or document
     schema: Any = SCHEMAS[document]
@@ -141,7 +141,7 @@ def configs() -> st.SearchStrategy[Any]:
 
 
 def complete(schema: dict[str, Any], document: str, at: tuple[Any, ...], leaves: list[Any]) -> Any:
-    """Give a valid value that has every member, and collect (place, schema) of all that stands in it."""
+    """Return a valid value that has every member, and collect place and schema of every value in it."""
     if "$ref" in schema:
         return complete(*resolve(schema["$ref"], document), at, leaves)
     leaves.append((at, schema, document))
@@ -165,7 +165,7 @@ def complete(schema: dict[str, Any], document: str, at: tuple[Any, ...], leaves:
 
 
 def neighbours(schema: dict[str, Any]) -> list[Any]:
-    """Give values at the edge of what *schema* allows, on both sides of it, and of other types."""
+    """Yield values at the limits that *schema* sets, on both sides of them, and values of other types."""
     edges: list[Any] = [
         None,
         True,
@@ -205,7 +205,7 @@ odd_values = st.one_of(
 
 @st.composite
 def mutations(draw: st.DrawFn, documents: st.SearchStrategy[Any]) -> Any:
-    """Make a strategy of documents of which one value was changed, one member taken out or one added."""
+    """Make a strategy of documents in which one value was changed, or one member removed or added."""
     document = copy.deepcopy(draw(documents))
     places = list(containers(document))
     holder = draw(st.sampled_from(places))
@@ -228,7 +228,7 @@ def mutations(draw: st.DrawFn, documents: st.SearchStrategy[Any]) -> Any:
 
 
 def containers(value: Any) -> Any:
-    """Give every object and array of a document."""
+    """Yield every object and array of a document."""
     if isinstance(value, dict | list):
         yield value
         for item in value.values() if isinstance(value, dict) else value:

@@ -33,7 +33,7 @@ def test_log2(value: int) -> None:
 
 @given(st.integers(1, 1 << 62), st.integers(1, 1 << 62), st.none() | st.integers(1, 1 << 62))
 def test_v1_memory_never_exceeds_memory_and_swap(limit: int, swap: int, present: int | None) -> None:
-    """Played on the kernel's rule, with any earlier limits, no write of a legal pair is refused."""
+    """By the kernel's rule no write of a valid pair is refused, whatever the earlier limits were."""
     assume(limit <= swap)
     unlimited = 1 << 63
     now = {v1.LIMIT: present or unlimited, v1.SWAP: present or unlimited}
@@ -48,7 +48,7 @@ LINES = st.lists(st.lists(WORDS, max_size=12).map(" ".join), max_size=4).map("\n
 
 @given(st.text() | LINES)
 def test_any_text_is_a_mount_table(text: str) -> None:
-    """Lines that are none are passed over; a line that has its fields in order gives all of them."""
+    """Invalid lines are ignored, and valid lines yield all of their fields."""
     text = re.sub(" +", " ", text)
     assert all(mount.point for mount in parse_mounts(text))
     parse_membership(text)

@@ -32,7 +32,7 @@ CONFIG = validator("config.schema.json")
 
 
 def problems(document: Any) -> list[str]:
-    """Give the pointers of what the readers refuse, rules across fields apart."""
+    """Return the pointers of values that the readers refuse, without the rules across fields."""
     try:
         parse.parse(Json(document), parse.CONFIG, lambda _: [])
     except ConfigError as error:
@@ -41,7 +41,7 @@ def problems(document: Any) -> list[str]:
 
 
 def pointer(error: Any) -> str:
-    """Give the place of an error of jsonschema as a JSON pointer; that of a wrong name or a missing member is its own."""
+    """Return the JSON pointer of an error of jsonschema; for a wrong name or a missing member that of the member."""
     parts = list(error.absolute_path)
     if "propertyNames" in error.absolute_schema_path:
         parts.append(error.instance)
@@ -86,7 +86,7 @@ def test_the_order_of_members_has_no_meaning() -> None:
 
 
 def in_order(value: Any) -> Any:
-    """Give a record as plain values, with the members of maps sorted."""
+    """Return a dataclass as plain values, with the members of maps sorted."""
     if is_dataclass(value):
         return {name: in_order(item) for name, item in value.__dict__.items()}
     if isinstance(value, Members):
@@ -138,7 +138,7 @@ def test_each_map_has_the_names_of_the_schema() -> None:
 
 
 def rooted(schema: Any, document: str) -> Any:
-    """Give *schema* with its references naming their document."""
+    """Return *schema* with the document's name in its references."""
     if isinstance(schema, dict):
         return {
             name: document + item if name == "$ref" and item.startswith("#") else rooted(item, document)

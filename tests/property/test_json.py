@@ -1,4 +1,4 @@
-"""pyoci.codec against the standard library's json, on documents that were made, changed and invented."""
+"""pyoci.codec against the standard library's json, on generated and mutated documents, and on arbitrary text."""
 
 import json
 import random

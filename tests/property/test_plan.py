@@ -45,7 +45,7 @@ namespaces = st.lists(
 
 
 def part(name: str, *members: str) -> st.SearchStrategy[Any]:
-    """Give valid values of a member of linux or process, as the schema has it."""
+    """Return a strategy for valid values of a member of linux or process, from the schema."""
     schema = SCHEMAS[name]
     for member in members:
         schema = schema["properties"][member]
@@ -90,7 +90,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def planned(document: dict[str, Any], mode: Layout) -> Plan:
-    """Give the plan, or give the example up when the document breaks a rule."""
+    """Return the plan; reject the example if the document breaks a rule."""
     try:
         config = parse_config(Json(document))
         compiled = Filter(program=bytes(8)) if config.linux.seccomp else None

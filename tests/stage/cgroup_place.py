@@ -24,7 +24,7 @@ VIEWS: dict[str, Callable[[str], bool]] = {
 
 
 def view(name: str) -> Layout:
-    """Give the host's layout, or a part of it."""
+    """Return the host's layout, or a part of it."""
     whole = detect()
     mounts = {key: mount for key, mount in whole.mounts.items() if VIEWS[name](key)}
     layout = Layout(mounts=mounts, own={key: whole.own[key] for key in mounts})
@@ -34,7 +34,7 @@ def view(name: str) -> Layout:
 
 
 class Place:
-    """A cgroup path of our own, and what was journalled and started for it."""
+    """A cgroup path of the test's own, with the journal and the processes for it."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -64,7 +64,7 @@ class Place:
         return child
 
     def finish(self, script: str, *cgroups: Cgroup) -> tuple[int, str]:
-        """Run *script* in the cgroups to its end; give its exit status and output."""
+        """Run *script* in the cgroups to its end; return its exit status and output."""
         child = self.run(script)
         for cgroup in cgroups:
             cgroup.add(child.pid)
@@ -72,7 +72,7 @@ class Place:
         return child.returncode, output
 
     def close(self) -> list[str]:
-        """End everything; give what could not be removed."""
+        """End all processes; return the directories that could not be removed."""
         for child in self.children:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)  # the shell, and what it has started
@@ -85,21 +85,21 @@ class Place:
 
 
 def go(child: subprocess.Popen[str]) -> None:
-    """Let a shell of Place.run go on with its script."""
+    """Let a shell that Place.run started continue with its script."""
     assert child.stdin
     child.stdin.write("go\n")
     child.stdin.flush()
 
 
 def go_until_started(child: subprocess.Popen[str]) -> None:
-    """Let it go on, and wait for the line ``started``."""
+    """Let it continue, and wait for the line ``started``."""
     go(child)
     assert child.stdout
     assert child.stdout.readline() == "started\n"
 
 
 def removed(path: str) -> bool:
-    """Remove an empty cgroup; False while somebody is in it."""
+    """Remove an empty cgroup; return False if there are processes in it."""
     try:
         os.rmdir(path)
     except OSError as error:

@@ -15,7 +15,7 @@ NULL = Given(allow=True, type="c", major=1, minor=3, access="rw")
 
 
 def lines(*given: Given) -> list[tuple[str, str]]:
-    """Give the lines of the rules themselves, without the defaults."""
+    """Return the lines for these rules, without the defaults."""
     return v1_lines(rules(given)[: len(given)])
 
 
@@ -64,7 +64,7 @@ def test_v1_writes_what_the_rules_come_to() -> None:
 
 
 def test_v1_numbers_of_any_type_do_not_mean_everything() -> None:
-    """To the v1 kernel every line of type a is about all devices."""
+    """For the kernel a v1 line of type a means all devices, whatever its numbers are."""
     assert lines(Given(allow=True, type="a", major=8, access="r")) == [
         ("devices.deny", "a"),
         ("devices.allow", "b 8:* r"),
@@ -110,7 +110,7 @@ def test_rules_behind_a_decision_on_everything_cost_nothing() -> None:
 
 
 def test_device_number_0_is_a_number() -> None:
-    """And a number below 0 is any: to take 0 for that would allow every device."""
+    """A negative number matches any; treating 0 like that would allow every device."""
     assert lines(Given(allow=True, type="c", major=0, minor=0, access="r"))[1:] == [("devices.allow", "c 0:0 r")]
     assert lines(Given(allow=True, type="c", major=-1, minor=-1, access="r"))[1:] == [("devices.allow", "c *:* r")]
 

@@ -34,7 +34,7 @@ SOURCES = str(Path(build.__file__).parents[1])
 
 
 def document() -> dict[str, Any]:
-    """Give a configuration with chosen names wherever it takes any."""
+    """Return a configuration with chosen names wherever names can be chosen."""
     namespaces = [{"type": kind} for kind in ("mount", "user", "pid", "ipc", "uts", "network", "cgroup")]
     hook = {"path": f"/{MARK}", "args": NAMES, "env": [f"{name}=1" for name in NAMES]}
     return {
@@ -96,7 +96,7 @@ class Watch:
 
 
 def attributes(value: Any) -> Iterator[Any]:
-    """Give what an object of pyoci holds."""
+    """Yield the attributes of an object of pyoci."""
     if type(value).__module__.startswith("pyoci"):
         yield from getattr(value, "__dict__", {}).values()
         for kind in type(value).__mro__:
@@ -104,7 +104,7 @@ def attributes(value: Any) -> Iterator[Any]:
 
 
 def is_keyed(value: Any) -> bool:
-    """Tell whether a value is a hash table with a chosen name in it."""
+    """Return whether a value is a hash table with a chosen name in it."""
     if not isinstance(value, (dict, set, frozenset)):
         return False
     return any(MARK in str(key) for key in list(value))

@@ -1,4 +1,4 @@
-"""pyoci.codec: what the strict JSON reader refuses, in which words and where, and what the writer writes."""
+"""pyoci.codec: the errors of the strict JSON parser with their places, and the output of dumps()."""
 
 import json
 

@@ -468,7 +468,7 @@ def test_lists_of_numbers() -> None:
 
 
 def test_only_so_many_options_get_a_hint() -> None:
-    """To look for what was meant costs time, and who writes the configuration chooses how many there are."""
+    """Searching for similar names takes time, and the author of a configuration chooses the number of mistakes."""
     problems = found(mounts({**BIND, "options": ["bind", *["rslvae"] * 30]}))
     assert (len(problems), sum("did you mean" in message for message in problems.values())) == (30, 20)
 

@@ -1,4 +1,4 @@
-"""What callers leave out or write as null is read as they mean it, and told to who asks for all."""
+"""Omitted members and nulls are read as callers mean them, and validate warns of them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What parse says about single values: the words, the pointers, and that everything is reported at once."""
+"""Parsing of single values: messages, pointers, and all findings at once."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.helpers_json import members
 
 
 class Json:
-    """A document as pyoci.codec gives it; every pointer has its place in *places*."""
+    """A document like those of pyoci.codec; *places* has the place of every pointer."""
 
     name = "config.json"
 

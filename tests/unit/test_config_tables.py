@@ -1,4 +1,4 @@
-"""The generated tables: not stale, complete, and equal to what the system's headers say."""
+"""The generated tables are not stale, complete, and agree with the system's headers."""
 
 import resource
 import shutil
