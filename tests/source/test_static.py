@@ -27,7 +27,7 @@ MIB = 1024 * 1024
 # What the frozen modules import in turn.
 MODULES = IN_C | {"_cffi_backend", "_imp", "_warnings", "builtins", "pyoci._native"}
 MODULES |= {"_abc", "_codecs", "_collections", "_functools", "_io", "_operator", "_signal", "_sre", "_stat", "_thread"}
-MODULES |= {"_weakref"}
+MODULES |= {"_weakref", "posix"}
 
 # Names that must not come back: code from files, name services, threads, consoles.
 ABSENT = re.compile(
