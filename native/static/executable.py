@@ -63,7 +63,8 @@ WRAPPED = (
     "_Py_FatalErrorFunc",
     *("malloc", "calloc", "realloc", "free"),
 )
-MEMORY = "0x10000000"  # snapshot.c
+# Sections that are segments of their own: the byte code, of which a recording has no need, and the memory (snapshot.c).
+SECTIONS = {".frozen": "0x8000000", ".snapshot": "0x10000000"}
 # Modules that modules.h lists and that not every build of CPython has in its library.
 BUILT_IN = {"_struct", "fcntl", "select"}
 MACHINES = ("aarch64", "x86_64")  # crash.c
@@ -189,7 +190,8 @@ def build(target: Path) -> None:
     if newer(whole, [*with_directories(list(map(Path, parts))), *map(Path, libraries)]):
         link = [option for option in LINK if option != "-s"]
         link += [f"-Wl,--wrap={name}" for name in WRAPPED]
-        link += [f"-Wl,--section-start=.snapshot={MEMORY}", f"-Wl,-Map={link_map}"]
+        link += [f"-Wl,--section-start={name}={place}" for name, place in SECTIONS.items()]
+        link += [f"-Wl,-Map={link_map}"]
         run([compiler(), "-static", "-no-pie", *link, *parts, *libraries, "-o", str(whole)])
     form = write(PLACE / "form", f"recorded: {SNAPSHOT}\n")
     if newer(target, [whole, form, HERE / "snapshot.py"]):
@@ -198,9 +200,9 @@ def build(target: Path) -> None:
         if SNAPSHOT:
             pieces = agreed(whole, ranges(link_map, {*parts, *libraries}))
             started = PLACE / "pyoci.started"
-            started.write_bytes(fill(whole.read_bytes(), pieces))
+            started.write_bytes(fill(whole.read_bytes(), pieces, short=False))
             started.chmod(0o755)
-            bare.write_bytes(fill(bare.read_bytes(), pieces))
+            bare.write_bytes(fill(bare.read_bytes(), pieces, short=True))
         os.replace(bare, target)
 
 

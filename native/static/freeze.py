@@ -112,7 +112,7 @@ def array(label: str, code: CodeType) -> tuple[str, int]:
     data = marshal.dumps(marshal.loads(marshal.dumps(code)))
     rows = (data[at : at + 32] for at in range(0, len(data), 32))
     text = "\n".join("    " + "".join(f"{byte}," for byte in row) for row in rows)
-    return f"static const unsigned char {label}[] = {{\n{text}\n}};\n", len(data)
+    return f"FROZEN static const unsigned char {label}[] = {{\n{text}\n}};\n", len(data)
 
 
 def table(name: str, modules: Modules) -> str:
@@ -130,7 +130,7 @@ def main(target: Path) -> None:
     """Write the tables that cpython.h declares."""
     bootstrap = compiled(HERE / "inside" / "bootstrap.py", "<frozen importlib._bootstrap>")
     target.write_text(
-        '#include "static/cpython.h"\n'
+        '#include "static/cpython.h"\n#define FROZEN __attribute__((section(".frozen")))\n'
         + table("bootstrap", {"_frozen_importlib": (bootstrap, False)})
         + table("modules", library() | package() | rehearsal())
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 HEADER = struct.Struct("<IIQQQQQQ")  # Elf64_Phdr: type, flags, offset, vaddr, paddr, filesz, memsz, align
 TYPE, FLAGS, OFFSET, ADDRESS, IN_FILE, IN_MEMORY = 0, 1, 2, 3, 5, 6
-PT_LOAD, PF_W = 1, 2
+PT_NULL, PT_LOAD, PF_W = 0, 1, 2
 PLACE = struct.Struct("<QQ")  # address and size of what follows
 PAGE, WORD = 4096, 8
 # What two runs do not agree on: three ids of the thread, and addresses in memory that nobody uses.
@@ -71,11 +71,27 @@ def clear(memory: bytearray, other: bytearray) -> int:
     return len(places)
 
 
-def fill(file: bytes, pieces: Pieces) -> bytes:
-    """Give an ELF file whose variables have these values."""
+def shorten(file: bytearray, headers: list[list[int]]) -> None:
+    """Take from an ELF file all that lies behind code and constants: it is written anew, or not needed.
+
+    That is the variables, the byte code of modules, which have been imported, and the table of sections.
+    """
+    end = min(each[OFFSET] for each in headers if each[TYPE] == PT_LOAD and each[FLAGS] & PF_W and each[IN_FILE])
+    for header in headers:
+        if header[TYPE] == PT_LOAD and header[OFFSET] > end and not header[FLAGS] & PF_W:
+            header[:] = [PT_NULL] + [0] * (len(header) - 1)
+    struct.pack_into("<Q", file, 40, 0)  # e_shoff
+    struct.pack_into("<HH", file, 60, 0, 0)  # e_shnum, e_shstrndx
+    del file[end:]
+
+
+def fill(file: bytes, pieces: Pieces, *, short: bool) -> bytes:
+    """Return an ELF file whose variables have these values; *short* without what a recording does not need."""
     table, count = struct.unpack_from("<Q", file, 32)[0], struct.unpack_from("<H", file, 56)[0]
     headers = [list(HEADER.unpack_from(file, table + i * HEADER.size)) for i in range(count)]
     written = bytearray(file)
+    if short:
+        shorten(written, headers)
     for segment in [header for header in headers if header[TYPE] == PT_LOAD and header[FLAGS] & PF_W]:
         before, size, start, end = segment[OFFSET], segment[IN_FILE], segment[ADDRESS], segment[IN_MEMORY]
         image = bytearray(file[before : before + size].ljust(end, b"\0"))
