@@ -139,7 +139,7 @@ class Cgroup:
     def _can_do_without(self, error: KernelError, resources: Resources | None) -> bool:
         if self._explicit or error.number not in NOT_PERMITTED or is_host_root():
             return False
-        return not limits.asked(resources)
+        return not limits.has_limits(resources)
 
     def require_thawed(self) -> None:
         """Refuse a frozen cgroup, in which a new process would hang.
@@ -161,7 +161,7 @@ class Cgroup:
         if resources is None and not update and not self._paths:
             return
         if not self._paths:  # the caller wanted none, or create() has done without
-            if limits.asked(resources):
+            if limits.has_limits(resources):
                 raise StateError("the container has no cgroup, so it cannot have limits", "/linux/resources")
             return
         limits.apply(self._paths, resources, update, fresh=self._fresh)

@@ -24,7 +24,7 @@ LOG_BYTES = 65536
 NOT_PERMITTED = (errno.EPERM, errno.EACCES)
 
 
-def asked(resources: Resources | None) -> bool:
+def has_limits(resources: Resources | None) -> bool:
     """Return whether there is any limit; device rules and values that mean "unset" do not count."""
     if resources is None:
         return False

@@ -100,14 +100,14 @@ def swap_max(memory: Memory) -> str | None:
 
 def _refuse_memory(memory: Memory) -> None:
     """Refuse settings that v2 does not have, except values that are how v2 always behaves."""
-    for name, asked in (
+    for name, is_set in (
         ("kernel", (memory.kernel or 0) > 0),
         ("kernelTCP", (memory.kernelTCP or 0) > 0),
         ("swappiness", memory.swappiness is not None),
         ("disableOOMKiller", bool(memory.disableOOMKiller)),
         ("useHierarchy", memory.useHierarchy is False),
     ):
-        if asked:
+        if is_set:
             raise unconvertible(f"/memory/{name}", f"{name} has no equivalent in cgroup v2")
 
 

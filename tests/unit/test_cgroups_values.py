@@ -246,7 +246,7 @@ def test_nothing_asked_for_is_nothing_written(module: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resources", "asked"),
+    ("resources", "limited"),
     [
         (None, False),
         (Resources(), False),
@@ -259,5 +259,5 @@ def test_nothing_asked_for_is_nothing_written(module: object) -> None:
         (Resources(rdma={"x": Rdma(hcaObjects=1)}), True),
     ],
 )
-def test_whether_a_limit_is_asked_for(resources: Resources | None, asked: bool) -> None:
-    assert limits.asked(resources) is asked
+def test_whether_a_limit_is_asked_for(resources: Resources | None, limited: bool) -> None:
+    assert limits.has_limits(resources) is limited
