@@ -263,6 +263,36 @@ def test_a_command_that_still_ends_is_waited_for(
     assert clock.passed() >= 15
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_delete_takes_the_lock_away_only_by_force(
+    held: tuple[Directory, Directory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    """And where /proc does not show the processes it does not even look who is alive."""
+    holder, _ = held
+    holder.unlock()
+    called: list[str] = []
+    monkeypatch.setattr(delete, "require_procfs", lambda: called.append("procfs"))
+    monkeypatch.setattr(delete, "break_lock", lambda _: called.append("lock"))
+    delete.delete(str(tmp_path), "id", force=force)
+    assert called == (["procfs", "lock"] if force else ["procfs"])
+    assert not (tmp_path / "id").exists()
+
+
+def test_delete_of_what_is_not_there(tmp_path: Path) -> None:
+    delete.delete(str(tmp_path), "id", force=True)
+    with pytest.raises(StateError, match="does not exist"):
+        delete.delete(str(tmp_path), "id")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_delete_of_what_is_not_below_the_root(tmp_path: Path, force: bool) -> None:
+    (tmp_path / "root").mkdir(mode=0o700)
+    (tmp_path / "other").mkdir(mode=0o700)
+    with pytest.raises(StateError, match="invalid container id"):
+        delete.delete(str(tmp_path / "root"), "../other", force=force)
+    assert (tmp_path / "other").is_dir()
+
+
 # ---- what is known of it
 
 
