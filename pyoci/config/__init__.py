@@ -1,1 +1,1 @@
-"""The container's configuration: config.json as typed records, or a list of problems."""
+"""The container's configuration: config.json as dataclasses, or a list of problems."""

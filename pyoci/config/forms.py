@@ -1,6 +1,7 @@
 """Values with a syntax of their own: versions, modes, sizes, and paths in the container."""
 
 import re
+import stat
 from typing import Any
 
 from pyoci.config.readers import Findings, Place, expected, integer, quote, string
@@ -35,7 +36,7 @@ def normal_path(path: str) -> str:
 def file_mode(value: Any, at: Place, findings: Findings) -> Any:
     """Read a mode and return its permission bits; some callers include the file type."""
     mode = integer(0, 0o177777)(value, at, findings)
-    return mode if mode is None else mode & 0o7777
+    return mode if mode is None else stat.S_IMODE(mode)
 
 
 def version(value: Any, at: Place, findings: Findings) -> Any:
