@@ -1,7 +1,7 @@
 """The stage process and what goes over its channel; the other half is drawn in native/stage/stage.h."""
 
 import os
-from errno import EBADMSG, EINTR, ENOEXEC
+from errno import EINTR, ENOEXEC
 from typing import Any
 
 from pyoci.errors import Error, errno_text
@@ -34,8 +34,6 @@ def spawn(clone_flags: int, cgroup: int | None, preserve: int, ahead: int = 0) -
     """
     pidfd, channel = ffi.new("int *"), ffi.new("int *")
     pid = lib.pyoci_spawn(clone_flags, ahead, -1 if cgroup is None else cgroup, preserve, pidfd, channel)
-    if pid == -EBADMSG:
-        raise Error("the executable is damaged: the stage in it is not the one that was built")
     if pid == -ENOEXEC:
         raise Error("vm.memfd_noexec is 2 here, so that pyoci cannot start its stage without CAP_SYS_ADMIN")
     check(pid, "starting the stage in its namespaces")
