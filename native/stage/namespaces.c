@@ -329,6 +329,20 @@ static int same_value(const char *left, const char *right)
 
 /* The kernel stores some values in another form (rounded, sorted), so reading back cannot ask for the same
  * text; but a write that is followed by the old value, which was another one, has had no effect. */
+/* Is ".." among the components of a path?  Names of parameters may hold two dots, as those of interfaces do. */
+static int goes_up(const char *path)
+{
+    for (;;) {
+        size_t length = strcspn(path, "/");
+
+        if (length == 2 && path[0] == '.' && path[1] == '.')
+            return 1;
+        if (path[length] == '\0')
+            return 0;
+        path += length + 1;
+    }
+}
+
 int op_sysctl(struct stage *stage, const struct step *step)
 {
     const char *name = string_at(stage, step->sysctl.name), *value = string_at(stage, step->sysctl.value);
@@ -338,6 +352,8 @@ int op_sysctl(struct stage *stage, const struct step *step)
 
     if (before == NULL || strlen(name) >= sizeof path - start)
         return before == NULL ? -ENOMEM : -ENAMETOOLONG;
+    if (goes_up(name))
+        return fail(stage, DETAIL_PLAN, EINVAL);
     after = before + VALUE_MAX;
     memcpy(path + start, name, strlen(name) + 1);
     known = read_value(stage, path, before) >= 0 && !same_value(before, value);

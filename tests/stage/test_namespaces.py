@@ -28,7 +28,7 @@ from .observe import (
 )
 
 CLONE_NEWTIME, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x80, 0x4000000, 0x8000000, 0x40000000
-EPERM, ENOENT, EIO, ENOTTY, EINVAL = 1, 2, 5, 25, 22
+EPERM, ENOENT, ENOTTY, EINVAL = 1, 2, 25, 22
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces as root")
 
@@ -218,7 +218,7 @@ def test_sysctl_is_set_inside_only() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "err"),
-    [("kernel/no_such_sysctl", "1", ENOENT), ("kernel/msgmax", "word", EINVAL), ("../cpuinfo", "1", EIO)],
+    [("kernel/no_such_sysctl", "1", ENOENT), ("kernel/msgmax", "word", EINVAL), ("../cpuinfo", "1", EINVAL), ("kernel/../../cpuinfo", "1", EINVAL)],
 )
 def test_sysctl_that_cannot_be_set_fails(name: str, value: str, err: int) -> None:
     with Stage(Plan().step("sysctl", name=name, value=value).pause(), namespaces=CLONE_NEWNS | CLONE_NEWIPC) as stage:
