@@ -71,7 +71,7 @@ def run(command: list[str]) -> None:
 
 
 def newer(target: Path, inputs: list[Path]) -> bool:
-    """Tell whether the target is missing or older than one of its inputs."""
+    """Return whether the target is missing or older than one of its inputs."""
     if not target.exists():
         return True
     made = target.stat().st_mtime_ns
@@ -79,7 +79,7 @@ def newer(target: Path, inputs: list[Path]) -> bool:
 
 
 def headers() -> list[Path]:
-    """Give every file whose change touches all objects; this one holds the flags."""
+    """Return every file whose change touches all objects; this one holds the flags."""
     return [Path(__file__), *sorted(NATIVE.rglob("*.h"))]
 
 
@@ -112,7 +112,7 @@ def with_directories(objects: list[Path]) -> list[Path]:
 
 
 def compiler() -> str:
-    """Give the C compiler of the extension: $CC, or cc."""
+    """Return the C compiler of the extension: $CC, or cc."""
     return os.environ.get("CC", "cc")
 
 
@@ -156,7 +156,7 @@ def embed(stage: Path) -> Path:
 
 
 def is_boundary(header: Path) -> bool:
-    """Tell the headers that Python sees from the private ones, which have include guards."""
+    """Distinguish the headers that Python sees from the private ones, which have include guards."""
     return not re.search("^#", header.read_text(), re.MULTILINE)
 
 
@@ -184,7 +184,7 @@ def bindings() -> Path:
 
 
 def archive(name: str) -> str:
-    """Give the path of a static library that the compiler finds, "" if it finds none."""
+    """Return the path of a static library that the compiler finds, "" if it finds none."""
     command = [compiler(), f"-print-file-name={name}"]
     path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return path if os.path.isabs(path) else ""

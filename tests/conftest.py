@@ -49,7 +49,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def runtime_command(config: pytest.Config) -> list[str]:
-    """Give the words of the runtime under test."""
+    """Return the words of the runtime under test."""
     words: str = config.getoption("--oci-runtime")
     return shlex.split(words) if words else default_command()
 

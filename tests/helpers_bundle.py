@@ -112,7 +112,7 @@ class Bundle:
         return own
 
     def mount_of(self, destination: str) -> dict[str, Any]:
-        """Give the mount at *destination*."""
+        """Return the mount at *destination*."""
         return next(m for m in self.config["mounts"] if m["destination"] == destination)
 
     def without_mount(self, destination: str) -> "Bundle":
@@ -143,7 +143,7 @@ class Bundle:
         return self
 
     def capabilities(self, *names: str) -> "Bundle":
-        """Give the process these capabilities, in the three sets that matter to root."""
+        """Grant the process these capabilities, in the three sets that matter to root."""
         self.process["capabilities"] = {s: list(names) for s in ("bounding", "effective", "permitted")}
         return self
 

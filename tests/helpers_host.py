@@ -23,7 +23,7 @@ UNUSUAL_CALLS["aarch64"] = {"mkdirat": 34, "getppid": 173, "sync": 81, "getprior
 
 
 def checked(result: int, what: str) -> int:
-    """Give the result of a libc call, or raise what errno says."""
+    """Return the result of a libc call, or raise what errno says."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -100,7 +100,7 @@ class MountLine:
 
 @functools.cache
 def controllers() -> dict[str, tuple[int, Path]]:
-    """Give each usable cgroup controller with its version (1 or 2) and the hierarchy's mount point."""
+    """Return each usable cgroup controller with its version (1 or 2) and the hierarchy's mount point."""
     found: dict[str, tuple[int, Path]] = {}
     for mounted in mounts_of(Path("/proc/self/mountinfo").read_text()):
         if mounted.type == "cgroup":
@@ -113,7 +113,7 @@ def controllers() -> dict[str, tuple[int, Path]]:
 
 
 def hierarchies() -> list[Path]:
-    """Give the mount points of all cgroup hierarchies."""
+    """Return the mount points of all cgroup hierarchies."""
     mounted = mounts_of(Path("/proc/self/mountinfo").read_text())
     return [Path(m.point) for m in mounted if m.type in ("cgroup", "cgroup2")]
 
@@ -177,7 +177,7 @@ def _block_device() -> str:
 
 
 def block_device() -> str:
-    """Give MAJOR:MINOR of some whole disk, or ""."""
+    """Return MAJOR:MINOR of some whole disk, or ""."""
     for name in sorted(Path("/sys/block").iterdir()) if Path("/sys/block").exists() else []:
         if not name.name.startswith(("loop", "ram", "zram", "dm-")):
             return (name / "dev").read_text().strip()
@@ -243,5 +243,5 @@ for _name in ("memory", "cpu", "pids", "cpuset", "blkio", "io", "devices", "huge
 
 @functools.cache
 def missing(name: str) -> str:
-    """Give "" when the machine has *name*, else the reason why a test of it cannot run here."""
+    """Return "" when the machine has *name*, else the reason why a test of it cannot run here."""
     return PROBES[name]()

@@ -59,7 +59,7 @@ class Stream:
         return os.pread(self.fd, size, 0).decode(errors="surrogateescape")
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Hand the descriptor back."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -142,7 +142,7 @@ class Runtime:
         self.calls: list[subprocess.Popen[bytes]] = []
 
     def words(self, *args: Any, options: tuple[str, ...] = ()) -> list[str]:
-        """Give the whole command line of a call."""
+        """Return the whole command line of a call."""
         return [*self.command, "--root", str(self.root), *options, *[str(arg) for arg in args]]
 
     def spawn(self, *args: Any, fds: dict[int, int] | None = None, options: tuple[str, ...] = (), **popen: Any) -> Any:
@@ -203,7 +203,7 @@ class Runtime:
                 call.wait()
 
     def container(self, bundle: Bundle) -> "Container":
-        """Give the container of a bundle, not created yet."""
+        """Return the container of a bundle, not created yet."""
         found = Container(self, bundle)
         self.containers.append(found)
         return found
@@ -341,7 +341,7 @@ class Container:
         return report
 
     def oom_scores(self) -> tuple[str, str]:
-        """Give oom_score_adj of init as the host sees it, and of a process of ``exec`` as it sees it itself."""
+        """Return oom_score_adj of init as the host sees it, and of a process of ``exec`` as it sees it itself."""
         return Path(f"/proc/{self.init}/oom_score_adj").read_text(), self.exec_report()["oomScoreAdj"]
 
     def exec_process(self, process: dict[str, Any], *options: Any, **call: Any) -> Result:

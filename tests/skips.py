@@ -43,7 +43,7 @@ def parse(text: str) -> list[Entry]:
 
 
 def matches(entry: Entry, place: str, test: str, reason: str) -> bool:
-    """Tell whether an entry allows a skip."""
+    """Return whether an entry allows a skip."""
     # In fnmatch [ starts a set, but in the ids of parametrised tests it is just a bracket.
     literal = entry.test.replace("[", "[[]")
     return (

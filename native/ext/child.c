@@ -21,7 +21,7 @@
 
 enum { STACK_SIZE = 65536, SIGNALS = 64, EXEC_FAILED = 127 };
 
-/* Give every signal its default action and empty the mask: both outlive execve(2). */
+/* Reset every signal to its default action and empty the mask: both outlive execve(2). */
 static void reset_signals(void)
 {
     uint64_t action[8] = {0};       /* struct sigaction of the kernel is nowhere longer; zero is SIG_DFL */

@@ -47,7 +47,7 @@ static void unescape(char *text)
     *out = '\0';
 }
 
-/* Give the mount point of a line of mountinfo when a procfs or a sysfs is mounted there, else NULL. */
+/* Return the mount point of a line of mountinfo if a procfs or a sysfs is mounted there, else NULL. */
 static char *kernel_mount(char *line)
 {
     const char *type = strstr(line, " - ");

@@ -80,7 +80,7 @@ class NotFetched(NotHere):
 
 
 def needed(name: str) -> str:
-    """Give the path of a library's archive."""
+    """Return the path of a library's archive."""
     path = archive(name)
     if not path:
         raise NotHere(f"{name} is not installed")
@@ -88,7 +88,7 @@ def needed(name: str) -> str:
 
 
 def libpython() -> str:
-    """Give the archive of the interpreter that runs this program."""
+    """Return the archive of the interpreter that runs this program."""
     if platform.machine() not in MACHINES:
         raise NotHere(f"{platform.machine()} is not a machine it was written for")
     if sys.version_info[:2] not in VERSIONS:
@@ -102,7 +102,7 @@ def libpython() -> str:
 
 
 def backend() -> Path:
-    """Give the source of cffi's backend, of the version that wrote the bindings; pip checks its hash."""
+    """Return the source of cffi's backend, of the version that wrote the bindings; pip checks its hash."""
     pinned = HERE / "cffi.txt"
     if f"cffi=={cffi.__version__} " not in pinned.read_text():
         raise NotFetched(f"native/static/cffi.txt does not list cffi {cffi.__version__}")
@@ -166,7 +166,7 @@ def without_mimalloc(library: str) -> list[str]:
 
 
 def needs() -> tuple[list[str], Path]:
-    """Give the archives, and the source of cffi's backend.
+    """Return the archives, and the source of cffi's backend.
 
     Raises:
         NotHere: this machine lacks something.

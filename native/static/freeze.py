@@ -107,7 +107,7 @@ def rehearsal() -> Modules:
 
 
 def array(label: str, code: CodeType) -> tuple[str, int]:
-    """Give code as an array, and its size."""
+    """Return code as an array, and its size."""
     # A second round, because the first one says which objects this program holds twice.
     data = marshal.dumps(marshal.loads(marshal.dumps(code)))
     rows = (data[at : at + 32] for at in range(0, len(data), 32))
@@ -116,7 +116,7 @@ def array(label: str, code: CodeType) -> tuple[str, int]:
 
 
 def table(name: str, modules: Modules) -> str:
-    """Give an array for each module, and the table that names them."""
+    """Return an array for each module, and the table that names them."""
     text, entries = "", ""
     for number, (module, (code, is_package)) in enumerate(modules.items()):
         label = f"{name}_{number}"

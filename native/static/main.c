@@ -139,7 +139,7 @@ static PyStatus start(void)
     return status;
 }
 
-/* Give the list for sys.argv, which the core phase does not set. */
+/* Return the list for sys.argv, which the core phase does not set. */
 static PyObject *words(int count, char **arguments)
 {
     PyObject *list = PyList_New(count);

@@ -42,7 +42,7 @@ def ranges(link_map: Path, owners: set[str]) -> Ranges:
 
 
 def agreed(program: Path, wanted: Ranges) -> Pieces:
-    """Give the memory in the ranges, without what is of one process.
+    """Return the memory in the ranges, without what is of one process.
 
     Raises:
         SystemExit: that is too much.

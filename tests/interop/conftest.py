@@ -104,7 +104,7 @@ def remove_cgroups(names: tuple[str, ...]) -> None:
 
 @pytest.fixture(scope="session")
 def podman_store(runtime_path: Path, image_archive: Path) -> Iterator[Podman]:
-    """Give a private podman with the busybox image; fail when it leaves a process, mount or cgroup behind."""
+    """Return a private podman with the busybox image; fail when it leaves a process, mount or cgroup behind."""
     need_root()
     need_program("podman", "conmon")
     before = mount_points(), cgroup_directories()
@@ -126,7 +126,7 @@ def podman_store(runtime_path: Path, image_archive: Path) -> Iterator[Podman]:
 
 @pytest.fixture
 def podman(podman_store: Podman) -> Iterator[Podman]:
-    """Give podman for one test; all its containers must be removable afterwards, and unknown to the runtime."""
+    """Return podman for one test; all its containers must be removable afterwards, and unknown to the runtime."""
     yield podman_store
     ids = podman_store.ok("ps", "--all", "--quiet", "--no-trunc").split()
     podman_store.remove_all()
@@ -142,7 +142,7 @@ def podman(podman_store: Podman) -> Iterator[Podman]:
 
 @pytest.fixture(scope="session")
 def rootless_store(runtime_path: Path, image_archive: Path) -> Iterator[Rootless]:
-    """Give podman and buildah of an ordinary user with the busybox image; fail when they leave something behind."""
+    """Return podman and buildah of an ordinary user with the busybox image; fail when they leave something behind."""
     need_root()
     need_program("podman", "conmon", "newuidmap", "setpriv")
     for file in ("/etc/subuid", "/etc/subgid"):
@@ -166,14 +166,14 @@ def rootless_store(runtime_path: Path, image_archive: Path) -> Iterator[Rootless
 
 @pytest.fixture
 def rootless(rootless_store: Rootless) -> Iterator[Rootless]:
-    """Give podman of an ordinary user for one test; all its containers must be removable afterwards."""
+    """Return podman of an ordinary user for one test; all its containers must be removable afterwards."""
     yield rootless_store
     rootless_store.remove_all()
 
 
 @pytest.fixture(scope="session")
 def containerd(runtime_path: Path, image_archive: Path) -> Iterator[Containerd]:
-    """Give a private containerd with the busybox image; fail when it leaves processes, mounts or cgroups."""
+    """Return a private containerd with the busybox image; fail when it leaves processes, mounts or cgroups."""
     need_root()
     need_program("containerd", "ctr", "containerd-shim-runc-v2")
     before = mount_points(), cgroup_directories()

@@ -19,7 +19,7 @@ NAMESPACES = ("uts", "mnt", "pid", "ipc")
 
 @pytest.fixture
 def ctr(containerd: Containerd) -> Iterator[Containerd]:
-    """Give the private containerd for one test; nothing of it may stay in the runtime's state directory."""
+    """Return the private containerd for one test; nothing of it may stay in the runtime's state directory."""
     yield containerd
     containerd.remove_all()
     root = containerd.base / "runtime" / containerd.namespace

@@ -67,7 +67,7 @@ def probe(scratch: Path) -> Path:
 
 @pytest.fixture(scope="package", autouse=True)
 def own_mounts() -> Iterator[None]:
-    """Give the tier a mount namespace of its own, and make it the reaper of its orphans."""
+    """Put the tier into a mount namespace of its own, and make it the reaper of its orphans."""
     become_subreaper()
     if missing("root"):
         yield

@@ -128,7 +128,7 @@ def test_a_caller_in_a_cgroup_that_was_killed_before(runtime, bundle, named):
 
 
 def freezers(name):
-    """Give the files that freeze the cgroup of this name, with what to write: one of v1, one of v2, or both."""
+    """Return the files that freeze the cgroup of this name, with what to write: one of v1, one of v2, or both."""
     found = [(root / name / file, *words) for root in hierarchies() for file, words in FREEZERS.items()]
     return [entry for entry in found if entry[0].exists()]
 

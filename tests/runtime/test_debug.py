@@ -21,17 +21,17 @@ def options(log):
 
 
 def messages(log):
-    """Give what was logged."""
+    """Return what was logged."""
     return [json.loads(line)["msg"] for line in log.read_text().splitlines()]
 
 
 def hook(*args):
-    """Give a hook of the host."""
+    """Return a hook of the host."""
     return {"path": "/bin/echo", "args": ["echo", *args]}
 
 
 def steps(log):
-    """Give the numbers of the steps that were logged."""
+    """Return the numbers of the steps that were logged."""
     return [int(found[1]) for message in messages(log) if (found := STEP.search(message))]
 
 

@@ -40,7 +40,7 @@ def traced(runtime, words, trace, *inject):
 
 
 def calls(trace):
-    """Give the calls that can fail."""
+    """Return the calls that can fail."""
     seen, found = collections.Counter(), []
     for line in trace.read_text(errors="replace").splitlines():
         name, parenthesis, _ = line.partition("(")

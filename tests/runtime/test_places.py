@@ -44,12 +44,12 @@ def elsewhere(runtime):
 
 
 def in_shell(script):
-    """Give the prefix that runs a shell's *script* in a mount namespace of its own, and then the command."""
+    """Return the prefix that runs a shell's *script* in a mount namespace of its own, and then the command."""
     return (*PRIVATE, f'{script} && exec "$@"', "sh")
 
 
 def make_words(bundle, verb):
-    """Give the words that make a container, or do something to it."""
+    """Return the words that make a container, or do something to it."""
     if verb in ("create", "run"):
         return (verb, "--bundle", bundle.write(), bundle.id)
     return tuple(bundle.id if word == "ID" else word for word in VERBS[verb])

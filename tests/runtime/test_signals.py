@@ -18,7 +18,7 @@ STAGE = 'read -r state; pid=${state#*\\"pid\\":}; pid=${pid%%[,\\}]*}; pid=$(ech
 
 
 def shell(script, **more):
-    """Give a hook that is a shell script of the host."""
+    """Return a hook that is a shell script of the host."""
     return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"], **more}
 
 

@@ -13,13 +13,13 @@ pytestmark = pytest.mark.requires("root")
 
 
 def place(text, pointer, name="config.json", shown=None):
-    """Give how a message names the value at a pointer."""
+    """Return how a message names the value at a pointer."""
     line, column = codec.loads(text, name).where(pointer)
     return f"{name}:{line}:{column}: {pointer if shown is None else shown}"
 
 
 def in_config(bundle, pointer):
-    """Give how a message names a setting of a bundle."""
+    """Return how a message names a setting of a bundle."""
     return place((bundle.write() / "config.json").read_bytes(), pointer)
 
 

@@ -24,18 +24,18 @@ class Trace:
         self.calls = [(int(match[1]), match[2], match[3]) for match in found if match]
 
     def strings(self) -> list[tuple[str, str]]:
-        """Give every string that was handed over, with the name of its call; contents of files are none."""
+        """Return every string that was handed over, with the name of its call; contents of files are none."""
         data = ("write", "read", "pwrite64", "pread64", "sendto", "sendmsg", "recvmsg", "readlink", "getcwd")
         return [
             (name, text) for _, name, arguments in self.calls if name not in data for text in STRING.findall(arguments)
         ]
 
     def process_of(self, name: str) -> int:
-        """Give the process that made the first call of that name."""
+        """Return the process that made the first call of that name."""
         return next(pid for pid, call, _ in self.calls if call == name)
 
     def behind(self, name: str) -> list[tuple[str, str]]:
-        """Give the calls, with their arguments, that the process makes after its first one of that name."""
+        """Return the calls, with their arguments, that the process makes after its first one of that name."""
         pid = self.process_of(name)
         mine = [(call, arguments) for process, call, arguments in self.calls if process == pid]
         return mine[[call for call, _ in mine].index(name) + 1 :]

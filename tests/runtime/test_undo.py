@@ -21,7 +21,7 @@ STAGE = 'read -r state; pid=${state#*\\"pid\\":}; pid=${pid%%[,\\}]*}; pid=$(ech
 
 
 def shell(script):
-    """Give a hook that is a shell script of the host."""
+    """Return a hook that is a shell script of the host."""
     return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}
 
 
@@ -106,7 +106,7 @@ def still_known(runtime, bundle, status="stopped"):
 
 
 def read_only_cgroups():
-    """Give the script that makes every hierarchy read-only in its mount namespace."""
+    """Return the script that makes every hierarchy read-only in its mount namespace."""
     return "; ".join(f"mount --bind {path} {path} && mount -o remount,bind,ro {path}" for path in hierarchies())
 
 
@@ -120,7 +120,7 @@ def test_cgroups_that_cannot_be_removed(runtime, bundle, elsewhere, verb):
 
 
 def busy(runtime, bundle):
-    """Give the script that puts a mount into the state directory."""
+    """Return the script that puts a mount into the state directory."""
     held = runtime.root / bundle.id / "device0"
     return f"touch {held}; mount --bind /dev/null {held}"
 
@@ -176,7 +176,7 @@ def traced(runtime, words, trace, *inject):
 
 
 def undo_calls(trace):
-    """Give the calls of an undo, as name and number of that name: those behind the last report of the stage."""
+    """Return the calls of an undo, as name and number of that name: those behind the last report of the stage."""
     seen, found = {}, []
     for line in trace.read_text(errors="replace").splitlines():
         name, parenthesis, _ = line.partition("(")
@@ -215,7 +215,7 @@ def test_each_call_of_an_undo_that_fails(runtime, bundle, tmp_path):
 
 
 def calls_of_the_stage(trace):
-    """Give what the stage calls before the program runs, and pyoci never does, as name and number of that name."""
+    """Return what the stage calls before the program runs, and pyoci never does, as name and number of that name."""
     calls = {}
     for line in trace.read_text(errors="replace").splitlines():
         pid, _, call = line.partition(" ")

@@ -21,7 +21,7 @@ ATIMES = {"noatime": MS_NOATIME, "strictatime": MS_STRICTATIME}
 
 @pytest.fixture
 def volume(source):
-    """Give a function that makes a mount of the host with given flags: itself read-write below, with another on sub."""
+    """Return a function that makes a mount of the host with given flags: itself read-write below, with another on sub."""
     mount(str(source), source, flags=MS_BIND)
     mount("none", source, flags=MS_PRIVATE)
     mount("inner", source / "sub", "tmpfs")

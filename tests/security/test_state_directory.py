@@ -44,7 +44,7 @@ def container(runtime, bundle):
 
 
 def give(path, user):
-    """Give a directory with what is in it to a user."""
+    """Give a directory and its content to a user."""
     for top, _, files in os.walk(path):
         for name in (top, *(f"{top}/{file}" for file in files)):
             os.chown(name, user, user, follow_symlinks=False)

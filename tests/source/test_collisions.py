@@ -67,7 +67,7 @@ def colliding(prefix: str) -> list[str]:
 
 
 def others(names: list[str], prefix: str) -> list[str]:
-    """Give as many names of the same length that somebody has counted, not chosen."""
+    """Return as many names of the same length that somebody has counted, not chosen."""
     return [f"{prefix}{number:0{len(name) - len(prefix)}x}" for number, name in enumerate(names)]
 
 

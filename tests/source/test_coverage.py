@@ -12,7 +12,7 @@ ROWS = [row.groups() for row in map(ROW.fullmatch, (TREE / "spec" / "coverage.md
 
 
 def functions(file: str) -> set[str]:
-    """Give the names of the tests in a file below tests/."""
+    """Return the names of the tests in a file below tests/."""
     path = TREE / "tests" / file
     nodes = parse(path).body if path.is_file() else []
     return {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}

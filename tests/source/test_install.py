@@ -59,14 +59,14 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(launcher: Path, tmp_path: Path) -> Path:
-    """Give a copy that a test may spoil; it also shows that an installation can be moved."""
+    """Return a copy that a test may spoil; it also shows that an installation can be moved."""
     shutil.copytree(launcher.parent.parent, tmp_path / "own")
     return tmp_path / "own" / "bin" / "pyoci"
 
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Iterator[Path]:
-    """Give a directory whose Python modules all leave a mark when they run."""
+    """Return a directory whose Python modules all leave a mark when they run."""
     directory = tmp_path / "hostile"
     mark = tmp_path / "mark"
     for name in (
@@ -217,7 +217,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def clean_copy(directory: Path) -> Path:
-    """Give the tree without what a build leaves in it."""
+    """Return the tree without what a build leaves in it."""
     ignored = shutil.ignore_patterns("build", ".git", "*.so", "rootfs", "__pycache__", "*.egg-info", ".*_cache")
     return Path(shutil.copytree(TREE, directory / "copy", ignore=ignored, symlinks=True))
 

@@ -45,14 +45,14 @@ LIBRARY = IN_C | set(FREEZE["LIBRARY"])
 
 
 def layer(module: str) -> int:
-    """Give the rank of a module: that of the longest name in LAYERS that it lies in."""
+    """Return the rank of a module: that of the longest name in LAYERS that it lies in."""
     names = [name for name in RANK if module == name or module.startswith(name + ".") and name != "pyoci"]
     assert names, f"{module} is in no layer: add it to LAYERS and to docs/architecture.md"
     return RANK[max(names, key=len)]
 
 
 def own_imports(module: str, types: bool = False) -> set[str]:
-    """Give the modules of pyoci that one of them imports."""
+    """Return the modules of pyoci that one of them imports."""
     return {
         name for name in imports(MODULES[module], types) if name.split(".")[0] == "pyoci" and name in MODULES
     }

@@ -85,7 +85,7 @@ def arguments(text: str, start: int) -> list[str]:
 
 
 def is_wrong(argument: str, rule: str) -> bool:
-    """Tell whether an argument, or a part of what it is combined from, is a number that the rule does not allow."""
+    """Return whether an argument, or a part of what it is combined from, is a number that the rule does not allow."""
     numbers = [match[1] for part in re.split(r"[|?:]", argument) if (match := NUMBER.fullmatch(part))]
     allowed = {NEVER: lambda _: False, MAY_BE_0: "0".__eq__, PERMISSIONS: OCTAL.fullmatch}[rule]
     return not all(allowed(number) for number in numbers)

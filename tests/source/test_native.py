@@ -101,7 +101,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("nm"), reason="nm (binutils) is
 
 
 def symbols(option: str, objects: list[Path]) -> set[str]:
-    """Give the names that nm lists with an option, local labels left out."""
+    """Return the names that nm lists with an option, local labels left out."""
     assert objects, f"nothing is built in {OBJECTS}; run make"
     shown = subprocess.run(
         ["nm", option, *objects], capture_output=True, text=True, check=True, timeout=60
@@ -110,7 +110,7 @@ def symbols(option: str, objects: list[Path]) -> set[str]:
 
 
 def outside(objects: list[Path]) -> set[str]:
-    """Give what the objects need from elsewhere."""
+    """Return what the objects need from elsewhere."""
     return symbols("--undefined-only", objects) - symbols("--defined-only", objects)
 
 

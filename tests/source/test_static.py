@@ -44,7 +44,7 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
 
 
 def tool(*command: str | Path) -> str:
-    """Give what a tool of binutils prints."""
+    """Return what a tool of binutils prints."""
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
@@ -92,7 +92,7 @@ def test_the_version_names_what_it_is_made_of() -> None:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Iterator[Path]:
-    """Give a directory with pyoci in bin, and around it all that a CPython could look for."""
+    """Return a directory with pyoci in bin, and around it all that a CPython could look for."""
     directory = tmp_path / "hostile"
     (directory / "bin").mkdir(parents=True)
     shutil.copy(PYOCI, directory / "bin" / "pyoci")

@@ -124,7 +124,7 @@ ALLOWED_CALLS = {("pyoci.commands.validate", "execve")}
 
 
 def called_name(node: ast.Call) -> str:
-    """Give the name of a plain function, or of one of os and posix; "" for methods."""
+    """Return the name of a plain function, or of one of os and posix; "" for methods."""
     called = node.func
     if isinstance(called, ast.Name):
         return called.id

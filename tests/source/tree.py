@@ -9,23 +9,23 @@ TREE = Path(__file__).resolve().parents[2]
 
 
 def python_files(*folders: str) -> list[Path]:
-    """Give the Python sources below the folders."""
+    """Return the Python sources below the folders."""
     return sorted(path for folder in folders for path in (TREE / folder).rglob("*.py"))
 
 
 def c_files() -> list[Path]:
-    """Give the C sources and headers."""
+    """Return the C sources and headers."""
     return sorted(path for pattern in ("*.c", "*.h") for path in (TREE / "native").rglob(pattern))
 
 
 @cache
 def parse(path: Path) -> ast.Module:
-    """Give a file's syntax tree."""
+    """Return a file's syntax tree."""
     return ast.parse(path.read_text(), str(path))
 
 
 def name_of(path: Path) -> str:
-    """Give the dotted name of a module of the package."""
+    """Return the dotted name of a module of the package."""
     parts = path.relative_to(TREE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -51,7 +51,7 @@ def _running(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imports(path: Path, types: bool = False) -> set[str]:
-    """Give the modules that a file imports anywhere in it; with *types* also those for type checkers only."""
+    """Return the modules that a file imports anywhere in it; with *types* also those for type checkers only."""
     found = set()
     for node in ast.walk(parse(path)) if types else _running(parse(path)):
         if isinstance(node, ast.Import):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 
 def archive(files: Mapping[str, bytes | None], executable: frozenset[str]) -> bytes:
-    """Give the archive of *files*: a path below the root, with its content, or None for a directory.
+    """Return the archive of *files*: a path below the root, with its content, or None for a directory.
 
     Parents come before what is in them.  Kernel documentation: driver-api/early-userspace/buffer-format.rst.
     """

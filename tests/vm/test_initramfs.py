@@ -45,7 +45,7 @@ busybox poweroff -f
 
 
 def bundle(config: bytes) -> dict[str, bytes | None]:
-    """Give a bundle whose program says what it sees and ends with 7; *config* is what ``pyoci spec`` writes."""
+    """Return a bundle whose program says what it sees and ends with 7; *config* is what ``pyoci spec`` writes."""
     document = json.loads(config)
     document["process"]["args"] = ["/bin/busybox", "sh", "-c", "echo inside $$; busybox ls /; exit 7"]
     document["process"]["terminal"] = False
