@@ -1,4 +1,4 @@
-"""Flags, errnos, signals and the numbers of system calls have names in the stage; permissions are octal numbers."""
+"""Flags, errnos, signals and the numbers of system calls have names in C; permissions are octal numbers."""
 
 import re
 from collections.abc import Iterator
@@ -8,6 +8,10 @@ import pytest
 from tests.source.tree import TREE
 
 STAGE = sorted((TREE / "native" / "stage").glob("*.c"))
+# json.c makes no system call, and its fail() is another function.  -1 is "no descriptor" there.
+OTHERS = sorted(
+    path for name in ("ext", "static") for path in (TREE / "native" / name).glob("*.c") if path.name != "json.c"
+)
 NUMBER = re.compile(r"[-~(\s]*(0[xX][0-9a-fA-F]+|\d+)[uUlL)\s]*")
 OCTAL = re.compile(r"0[0-7]+")
 NEVER, MAY_BE_0, PERMISSIONS = "never", "may be 0", "permissions"
@@ -107,6 +111,11 @@ def literals(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", STAGE, ids=lambda path: path.name)
 def test_the_stage_uses_names(path) -> None:  # type: ignore[no-untyped-def]
     assert not list(literals(path.read_text()))
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.name)
+def test_the_extension_and_the_static_file_use_names(path) -> None:  # type: ignore[no-untyped-def]
+    assert not list(literals(re.sub(r"-1\b", "NONE", path.read_text())))
 
 
 @pytest.mark.parametrize(
