@@ -151,7 +151,7 @@ static int short_name(const char *path, struct sockaddr_un *address)
     return fd;
 }
 
-/* Somebody who listens and accepts nobody must not hold us up for ever: signals are held back meanwhile. */
+/* A peer that listens but never accepts must not block us for ever: signals are held back meanwhile. */
 int pyoci_connect_unix(const char *path)
 {
     const struct timeval patience = {.tv_sec = CONNECT_SECONDS};

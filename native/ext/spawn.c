@@ -1,4 +1,4 @@
-/* The parent's side of a spawn, and of the talk with the stage. */
+/* Starting the stage, and the parent's side of the conversation with it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +75,7 @@ static int channel_pair(int preserve, int *ours, int *theirs)
     return close_failed(pair[1], err);
 }
 
-/* What the stage is told by its arguments, see native/stage/main.c. */
+/* The stage's arguments; see native/stage/main.c. */
 struct birth {
     uint64_t clone_flags;
     uint32_t ahead_flags;
@@ -119,7 +119,7 @@ int pyoci_spawn(uint64_t clone_flags, uint32_t ahead_flags, int cgroup_fd, int p
     return pid;
 }
 
-/* ---- the talk ---- */
+/* ---- the conversation ---- */
 
 struct plan_head {
     uint32_t size;              /* of the plan; 0 in the messages that bring more descriptors */

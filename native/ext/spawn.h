@@ -1,4 +1,4 @@
-/* Processes that the host side starts, and its half of the talk with the stage.
+/* Processes that the host side starts, and its side of the conversation with the stage.
  *
  * This text has no preprocessor lines: cffi reads it as its cdef.  Unless said otherwise a function
  * returns a number >= 0, or a negative errno.  Every descriptor that is returned is close-on-exec.

@@ -1,4 +1,4 @@
-/* The talk about time: barriers and the gate; and the programs: hooks and the user's. */
+/* Barriers, the gate, hooks, and the container's program. */
 #include "compat.h"
 
 #include <errno.h>
@@ -15,10 +15,10 @@ enum { FIRST_BEHIND_STDERR = STDERR_FILENO + 1 };
 
 /* ---- barriers and the gate ---- */
 
-/* A parent that the stage outlives may end as soon as it has answered: so its death is not deadly from before the
- * report on, and end of file alone says that it has died.  With a gate still to come the conversation goes on with
- * whoever opens it (BARRIER_HANG_UP); otherwise the channel closes by itself on exec, which tells the parent of
- * success. */
+/* With BARRIER_OUTLIVE the parent may exit as soon as it has answered, so the parent-death signal is cleared before the
+ * report; if the parent dies before it answers, the stage sees end of file.  With BARRIER_HANG_UP a gate follows, and
+ * the process that opens it gets the later reports.  Otherwise the channel is closed by exec, which is how the parent
+ * learns of success. */
 int op_barrier(struct stage *stage, const struct step *step)
 {
     int err = 0;

@@ -1,4 +1,4 @@
-/* Decode a plan, run its steps, talk to the parent. */
+/* Run the steps of a plan, and report to the parent. */
 #include "compat.h"
 
 #include <errno.h>
@@ -124,7 +124,7 @@ int stage_run(struct stage *stage, const void *memory)
     return 0;
 }
 
-/* ---- talk ---- */
+/* ---- reports ---- */
 
 int stage_report(struct stage *stage, uint32_t kind, int err, uint32_t detail, int fd)
 {

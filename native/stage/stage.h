@@ -39,7 +39,7 @@ struct stage {
     int status;                     /* FIFO to the process that opens the gate; -1 before the gate */
     int pivoted;                    /* the host's tree is out of reach: host paths are refused */
     int preserve;                   /* descriptors 3 … 2+preserve belong to the user's program */
-    uint64_t ahead;                 /* CLONE_NEW* flags that were unshared before the plan came; 0 once told */
+    uint64_t ahead;                 /* CLONE_NEW* flags that were unshared before the plan came; 0 once a step has returned the result */
     int ahead_error;                /* how that went */
     int outlives;                   /* the death of the parent is not the end of this process */
     int null_attached, empty_attached;      /* the mounts that hide masked paths: the first has been attached itself */
@@ -59,7 +59,7 @@ typedef int step_fn(struct stage *stage, const struct step *step);
 
 enum { MESSAGE_FDS = 253 };         /* SCM_MAX_FD of the kernel */
 
-/* ---- check.c, stage.c, message.c: decode, run, talk ---- */
+/* ---- check.c, stage.c, message.c: decode, run, report ---- */
 
 /* Check a plan of size bytes: every offset, list, blob and slot.  0 or -EINVAL. */
 int plan_check(const void *memory, size_t size);
