@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers_host import controllers
 from tests.helpers_runtime import wait_until
 
 
@@ -22,10 +23,7 @@ LIMITS = {"pids": {"limit": 77}, "memory": {"limit": 64 << 20}, "cpu": {"shares"
 
 def test_cgroups_and_their_values(runtime, bundle):
     """Each directory is made, and each file has the value that the plan shows."""
-    present = Path("/proc/self/cgroup").read_text() + Path("/sys/fs/cgroup/cgroup.controllers").read_text() if Path(
-        "/sys/fs/cgroup/cgroup.controllers"
-    ).exists() else Path("/proc/self/cgroup").read_text()
-    limits = {name: limit for name, limit in LIMITS.items() if name in present}
+    limits = {name: limit for name, limit in LIMITS.items() if name in controllers()}
     bundle.linux["resources"] = limits
     planned = entries(runtime, bundle)
     made = by_host(planned, "making the cgroup")
