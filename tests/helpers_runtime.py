@@ -12,13 +12,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.helpers_bundle import PROBE, Bundle, probe_arguments
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SLOW_PLACES = ("uml", "uml-v1", "package")
 DEADLINE = float(os.environ.get("OCI_TEST_DEADLINE", "30"))
 NOT_OURS = {".empty-directory", ".cache"}  # crun keeps these in its state root
 SMALL_ENVIRONMENT = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "XDG_RUNTIME_DIR": ""}
@@ -96,6 +97,11 @@ class Result:
     def lines(self) -> list[Any]:
         """stdout as JSON lines."""
         return json_lines(self.out)
+
+
+def some(items: Sequence[Any]) -> Sequence[Any]:
+    """Return every fourth item where the tier runs once more in a slow place: pyoci makes the same calls there."""
+    return items[::4] if os.environ.get("PYOCI_TEST_PLACE") in SLOW_PLACES else items
 
 
 def json_lines(text: str) -> list[Any]:
