@@ -15,7 +15,7 @@ from pyoci.cgroups.cgroup import Cgroup
 from pyoci.cgroups.files import read
 from pyoci.config.check import is_new
 from pyoci.config.forms import normal_path
-from pyoci.config.model import Mount, Namespace
+from pyoci.config.model import Config, Mount, Namespace
 from pyoci.errors import ConfigError, Error, KernelError, Problem, UsageError, wrap
 
 V2_MOUNT = "/sys/fs/cgroup"
@@ -247,6 +247,13 @@ def _base(key: str, own: str) -> str:
             " cannot be used; give an absolute one"
         )
     return own if key else own.rpartition("/")[0]
+
+
+def cgroup_owner(config: Config) -> int | None:
+    """Return the host's uid that the container's cgroup should belong to, None if it keeps its owner."""
+    linux = config.linux
+    roots = [mapping.hostID for mapping in linux.uidMappings if mapping.containerID == 0]
+    return roots[0] if roots and ownership_wanted(linux.namespaces, config.mounts) else None
 
 
 def ownership_wanted(namespaces: Iterable[Namespace], mounts: Iterable[Mount]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from pyoci import codec
 from pyoci.cgroups import entry, oom
 from pyoci.cgroups.cgroup import Cgroup
-from pyoci.cgroups.layout import detect, ownership_wanted, plan_cgroup
+from pyoci.cgroups.layout import cgroup_owner, detect, plan_cgroup
 from pyoci.cgroups.unfit import UNFIT
 from pyoci.config.check import is_new, namespace_of
 from pyoci.config.resources import Resources
@@ -114,8 +114,7 @@ class Create:
         layout = detect()
         self._make_cgroup(layout)
         self.signals.check()
-        # The device list of v1 is written rule by rule, and denies too much meanwhile.
-        early = layout.mode != "v2" or limits_come_first(bundle.config)
+        early = limits_come_first(bundle.config, layout)
         if early:
             self._limit()
         stage = self._spawn()
@@ -181,13 +180,11 @@ class Create:
     def _limit(self) -> None:
         """Put the limits into force: before anything runs that the configuration names."""
         assert self.cgroup is not None
-        linux = self.bundle.config.linux
         resources = self.resources
         # A limit of tasks counts the stage and the hooks, too: it comes into force when they have done their work.
         self.cgroup.apply(dataclasses.replace(resources, pids=None) if resources and resources.pids else resources)
-        mapped = [m.hostID for m in linux.uidMappings if m.containerID == 0]
-        if mapped and ownership_wanted(linux.namespaces, self.bundle.config.mounts):
-            self.cgroup.delegate(mapped[0])
+        if (owner := cgroup_owner(self.bundle.config)) is not None:
+            self.cgroup.delegate(owner)
 
     def _limit_tasks(self) -> None:
         resources = self.resources

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pyoci.cgroups import planned
-from pyoci.cgroups.layout import Layout, ownership_wanted
+from pyoci.cgroups.layout import Layout, cgroup_owner
 from pyoci.config.check import is_new
 from pyoci.config.model import Config, Hook
 from pyoci.config.resources import Resources
@@ -43,12 +43,13 @@ class Action:
 Entry = Action | tuple[int, Step]
 
 
-def limits_come_first(config: Config) -> bool:
-    """Return whether the stage does something on its way that the limits must be in force for.
+def limits_come_first(config: Config, layout: Layout) -> bool:
+    """Return whether the limits must be in force before the stage starts.
 
-    That is to run hooks inside the cgroup, or to take on a realtime policy, which needs the runtime of its cgroup.
+    The stage may run hooks inside the cgroup, or set a realtime policy, which needs the runtime of its cgroup.  With v1
+    the device list is written rule by rule, and denies too much meanwhile.
     """
-    return bool(config.hooks.createContainer or config.process and config.process.scheduler)
+    return bool(layout.mode != "v2" or config.hooks.createContainer or config.process and config.process.scheduler)
 
 
 def create(config: Config, request: Request, facts: Facts, *, root: str) -> Iterator[Entry]:
@@ -63,7 +64,9 @@ def create(config: Config, request: Request, facts: Facts, *, root: str) -> Iter
 
 def timeline(plan: Plan, actions: Sequence[tuple[Moment, Action]]) -> Iterator[Entry]:
     """Return what both sides do, in order: actions of the host side, and steps of the stage with their numbers."""
-    at = {moment: [action for when, action in actions if when == moment] for moment, _ in actions}
+    at: dict[Moment, list[Action]] = {}
+    for moment, action in actions:
+        at.setdefault(moment, []).append(action)
     yield from at.get(BEFORE, ())
     for write in plan.writes:
         yield proc_write(write)
@@ -92,17 +95,12 @@ def actions(
     cgroup = list(dict.fromkeys(request.cgroupPaths.values()))
     resources = as_meant(config.linux.resources, config.ociVersion)
     born = ", ".join(kind for kind, flag in NAMESPACES.items() if clone_flags & flag)
-    early = layout.mode != "v2" or limits_come_first(config)
-    limits: Moment = BEFORE if early else WITH_PLAN
+    limits: Moment = BEFORE if limits_come_first(config, layout) else WITH_PLAN
     listed: list[tuple[Moment, Action]] = [(BEFORE, action) for action in _state(directory)]
     listed += [(BEFORE, Action(what="making the cgroup", path=each, origin="/linux/cgroupsPath")) for each in cgroup]
-    written = list(_limits(config, request, layout, resources))
-    if early:
-        listed += [(limits, action) for action in written]
+    listed += [(limits, action) for action in _limits(config, request, layout, resources)]
     what = f"starting the stage in its cgroup{f', born in new namespaces: {born}' if born else ''}"
     listed.append((BEFORE, Action(what=what, path=request.rootfs, origin="/root/path")))
-    if not early:
-        listed += [(limits, action) for action in written]
     listed += _at_barriers(config)
     listed += [(BARRIER_READY, action) for action in _tasks(request, resources)]
     state = Action(what="recording the container", path=f"{directory}/state.json")
@@ -126,10 +124,9 @@ def _limits(config: Config, request: Request, layout: Layout, resources: Resourc
     for what, path, value, origin in planned.limits(request.cgroupPaths, layout, resources):
         if not path.endswith("/pids.max"):
             yield Action(what=what, path=path, value=value, origin=origin)
-    owner = [mapping.hostID for mapping in config.linux.uidMappings if mapping.containerID == 0]
-    delegated = set(request.cgroupPaths) == {""} and ownership_wanted(config.linux.namespaces, config.mounts)
-    if owner and delegated:
-        what = f"giving the cgroup to user {owner[0]}"
+    owner = cgroup_owner(config)
+    if owner is not None and set(request.cgroupPaths) == {""}:
+        what = f"giving the cgroup to user {owner}"
         yield Action(what=what, path=request.cgroupPaths[""], origin="/linux/uidMappings")
 
 

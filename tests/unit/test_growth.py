@@ -20,8 +20,9 @@ from pyoci.config.versions import minor
 from pyoci.errors import ConfigError
 from pyoci.lifecycle.rights import warn_of_unknown_capabilities
 from pyoci.log import log
-from pyoci.plan import build
+from pyoci.plan import build, host
 from pyoci.plan.builder import Facts, Request
+from pyoci.plan.describe import as_lines
 from pyoci.plan.process import once_each
 from pyoci.stage.encode import encode
 
@@ -87,6 +88,8 @@ def test_many_errors(wrong: Callable[[int], Any]) -> None:
 
 RIGHT: dict[str, Callable[[int], Any]] = {
     "environment": lambda n: config(process={"env": [f"{name}=1" for name in names(n)] * 2}),
+    "hooks of the host": lambda n: config(hooks={"prestart": [{"path": f"/{name}"} for name in names(n)]}),
+    "unified": lambda n: config(linux={"resources": {"unified": {f"memory.{name}": "1" for name in names(n)}}}),
     "hooks": lambda n: config(hooks={"createContainer": [{"path": f"/{name}"} for name in names(n)]}),
     "mounts": lambda n: config(mounts=[{"destination": f"/{name}", "source": f"/{name}", "options": ["bind"]} for name in names(n)]),
     "climbing mounts": lambda n: config(mounts=[{"destination": "/a" * n + "/.." * n, "type": "tmpfs"}]),
@@ -100,7 +103,9 @@ RIGHT: dict[str, Callable[[int], Any]] = {
 def planned(value: Any) -> None:
     read = parse_config(codec.loads(json.dumps(value, indent=1).encode(), "config.json"))
     facts = Facts(privileged=True, euid=0, layout=Layout(mounts={"": "/sys/fs/cgroup"}))
-    encode(build.create(read, Request(id="c", bundle="/b", rootfs="/b/r"), facts))
+    request = Request(id="c", bundle="/b", rootfs="/b/r", cgroupPaths={"": "/sys/fs/cgroup/c"})
+    encode(build.create(read, request, facts))
+    list(as_lines(host.create(read, request, facts, root="/run")))
 
 
 @pytest.mark.parametrize("right", RIGHT.values(), ids=RIGHT)
