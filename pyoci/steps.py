@@ -108,7 +108,6 @@ class Plan:
     CLONE_NEW* flags of clone3(2), inputs, steps in order, and files in /proc.
     """
 
-
     clone_flags: int = 0
     inputs: list[Input] = field(default_factory=list)
     steps: list[Step]

@@ -18,7 +18,6 @@ from pyoci.lifecycle.request import make_request
 from pyoci.plan import build, host
 from pyoci.plan.describe import as_json, as_lines
 from pyoci.plan.host import Entry
-from pyoci.stage.seccomp import filter_of
 
 VIEWS = ("v1", "v2", "hybrid")
 
@@ -50,16 +49,15 @@ def entries_of(command: Command, directory: str) -> Iterator[Entry]:
     layout = layout_of(command.options["view"])
     facts = gather(layout)
     with bundle.source():
+        if command.options["exec"]:
+            process = parse_process(read_process(command.options["exec"]))
+            bundle = replace(bundle, config=replace(bundle.config, process=process))
         config = bundle.config
         cgroup = plan_cgroup(config.linux.cgroupsPath, container_id, layout, options.cgroup_manager)
         request = make_request(bundle, options, container_id, cgroup.paths())
         if command.options["exec"]:
-            process = parse_process(read_process(command.options["exec"]))
             kinds = frozenset(namespace.type for namespace in config.linux.namespaces)
-            config = replace(config, process=process)
-            request = replace(request, filter=filter_of(config))
-            plan = build.execute(config, request, facts, kinds)
-            yield from host.timeline(plan, [])
+            yield from host.timeline(build.execute(config, request, facts, kinds), [])
             return
         yield from host.create(config, request, facts, root=state_root(command))
 

@@ -65,7 +65,7 @@ class Exec:
         self.source = source_of(options, directory.source(state.document), lambda: self.process_text)
 
     def run(self) -> int:
-        """Run the process; gives its exit status, 128 + n for signal n, or 0 when detached.
+        """Run the process; return its exit status, 128 + n for signal n, or 0 when detached.
 
         Raises:
             Error: it could not be run.
@@ -140,7 +140,7 @@ class Exec:
             cgroup = cgroup.sub(path, controllers)
         if not self.options.ignore_paused:
             cgroup.require_thawed()
-        elif cgroup.frozen():  # who is born in a frozen cgroup keeps its parent waiting, whatever signal comes
+        elif cgroup.frozen():  # clone3(2) into a frozen cgroup blocks the parent, whatever signal comes
             return cgroup.existing()
         return cgroup
 
@@ -165,8 +165,8 @@ class Exec:
     def _spawn_in(self, cgroup: Cgroup, affinity: ExecCPUAffinity, signals: Signals) -> Stage:
         """Start the stage inside this cgroup, on the CPUs that exec asks for (config.md#linux-process).
 
-        The initial ones are ours for as long as it takes to bear the stage, which inherits them.  Without any it may
-        use all that its cpuset has, not those that pyoci's caller is kept to.
+        pyoci itself moves to the initial CPUs while it starts the stage, which inherits them.  Without any, the stage
+        may use every CPU of its cpuset, and not only those of pyoci's caller.
         """
         ours = os.sched_getaffinity(0) if affinity.initial else set()
         try:

@@ -1,4 +1,4 @@
-"""The host side's half of the talk with a stage; the other half is drawn in native/stage/stage.h."""
+"""The host side of the conversation with a stage; native/stage/stage.h has a picture of both sides."""
 
 import errno
 import os
@@ -184,7 +184,7 @@ class Stage(StageProcess):
             raise self.post_mortem()
 
     def _listen(self) -> Report | None:
-        """Wait for the next report, for the stage's end and for our own signals at once; None at the end of the talk.
+        """Wait for the next report, for the stage's end and for our own signals at once; None at the end.
 
         Somebody else may hold the channel open when the stage has gone, so its end of file is not waited for.
         """
@@ -270,5 +270,3 @@ class Stage(StageProcess):
         for helper in self.helpers:
             helper.close()
         super().close()
-
-

@@ -1,4 +1,4 @@
-"""The stage process and what goes over its channel; the other half is drawn in native/stage/stage.h."""
+"""The stage process and what goes over its channel; native/stage/stage.h has a picture of both sides."""
 
 import os
 from errno import EINTR, ENOEXEC
@@ -65,8 +65,15 @@ class StageProcess:
         check(result, "sending the plan to the stage")
 
     def receive(self) -> Report | None:
-        """Wait for the next report; None at end of file."""
-        return receive(self.channel)
+        """Wait for the next report on the channel; return None at end of file."""
+        record, fd = ffi.new("struct report *"), ffi.new("int *", -1)
+        text = ffi.new("char[]", lib.REPORT_MAX_TEXT)
+        result = -EINTR
+        while result == -EINTR:  # back here a signal becomes its exception
+            result = lib.pyoci_receive(self.channel, record, text, lib.REPORT_MAX_TEXT, fd)
+        if not check(result, "hearing from the stage"):
+            return None
+        return Report(record, bytes(ffi.buffer(text, record.length)), fd[0])
 
     def resume(self) -> None:
         """Let the stage continue behind a barrier."""
@@ -105,18 +112,6 @@ class StageProcess:
             if fd >= 0:
                 os.close(fd)
         self.channel = self.pidfd = -1
-
-
-def receive(channel: int) -> Report | None:
-    """Wait for one report on a stage's channel or status FIFO; None at end of file."""
-    record, fd = ffi.new("struct report *"), ffi.new("int *", -1)
-    text = ffi.new("char[]", lib.REPORT_MAX_TEXT)
-    result = -EINTR
-    while result == -EINTR:  # back here a signal becomes its exception
-        result = lib.pyoci_receive(channel, record, text, lib.REPORT_MAX_TEXT, fd)
-    if not check(result, "hearing from the stage"):
-        return None
-    return Report(record, bytes(ffi.buffer(text, record.length)), fd[0])
 
 
 def read_report(fifo: int) -> Report | None:
